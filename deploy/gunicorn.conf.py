@@ -1,0 +1,78 @@
+"""The server: `gunicorn -c deploy/gunicorn.conf.py wsgi:app`, from the repository's root."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+
+from gunicorn.glogging import Logger
+
+from orderapi import logs
+from orderapi.errors import StartRefused
+from orderapi.settings import read_settings
+from orderapi.store.open import open_store
+
+
+class JsonLogger(Logger):
+    """gunicorn's own lines, through the handler that writes ours."""
+
+    def setup(self, cfg):
+        """Let the root logger's handler write what gunicorn logs."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+def _refuse(error):
+    logging.getLogger("orderapi").critical("cannot start: %s", error)
+    sys.exit(1)
+
+
+try:
+    _settings = read_settings(os.environ)
+except StartRefused as error:
+    logs.configure("info")
+    _refuse(error)
+
+logs.configure(_settings.log_level)
+
+bind = _settings.bind
+workers = _settings.workers
+threads = _settings.threads
+worker_class = _settings.worker_class
+loglevel = _settings.log_level
+logger_class = JsonLogger
+# An app that cannot be imported stops the start instead of every worker.
+preload_app = True
+# In-flight requests answer within 10 s; a stop waits for them.
+graceful_timeout = 20
+# Workers beat in memory, never on a slow disk.
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - a file without a name, for the workers alone
+# nginx keeps its upstream connections for 60 s; the side that calls should close first.
+keepalive = 75
+# Nothing of ours needs a management socket.
+control_socket_disable = True
+
+
+def on_starting(server):
+    """Make or migrate the database before any worker exists."""
+    store = open_store(_settings.database_url)
+    try:
+        store.prepare()
+    except StartRefused as error:
+        _refuse(error)
+
+
+def post_fork(server, worker):
+    """Let no worker outlive its master: two generations must not serve at once."""
+    # PR_SET_PDEATHSIG, prctl(2).
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+    if os.getppid() != worker.ppid:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def pre_request(worker, req):
+    """Make a repeated Idempotency-Key invalid; joined with a comma it could pass as one key."""
+    if sum(name == "IDEMPOTENCY-KEY" for name, _ in req.headers) > 1:
+        req.headers.append(("IDEMPOTENCY-KEY", '"'))

@@ -1,0 +1,1 @@
+"""An HTTP order service with exactly-once effects."""

@@ -1,0 +1,26 @@
+"""The wiring, in reading order."""
+
+from flask import Flask
+
+from orderapi.settings import Settings
+from orderapi.store.contract import Store
+from orderapi.store.open import open_store
+from orderapi.web import health, orders, problems, request_id
+
+
+def create_app(settings: Settings, store: Store | None = None) -> Flask:
+    """Make the WSGI application.
+
+    It expects a database that `store.prepare()` has made; it opens it with the first request.
+    """
+    if store is None:
+        # A half of the threads stays free for those who only read.
+        store = open_store(settings.database_url, waiting_when_stuck=settings.threads // 2)
+    app = Flask("orderapi.web", static_folder=None)
+    # `/orders/` and `//orders` are other paths, and not found.
+    app.url_map.merge_slashes = False
+    request_id.register(app)
+    problems.register(app)
+    app.register_blueprint(health.blueprint(store))
+    app.register_blueprint(orders.blueprint(store, fault_injection=settings.fault_injection))
+    return app

@@ -1,0 +1,81 @@
+"""Every failure by its name; what HTTP makes of them stands in `web/problems.py`."""
+
+from collections.abc import Mapping, Sequence
+
+
+class OrderApiError(Exception):
+    """What this service refuses or fails at; the message is safe to show to its client."""
+
+
+class BodyUnreadable(OrderApiError):
+    """The request's body was cut short, or its framing is broken."""
+
+
+class BodyTooLarge(OrderApiError):
+    """The request's body is longer than the limit."""
+
+
+class NotJson(OrderApiError):
+    """The request's content type or encoding is not plain `application/json`."""
+
+
+class KeyMissing(OrderApiError):
+    """There is no idempotency key."""
+
+
+class KeyInvalid(OrderApiError):
+    """The idempotency key has neither of its two forms."""
+
+
+class MalformedJson(OrderApiError):
+    """The body is not JSON (RFC 8259), or nested too deep."""
+
+
+class ValidationFailed(OrderApiError):
+    """The input is readable, but not what this resource takes.
+
+    `errors` gives the messages by field or query parameter.
+    """
+
+    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
+        super().__init__("The request is not valid; 'errors' says what to change.")
+        self.errors = errors
+
+
+class KeyReused(OrderApiError):
+    """The idempotency key belongs to another payload."""
+
+
+class OrderNotFound(OrderApiError):
+    """This client has no such order."""
+
+
+class ProblemNotFound(OrderApiError):
+    """There is no problem of that name."""
+
+
+class SimulatedFailure(OrderApiError):
+    """The failure that fault injection was asked for, after the commit."""
+
+
+class StoreUnavailable(OrderApiError):
+    """The store cannot do this now: it is full, locked, gone or out of time.
+
+    It says nothing about whether the write happened. `reason` is for the log, not for clients.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The store cannot be used right now; send the same request again.")
+        self.reason = reason
+
+
+class StartRefused(OrderApiError):
+    """The process cannot start; the message is the one line that its operator needs."""
+
+
+class SettingsInvalid(StartRefused):
+    """An environment variable is unknown or has a bad value."""
+
+
+class StoreRefused(StartRefused):
+    """The database is not one that this release can serve."""

@@ -1,0 +1,59 @@
+"""JSON logs: one object a line on stderr, with the request id on every line of a request."""
+
+import logging
+import sys
+import threading
+from contextvars import ContextVar
+from types import TracebackType
+
+from pythonjsonlogger.json import JsonFormatter
+
+# A contextvar belongs to one thread, or one greenlet.
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+_log = logging.getLogger(__name__)
+
+
+def configure(level: str) -> None:
+    """Send everything that Python logs, warns of or dies of to stderr, as JSON lines.
+
+    `level` is one of `settings.LOG_LEVELS`.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_formatter())
+    handler.addFilter(_add_request_id)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+    sys.unraisablehook = lambda args: _log_uncaught(
+        args.exc_type, args.exc_value, args.exc_traceback
+    )
+    threading.excepthook = lambda args: _log_uncaught(
+        args.exc_type, args.exc_value, args.exc_traceback
+    )
+
+
+def _formatter() -> JsonFormatter:
+    # ASCII only: no terminal, viewer or collector sees a line break that we did not write.
+    return JsonFormatter(
+        "{levelname}{name}{process}{message}",
+        style="{",
+        timestamp="time",
+        rename_fields={"levelname": "level", "name": "logger"},
+        json_ensure_ascii=True,
+    )
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    current = request_id.get()
+    if current is not None:
+        record.request_id = current
+    return True
+
+
+def _log_uncaught(
+    exc_type: type[BaseException], exc: BaseException | None, traceback: TracebackType | None
+) -> None:
+    if exc is None:
+        exc = exc_type()
+    _log.critical("uncaught exception", exc_info=(exc_type, exc, traceback))

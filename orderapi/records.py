@@ -1,0 +1,73 @@
+"""The plain values that travel between the layers; no behaviour, no HTTP, no SQL."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """A validated order that has not been stored yet."""
+
+    client_id: str
+    customer_id: str
+    item_id: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A stored order. `created_at` is RFC 3339 UTC with milliseconds and `Z`."""
+
+    order_id: str
+    client_id: str
+    customer_id: str
+    item_id: str
+    quantity: int
+    status: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a request says of its identity: one client's idempotency key, for one payload.
+
+    `fingerprint` is the lower-case hexadecimal SHA-256 of the request's meaning
+    (`idempotency.fingerprint`).
+    """
+
+    client_id: str
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer that belongs to a claim, and whether it was given before."""
+
+    status: int
+    body: str
+    order_id: str
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SavedClaim:
+    """A claim as it was stored, together with the answer that it got."""
+
+    fingerprint: str
+    status: int
+    body: str
+    order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which orders of one client to list, newest first.
+
+    `before` is the order_id that the page starts after (exclusive); `limit` counts orders.
+    """
+
+    client_id: str
+    customer_id: str | None
+    key: str | None
+    before: str | None
+    limit: int

@@ -1,0 +1,155 @@
+"""The environment, read once and checked: every setting of the service and its commands."""
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from orderapi.errors import SettingsInvalid
+
+PREFIX = "ORDERAPI_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+# Each process runs Python on one core at a time; beyond four, one writer is the limit.
+_WORKERS_MOST_BY_DEFAULT = 4
+# Threads wait for commits most of the time; a half of them stays free for reads on a bad day.
+_THREADS_BY_DEFAULT = 32
+_BIND = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says; `read_settings` makes it, and has checked every value."""
+
+    database_url: str
+    bind: str
+    workers: int
+    threads: int
+    worker_class: str
+    fault_injection: bool
+    log_level: str
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Read every `ORDERAPI_*` variable.
+
+    Raises SettingsInvalid, with one line that names it, for an unknown name or a bad value.
+    """
+    known = {PREFIX + name for name in _KNOWN}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            raise SettingsInvalid(f"{name}: there is no such setting")
+    for name, (expected, is_valid) in _FOR_COMMANDS.items():
+        value = environ.get(PREFIX + name, "")
+        if value and not is_valid(value):
+            # The value may be a secret: it is not repeated.
+            raise SettingsInvalid(f"{PREFIX}{name}: expected {expected}")
+    _choice(environ, "AUTH", "off", ("off",))
+    return Settings(
+        database_url=_database_url(environ),
+        bind=_bind(environ),
+        workers=_integer(environ, "WORKERS", _default_workers(), 1, 64),
+        threads=_integer(environ, "THREADS", _THREADS_BY_DEFAULT, 2, 512),
+        worker_class=_choice(environ, "WORKER_CLASS", "gthread", ("gthread",)),
+        fault_injection=_choice(environ, "FAULT_INJECTION", "on", ("on", "off")) == "on",
+        log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
+    )
+
+
+def sqlite_path(database_url: str) -> Path:
+    """Give the file that a `sqlite:///` URL names, relative to the working directory.
+
+    Raises SettingsInvalid if the URL is not of that form.
+    """
+    scheme, _, path = database_url.partition(":///")
+    if scheme != "sqlite" or not path or path.endswith("/") or set(path) & set("?#\0"):
+        raise SettingsInvalid(
+            f"{PREFIX}DATABASE_URL: expected sqlite:///file or sqlite:////absolute/file"
+        )
+    return Path(path)
+
+
+def _default_workers() -> int:
+    return max(2, min(_WORKERS_MOST_BY_DEFAULT, len(os.sched_getaffinity(0))))
+
+
+def _database_url(environ: Mapping[str, str]) -> str:
+    url = environ.get(PREFIX + "DATABASE_URL", "sqlite:///orders.db")
+    sqlite_path(url)
+    return url
+
+
+def _bind(environ: Mapping[str, str]) -> str:
+    value = environ.get(PREFIX + "BIND", "127.0.0.1:8000")
+    if value.startswith("unix:/"):
+        socket_path = Path(value.removeprefix("unix:"))
+        if not socket_path.parent.is_dir() or (
+            socket_path.exists() and not socket_path.is_socket()
+        ):
+            raise _bad("BIND", value, "a socket's path in a directory that exists")
+        return value
+    match = _BIND.fullmatch(value)
+    if not match or int(match["port"]) > 65_535:
+        raise _bad("BIND", value, "host:port with a port up to 65535, or unix:/path")
+    return value
+
+
+def _integer(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    value = environ.get(PREFIX + name)
+    if value is None:
+        return default
+    if not re.fullmatch(r"[0-9]{1,6}", value) or not least <= int(value) <= most:
+        raise _bad(name, value, f"an integer from {least} to {most}")
+    return int(value)
+
+
+def _choice(environ: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:
+    value = environ.get(PREFIX + name, default)
+    if value not in choices:
+        raise _bad(name, value, " or ".join(choices))
+    return value
+
+
+def _is_http_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _is_webhook_secret(value: str) -> bool:
+    try:
+        return bool(base64.b64decode(value.removeprefix("whsec_"), validate=True)) and (
+            value.startswith("whsec_")
+        )
+    except binascii.Error:
+        return False
+
+
+def _bad(name: str, value: str, expected: str) -> SettingsInvalid:
+    return SettingsInvalid(f"{PREFIX}{name}: expected {expected}, not {value[:80]!r}")
+
+
+# Read by client commands and the relay; the server only checks how they are written.
+_FOR_COMMANDS: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "URL": ("an http:// or https:// URL", _is_http_url),
+    "TOKEN": ("printable ASCII", lambda value: value.isascii() and value.isprintable()),
+    "WEBHOOK_URL": ("an http:// or https:// URL", _is_http_url),
+    "WEBHOOK_SECRET": ("whsec_ and base64", _is_webhook_secret),
+}
+_KNOWN = {
+    "DATABASE_URL",
+    "BIND",
+    "WORKERS",
+    "THREADS",
+    "WORKER_CLASS",
+    "AUTH",
+    "FAULT_INJECTION",
+    "LOG_LEVEL",
+    *_FOR_COMMANDS,
+}

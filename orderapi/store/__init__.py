@@ -1,0 +1,1 @@
+"""The store: one seam, `read(fn)` and `write(fn)`, and the engines behind it."""

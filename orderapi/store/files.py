@@ -1,0 +1,113 @@
+"""The files around a SQLite database: which file it is, and the lock between processes."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orderapi.errors import StoreRefused, StoreUnavailable
+
+Identity = tuple[int, int]
+
+_POLL_S = 0.05
+
+
+class DatabaseFiles:
+    """A database file and the lock file beside it.
+
+    Every write and every checkpoint of every process happens under `flock(2)` on
+    `<database>-lock`. The kernel queues those who wait, which SQLite's own busy handler does not.
+    The lock is not the database itself: closing any descriptor of that drops SQLite's own locks.
+    The lock file is never deleted or renamed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock_path = path.with_name(path.name + "-lock")
+        self._lock_fd: int | None = None
+
+    def identity(self) -> Identity:
+        """Tell which file the path names now.
+
+        Raises StoreUnavailable if there is none: writing on to a deleted file would lose orders.
+        """
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise StoreUnavailable(f"database file: {error.strerror}") from error
+        return status.st_dev, status.st_ino
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock between processes; waits in the kernel, without a time-out.
+
+        Raises StoreUnavailable if there is no such lock to be had.
+        """
+        try:
+            fcntl.flock(self._open_lock(), fcntl.LOCK_EX)
+        except OSError as error:
+            raise StoreUnavailable(f"lock file: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            self._unlock()
+
+    @contextmanager
+    def locked_within(self, timeout_s: float) -> Iterator[None]:
+        """Hold the lock between processes, for a start that should say why it does not go on.
+
+        Raises StoreRefused if the lock is not free in time or the directory cannot be written.
+        """
+        give_up_at = time.monotonic() + timeout_s
+        try:
+            while not self._try_lock():
+                if time.monotonic() > give_up_at:
+                    raise StoreRefused(f"another process holds {self._lock_path}")
+                time.sleep(_POLL_S)
+        except OSError as error:
+            raise StoreRefused(f"cannot write {self._lock_path}: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            self._unlock()
+
+    def sync_directory(self) -> None:
+        """Make the directory's entries, and so a new database's name, survive a power cut."""
+        descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Close the lock file, which also unlocks it."""
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def _open_lock(self) -> int:
+        if self._lock_fd is not None and not self._is_current(self._lock_fd):
+            self.close()
+        if self._lock_fd is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._lock_fd = os.open(self._lock_path, flags, 0o600)
+        return self._lock_fd
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._lock_path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _try_lock(self) -> bool:
+        try:
+            fcntl.flock(self._open_lock(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(self) -> None:
+        if self._lock_fd is not None:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)

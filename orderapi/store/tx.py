@@ -1,0 +1,172 @@
+"""Every statement that reads or changes rows, once, named for what it does.
+
+Parameters are named and types are portable; an engine hands in the `execute` that runs them.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from orderapi import uuid7
+from orderapi.records import Claim, NewOrder, Order, Page, Reply, SavedClaim
+
+Row = Sequence[Any]
+Execute = Callable[[str, Mapping[str, object]], Iterable[Row]]
+
+ORDER_CREATED = "order.created"
+LEDGER_ORDER_CREATED = "order_created"
+
+_ORDER_COLUMNS = (
+    "orders.order_id, orders.client_id, customer_id, item_id, quantity, status, orders.created_at"
+)
+
+
+class ReadTx:
+    """The reading statements, on one snapshot."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+
+    def find_claim(self, client_id: str, key: str) -> SavedClaim | None:
+        """Find what was answered under a client's idempotency key."""
+        row = self._one(
+            "SELECT request_hash, status_code, response_body, order_id FROM idempotency_keys"
+            " WHERE client_id = :client_id AND idempotency_key = :key",
+            {"client_id": client_id, "key": key},
+        )
+        return SavedClaim(*row) if row else None
+
+    def find_order(self, client_id: str, order_id: str) -> Order | None:
+        """Find one order of one client."""
+        row = self._one(
+            f"SELECT {_ORDER_COLUMNS} FROM orders"  # noqa: S608 - a constant of ours
+            " WHERE order_id = :order_id AND client_id = :client_id",
+            {"order_id": order_id, "client_id": client_id},
+        )
+        return Order(*row) if row else None
+
+    def list_orders(self, page: Page) -> list[Order]:
+        """List a client's orders, newest first, by the filters of `page`."""
+        source = "orders"
+        filters = ["orders.client_id = :client_id"]
+        if page.key is not None:
+            source = "idempotency_keys JOIN orders ON orders.order_id = idempotency_keys.order_id"
+            filters.append("idempotency_keys.client_id = :client_id")
+            filters.append("idempotency_key = :key")
+        if page.customer_id is not None:
+            filters.append("customer_id = :customer_id")
+        if page.before is not None:
+            filters.append("orders.order_id < :before")
+        rows = self._execute(
+            f"SELECT {_ORDER_COLUMNS} FROM {source} WHERE {' AND '.join(filters)}"  # noqa: S608 - constants of ours
+            " ORDER BY orders.order_id DESC LIMIT :limit",
+            {
+                "client_id": page.client_id,
+                "customer_id": page.customer_id,
+                "key": page.key,
+                "before": page.before,
+                "limit": page.limit,
+            },
+        )
+        return [Order(*row) for row in rows]
+
+    def _one(self, sql: str, parameters: Mapping[str, object]) -> Row | None:
+        # Read to the end: an unfinished cursor would hold its snapshot open.
+        rows = list(self._execute(sql, parameters))
+        return rows[0] if rows else None
+
+
+class WriteTx(ReadTx):
+    """The writing statements; all of one transaction become durable together, or none."""
+
+    def insert_order(self, new: NewOrder) -> Order:
+        """Store an order under a new id, greater than every id before it."""
+        (newest,) = self._one("SELECT MAX(order_id) FROM orders", {}) or (None,)
+        order = Order(
+            order_id=uuid7.after(newest, time.time_ns() // 1_000_000),
+            client_id=new.client_id,
+            customer_id=new.customer_id,
+            item_id=new.item_id,
+            quantity=new.quantity,
+            status="created",
+            created_at=_now(),
+        )
+        self._execute(
+            "INSERT INTO orders"
+            " (order_id, client_id, customer_id, item_id, quantity, status, created_at) VALUES"
+            " (:order_id, :client_id, :customer_id, :item_id, :quantity, :status, :created_at)",
+            {
+                "order_id": order.order_id,
+                "client_id": order.client_id,
+                "customer_id": order.customer_id,
+                "item_id": order.item_id,
+                "quantity": order.quantity,
+                "status": order.status,
+                "created_at": order.created_at,
+            },
+        )
+        return order
+
+    def insert_ledger_entry(self, order: Order) -> None:
+        """Enter the creation of an order in the ledger."""
+        self._execute(
+            "INSERT INTO ledger (order_id, customer_id, item_id, quantity, entry_type, created_at)"
+            " VALUES (:order_id, :customer_id, :item_id, :quantity, :entry_type, :created_at)",
+            {
+                "order_id": order.order_id,
+                "customer_id": order.customer_id,
+                "item_id": order.item_id,
+                "quantity": order.quantity,
+                "entry_type": LEDGER_ORDER_CREATED,
+                "created_at": order.created_at,
+            },
+        )
+
+    def append_event(self, event_type: str, order: Order, payload: str) -> None:
+        """Append an event about an order, under the next sequence number.
+
+        Writers are serialised, so the numbers have no gaps and follow the order of commits.
+        """
+        self._execute(
+            "INSERT INTO events"
+            " (sequence, event_id, type, order_id, client_id, payload, created_at)"
+            " SELECT COALESCE(MAX(sequence), 0) + 1, :event_id, :type, :order_id, :client_id,"
+            " :payload, :created_at FROM events",
+            {
+                "event_id": str(uuid.uuid4()),
+                "type": event_type,
+                "order_id": order.order_id,
+                "client_id": order.client_id,
+                "payload": payload,
+                "created_at": order.created_at,
+            },
+        )
+
+    def save_claim(self, claim: Claim, reply: Reply) -> Reply:
+        """Save a claim with its answer, for ever, and give that answer."""
+        self._execute(
+            "INSERT INTO idempotency_keys (client_id, idempotency_key, request_hash, status_code,"
+            " response_body, order_id, created_at)"
+            " VALUES (:client_id, :key, :request_hash, :status, :body, :order_id, :created_at)",
+            {
+                "client_id": claim.client_id,
+                "key": claim.key,
+                "request_hash": claim.fingerprint,
+                "status": reply.status,
+                "body": reply.body,
+                "order_id": reply.order_id,
+                "created_at": _now(),
+            },
+        )
+        return reply
+
+    def touch_probe(self) -> None:
+        """Rewrite the row that shows that writes still commit."""
+        self._execute("UPDATE readiness_probe SET checked_at = :now", {"now": _now()})
+
+
+def _now() -> str:
+    """Give the time as RFC 3339 UTC with milliseconds and `Z`."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,37 @@
+"""UUIDv7 (RFC 9562 section 5.7) that only grow: a pure function of the one before and the clock."""
+
+import secrets
+from uuid import UUID
+
+_RANDOM_BITS = 74
+_LOW_BITS = 62
+# A step leaves 2**42 ids to guess between two neighbours, and 2**32 steps in one millisecond.
+_STEP_BITS = 42
+
+
+def after(previous: str | None, now_ms: int) -> str:
+    """Give a new id, in lower case, that sorts after `previous`.
+
+    `now_ms` is the Unix time in milliseconds. If it is not later than `previous`'s own time (the
+    same millisecond, or a clock set back), that id's random part is counted up (RFC 9562 section
+    6.2, method 2), and its time goes on by a millisecond when the counter is full.
+    """
+    counter = secrets.randbits(_RANDOM_BITS)
+    if previous is not None:
+        previous_ms, previous_counter = _split(UUID(previous).int)
+        if now_ms <= previous_ms:
+            now_ms = previous_ms
+            counter = previous_counter + 1 + secrets.randbits(_STEP_BITS)
+            if counter >> _RANDOM_BITS:
+                now_ms, counter = previous_ms + 1, secrets.randbits(_RANDOM_BITS)
+    return str(UUID(int=_join(now_ms, counter)))
+
+
+def _split(value: int) -> tuple[int, int]:
+    high = value >> 64 & 0xFFF
+    return value >> 80, high << _LOW_BITS | value & (1 << _LOW_BITS) - 1
+
+
+def _join(ms: int, counter: int) -> int:
+    high, low = counter >> _LOW_BITS, counter & (1 << _LOW_BITS) - 1
+    return ms << 80 | 0x7 << 76 | high << 64 | 0b10 << _LOW_BITS | low

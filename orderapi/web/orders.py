@@ -1,0 +1,149 @@
+"""Orders: create one, exactly once; show one; list them."""
+
+from urllib.parse import parse_qsl, urlencode
+
+from flask import Blueprint, Request, Response, request
+
+from orderapi import idempotency
+from orderapi.errors import (
+    BodyTooLarge,
+    BodyUnreadable,
+    NotJson,
+    OrderNotFound,
+    SimulatedFailure,
+)
+from orderapi.records import Claim, NewOrder, Page, Reply
+from orderapi.store.contract import Store
+from orderapi.store.tx import ORDER_CREATED, ReadTx, WriteTx
+from orderapi.web import cursor, request_id
+from orderapi.web.schemas import dump, load_order, load_order_query, order_members
+
+BODY_MAX_BYTES = 16 * 1024
+# Without tokens every caller is this client.
+PUBLIC_CLIENT = "public"
+
+
+def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
+    """Give the resource `/orders` on a store."""
+    orders = Blueprint("orders", __name__)
+
+    @orders.post("/orders")
+    def create_order() -> Response:
+        body = _read_body(request)
+        _refuse_other_than_json(request)
+        key = idempotency.parse_key(request.headers.get("Idempotency-Key"))
+        request_id.note(key_hash=idempotency.key_digest(key))
+        payload = load_order(body)
+        claim = Claim(PUBLIC_CLIENT, key, idempotency.fingerprint("POST", "/orders", payload))
+        # Replays and conflicts are answered from a snapshot: they go on when nothing can be
+        # written.
+        deadline = request_id.deadline()
+        reply = store.read(lambda tx: find_reply(tx, claim), deadline)
+        if reply is None:
+            new_order = NewOrder(PUBLIC_CLIENT, **payload)
+            reply = store.write(lambda tx: place_order(tx, claim, new_order), deadline)
+        request_id.note(order_id=reply.order_id, replayed=reply.replayed)
+        if fault_injection and not reply.replayed and _asks_for_failure(request):
+            raise SimulatedFailure("The order was committed; this failure was asked for.")
+        return _created(reply)
+
+    @orders.get("/orders/<order_id>")
+    def show_order(order_id: str) -> Response:
+        order = store.read(lambda tx: tx.find_order(PUBLIC_CLIENT, order_id), request_id.deadline())
+        if order is None:
+            raise OrderNotFound("There is no such order.")
+        request_id.note(order_id=order.order_id)
+        return _json(dump(order_members(order)))
+
+    @orders.get("/orders")
+    def list_orders() -> Response:
+        query = load_order_query(_query_pairs(request))
+        filters = (PUBLIC_CLIENT, query.customer_id, query.key)
+        before = cursor.decode(query.cursor, filters) if query.cursor is not None else None
+        # One more than asked for tells whether there is a next page.
+        page = Page(PUBLIC_CLIENT, query.customer_id, query.key, before, query.limit + 1)
+        found = store.read(lambda tx: tx.list_orders(page), request_id.deadline())
+        shown = found[: query.limit]
+        has_more = len(found) > query.limit
+        next_cursor = cursor.encode(shown[-1].order_id, filters) if has_more else None
+        response = _json(
+            dump({"orders": [order_members(o) for o in shown], "next_cursor": next_cursor})
+        )
+        if next_cursor is not None:
+            response.headers["Link"] = _link_to_next(request, next_cursor)
+        return response
+
+    return orders
+
+
+def find_reply(tx: ReadTx, claim: Claim) -> Reply | None:
+    """Find the first answer to a claim; raises KeyReused if it had another payload."""
+    saved = tx.find_claim(claim.client_id, claim.key)
+    return idempotency.replay(saved, claim) if saved else None
+
+
+def place_order(tx: WriteTx, claim: Claim, new_order: NewOrder) -> Reply:
+    """Make the whole of exactly-once: these statements share one COMMIT.
+
+    Raises KeyReused if the key belongs to another payload.
+    """
+    first_reply = find_reply(tx, claim)  # again, for whoever came in between
+    if first_reply:
+        return first_reply
+    order = tx.insert_order(new_order)
+    body = dump(order_members(order))
+    tx.insert_ledger_entry(order)
+    tx.append_event(ORDER_CREATED, order, body.rstrip("\n"))
+    return tx.save_claim(claim, Reply(201, body, order.order_id))
+
+
+def _read_body(incoming: Request) -> bytes:
+    """Read the body whole: one cut short may begin with valid JSON and is never executed."""
+    announced = incoming.content_length
+    if announced is not None and announced > BODY_MAX_BYTES:
+        raise BodyTooLarge(f"The body is longer than {BODY_MAX_BYTES} bytes.")
+    try:
+        body: bytes = incoming.environ["wsgi.input"].read(BODY_MAX_BYTES + 1)
+    except Exception as error:  # each server has its own errors for broken chunks and connections
+        raise BodyUnreadable("The body could not be read.") from error
+    if len(body) > BODY_MAX_BYTES:
+        raise BodyTooLarge(f"The body is longer than {BODY_MAX_BYTES} bytes.")
+    if announced is not None and len(body) != announced:
+        raise BodyUnreadable("The body is shorter than its Content-Length.")
+    return body
+
+
+def _refuse_other_than_json(incoming: Request) -> None:
+    charset = incoming.mimetype_params.get("charset", "utf-8").lower()
+    if incoming.mimetype != "application/json" or charset not in ("utf-8", "utf8"):
+        raise NotJson("The body must be 'Content-Type: application/json', in UTF-8.")
+    if "Content-Encoding" in incoming.headers:
+        raise NotJson("The body must come without Content-Encoding.")
+
+
+def _asks_for_failure(incoming: Request) -> bool:
+    return incoming.headers.get("X-Debug-Fail-After-Commit") == "true"
+
+
+def _created(reply: Reply) -> Response:
+    response = _json(reply.body, reply.status)
+    response.headers["Location"] = f"/orders/{reply.order_id}"
+    if reply.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _json(body: str, status: int = 200) -> Response:
+    return Response(body, status, mimetype="application/json")
+
+
+def _query_pairs(incoming: Request) -> list[tuple[str, str]]:
+    # Bytes that are not UTF-8 become lone surrogates, which no parameter may contain.
+    return parse_qsl(
+        incoming.query_string.decode("latin-1"), keep_blank_values=True, errors="surrogateescape"
+    )
+
+
+def _link_to_next(incoming: Request, next_cursor: str) -> str:
+    parameters = [pair for pair in _query_pairs(incoming) if pair[0] != "cursor"]
+    return f'</orders?{urlencode([*parameters, ("cursor", next_cursor)])}>; rel="next"'

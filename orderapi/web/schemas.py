@@ -1,0 +1,185 @@
+"""What a valid order and a valid query are (marshmallow), and how an order is written."""
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from orderapi import idempotency
+from orderapi.errors import KeyInvalid, MalformedJson, ValidationFailed
+from orderapi.records import Order
+
+ID_MAX_CHARS = 128
+QUANTITY_MAX = 1_000_000
+PAGE_LIMIT_MAX = 100
+PAGE_LIMIT_DEFAULT = 20
+# A valid body is one object deep; the JSON parser's own limit differs between Python versions.
+JSON_DEPTH_MAX = 64
+
+# Control characters and lone surrogates (Unicode general categories).
+_FORBIDDEN_CATEGORIES = ("Cc", "Cs")
+# More digits than any valid quantity has; int() itself refuses some thousands of them.
+_DIGITS_MAX = 18
+
+
+def _is_text(value: str) -> None:
+    if not 1 <= len(value) <= ID_MAX_CHARS:
+        raise ValidationError(f"Must be 1 to {ID_MAX_CHARS} characters.")
+    if value.isspace():
+        raise ValidationError("Must not be blank.")
+    if not value.isascii() or not value.isprintable():
+        for character in value:
+            if unicodedata.category(character) in _FORBIDDEN_CATEGORIES:
+                raise ValidationError("Must not contain control characters or lone surrogates.")
+
+
+def _is_key(value: str) -> None:
+    try:
+        idempotency.parse_key_parameter(value)
+    except KeyInvalid as error:
+        raise ValidationError(str(error)) from error
+
+
+class OrderSchema(Schema):
+    """The body of `POST /orders`."""
+
+    class Meta:
+        """Refuse unknown fields."""
+
+        unknown = RAISE
+
+    customer_id = fields.String(required=True, validate=_is_text)
+    item_id = fields.String(required=True, validate=_is_text)
+    quantity = fields.Integer(
+        required=True, strict=True, validate=validate.Range(min=1, max=QUANTITY_MAX)
+    )
+
+
+class OrderListSchema(Schema):
+    """The query of `GET /orders`."""
+
+    class Meta:
+        """Refuse unknown parameters."""
+
+        unknown = RAISE
+
+    customer_id = fields.String(validate=_is_text)
+    idempotency_key = fields.String(validate=_is_key)
+    # Digits as text: a query knows no integers, and int() takes more forms than digits.
+    limit = fields.String(
+        validate=[
+            validate.Regexp(r"[0-9]{1,3}\Z", error=f"Must be 1 to {PAGE_LIMIT_MAX}."),
+            lambda text: validate.Range(1, PAGE_LIMIT_MAX)(int(text)) and None,
+        ]
+    )
+    cursor = fields.String()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderQuery:
+    """A validated query of `GET /orders`; `key` is unescaped."""
+
+    customer_id: str | None
+    key: str | None
+    limit: int
+    cursor: str | None
+
+
+_order_schema = OrderSchema()
+_order_list_schema = OrderListSchema()
+
+
+def load_order(body: bytes) -> dict[str, Any]:
+    """Read the body of a new order and give its members.
+
+    Raises MalformedJson if it is not JSON, ValidationFailed if it is not an order.
+    """
+    return _load(_order_schema, _parse_json(body))
+
+
+def load_order_query(pairs: Iterable[tuple[str, str]]) -> OrderQuery:
+    """Read the query parameters of a list of orders.
+
+    Raises ValidationFailed if one is bad, unknown or given twice.
+    """
+    query = _load(_order_list_schema, _once_each(pairs))
+    key = query.get("idempotency_key")
+    return OrderQuery(
+        customer_id=query.get("customer_id"),
+        key=None if key is None else idempotency.parse_key_parameter(key),
+        limit=int(query.get("limit", PAGE_LIMIT_DEFAULT)),
+        cursor=query.get("cursor"),
+    )
+
+
+def order_members(order: Order) -> dict[str, object]:
+    """Give the five members of an order that clients see."""
+    return {
+        "order_id": order.order_id,
+        "customer_id": order.customer_id,
+        "item_id": order.item_id,
+        "quantity": order.quantity,
+        "status": order.status,
+    }
+
+
+def dump(document: object) -> str:
+    """Write a JSON document as every answer of ours has it."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _load(schema: Schema, data: object) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise ValidationFailed({"_schema": ["Must be a JSON object."]})
+    try:
+        loaded: dict[str, Any] = schema.load(data)
+    except ValidationError as error:
+        raise ValidationFailed(error.messages_dict) from error
+    return loaded
+
+
+def _once_each(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
+        if name in parameters:
+            raise ValidationFailed({name: ["Given more than once."]})
+        parameters[name] = value
+    return parameters
+
+
+def _parse_json(body: bytes) -> object:
+    try:
+        parsed: object = json.loads(
+            body.decode("utf-8"), parse_constant=_refuse_constant, parse_int=_parse_int
+        )
+    except (ValueError, RecursionError) as error:
+        raise MalformedJson("The body is not JSON in UTF-8.") from error
+    if _is_too_deep(parsed):
+        raise MalformedJson(f"The body is nested more than {JSON_DEPTH_MAX} deep.")
+    return parsed
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parse_int(digits: str) -> int:
+    return int(digits) if len(digits) <= _DIGITS_MAX else 10**_DIGITS_MAX
+
+
+def _is_too_deep(parsed: object) -> bool:
+    level = [parsed]
+    for _ in range(JSON_DEPTH_MAX + 1):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -1,0 +1,113 @@
+"""Imports run one way: what a module may import, and which libraries stay behind their walls."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running import REPOSITORY
+
+PACKAGE = REPOSITORY / "orderapi"
+
+# From the outside in. A module imports from its own layer's folder or from layers further in.
+LAYERS: list[tuple[str, ...]] = [
+    ("orderapi.cli", "orderapi.app"),
+    ("orderapi.web", "orderapi.ops"),
+    ("orderapi.store.open",),
+    ("orderapi.store.sqlite",),
+    ("orderapi.store.contract", "orderapi.store.writer", "orderapi.store.files"),
+    ("orderapi.store.tx", "orderapi.store.migrate", "orderapi.store.checkpoint"),
+    ("orderapi.settings", "orderapi.logs", "orderapi.idempotency", "orderapi.uuid7"),
+    ("orderapi.records", "orderapi.errors"),
+]
+
+WALLS = {
+    "flask": {"orderapi.app", "orderapi.cli", "orderapi.web."},
+    "werkzeug": {"orderapi.web."},
+    "sqlite3": {"orderapi.store.sqlite"},
+    "marshmallow": {"orderapi.web.schemas"},
+    "pythonjsonlogger": {"orderapi.logs"},
+    "click": {"orderapi.cli"},
+    "gunicorn": set(),
+}
+
+
+def _modules() -> dict[str, Path]:
+    names = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(REPOSITORY).with_suffix("").parts
+        names[".".join(parts).removesuffix(".__init__")] = path
+    return names
+
+
+MODULES = _modules()
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            module = node.module or ""
+            submodules = [f"{module}.{alias.name}" for alias in node.names]
+            found = [name for name in submodules if name in MODULES]
+            yield from found or [module]
+
+
+def _layer(module: str) -> int | None:
+    for depth, layer in enumerate(LAYERS):
+        if any(module == name or module.startswith(name + ".") for name in layer):
+            return depth
+    return None
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_its_own_folder_or_further_in(module: str) -> None:
+    here = _layer(module)
+    if here is None:
+        # Packages themselves are empty.
+        assert list(_imports(MODULES[module])) == []
+        return
+    for imported in _imports(MODULES[module]):
+        there = _layer(imported)
+        same_folder = imported.rpartition(".")[0] == module.rpartition(".")[0]
+        if there is not None:
+            assert there > here or (there == here and same_folder), imported
+
+
+@pytest.mark.parametrize("library", WALLS)
+def test_a_library_stays_behind_its_wall(library: str) -> None:
+    users = {
+        module
+        for module, path in MODULES.items()
+        if any(name.partition(".")[0] == library for name in _imports(path))
+    }
+    allowed = {
+        user
+        for user in users
+        for place in WALLS[library]
+        if user == place or (place.endswith(".") and user.startswith(place))
+    }
+    assert users == allowed
+    # A wall around nothing would be a misspelt one.
+    assert users or library == "gunicorn"
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    graph = {
+        module: {name for name in _imports(path) if name in MODULES and name != module}
+        for module, path in MODULES.items()
+    }
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join([*path, module])
+        if module not in done:
+            for imported in graph[module]:
+                visit(imported, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
