@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
 
 from gunicorn.glogging import Logger
@@ -53,15 +54,34 @@ worker_tmp_dir = "/dev/shm"  # noqa: S108 - a file without a name, for the worke
 keepalive = 75
 # Nothing of ours needs a management socket.
 control_socket_disable = True
+# No header may change which path was asked for; SCRIPT_NAME could, from this machine.
+forwarder_headers = ""
 
 
 def on_starting(server):
     """Make or migrate the database before any worker exists."""
+    _refuse_unusable_address()
     store = open_store(_settings.database_url)
     try:
         store.prepare()
     except StartRefused as error:
         _refuse(error)
+
+
+def _refuse_unusable_address():
+    """Say at once, and by the setting's name, why the address is no good; gunicorn tries for 5 s."""
+    is_inherited = {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys()
+    if is_inherited or bind.startswith("unix:"):
+        return
+    host, _, port = bind.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host.strip("[]"), int(port)))
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        _refuse(f"ORDERAPI_BIND: cannot listen on {bind}: {reason}")
 
 
 def post_fork(server, worker):
@@ -72,7 +92,19 @@ def post_fork(server, worker):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def worker_exit(server, worker):
+    """Close the store; the last one to do so leaves a database without a WAL beside it."""
+    if hasattr(worker, "wsgi"):
+        worker.wsgi.extensions["store"].close()
+
+
 def pre_request(worker, req):
     """Make a repeated Idempotency-Key invalid; joined with a comma it could pass as one key."""
     if sum(name == "IDEMPOTENCY-KEY" for name, _ in req.headers) > 1:
-        req.headers.append(("IDEMPOTENCY-KEY", '"'))
+        # DEL has no place in either form of a key, wherever the join puts it.
+        req.headers.append(("IDEMPOTENCY-KEY", "\x7f"))
+
+
+def post_request(worker, req, environ, resp):
+    """Take the id off this thread: a later line of gunicorn's own is another request's."""
+    logs.request_id.set(None)

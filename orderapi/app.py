@@ -17,6 +17,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
         # A half of the threads stays free for those who only read.
         store = open_store(settings.database_url, waiting_when_stuck=settings.threads // 2)
     app = Flask("orderapi.web", static_folder=None)
+    app.extensions["store"] = store
     # `/orders/` and `//orders` are other paths, and not found.
     app.url_map.merge_slashes = False
     request_id.register(app)
