@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from gunicorn.glogging import Logger
 
@@ -13,6 +14,9 @@ from orderapi import logs
 from orderapi.errors import StartRefused
 from orderapi.settings import read_settings
 from orderapi.store.open import open_store
+
+# A client that stops in the middle of a body gives its thread back.
+SILENCE_MOST_S = 5.0
 
 
 class JsonLogger(Logger):
@@ -69,9 +73,11 @@ def on_starting(server):
 
 
 def _refuse_unusable_address():
-    """Say at once, and by the setting's name, why the address is no good; gunicorn tries for 5 s."""
-    is_inherited = {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys()
-    if is_inherited or bind.startswith("unix:"):
+    """Say at once what is wrong with the address; gunicorn would try for 5 s, nameless."""
+    if {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():
+        return
+    if bind.startswith("unix:"):
+        _refuse_unusable_path(Path(bind.removeprefix("unix:")))
         return
     host, _, port = bind.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
@@ -82,6 +88,13 @@ def _refuse_unusable_address():
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         _refuse(f"ORDERAPI_BIND: cannot listen on {bind}: {reason}")
+
+
+def _refuse_unusable_path(path):
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        _refuse(f"ORDERAPI_BIND: cannot write in the directory {path.parent}")
+    if path.exists() and not path.is_socket():
+        _refuse(f"ORDERAPI_BIND: {path} is there and is not a socket")
 
 
 def post_fork(server, worker):
@@ -99,7 +112,11 @@ def worker_exit(server, worker):
 
 
 def pre_request(worker, req):
-    """Make a repeated Idempotency-Key invalid; joined with a comma it could pass as one key."""
+    """Give a silent client up, and make a repeated Idempotency-Key invalid.
+
+    Joined with a comma, as the server does it, two keys could pass as one.
+    """
+    req.unreader.sock.settimeout(SILENCE_MOST_S)
     if sum(name == "IDEMPOTENCY-KEY" for name, _ in req.headers) > 1:
         # DEL has no place in either form of a key, wherever the join puts it.
         req.headers.append(("IDEMPOTENCY-KEY", "\x7f"))

@@ -1,11 +1,209 @@
 """The `orderapi` command: parses, calls `ops`, sets the exit code."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
+from orderapi.errors import StartRefused, StoreUnavailable
+from orderapi.ops.audit import audit
+from orderapi.ops.target import Target
+from orderapi.ops.verify import FAILED, OK, SKIPPED, Result, new_trials, rows_by_hand, verify
+from orderapi.settings import Settings, read_settings
+from orderapi.store.contract import Store
+from orderapi.store.open import open_store
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+# Exit codes: what was checked does not hold; the command was used wrongly.
 DOES_NOT_HOLD = 1
+WRONG_USE = 2
+
+_DATABASE_URL = "ORDERAPI_DATABASE_URL"
+_TOKEN_MOST_BYTES = 4096
+_COLOURS = {OK: "green", FAILED: "red", SKIPPED: "yellow"}
+
+
+class Refused(click.ClickException):
+    """The command was used wrongly; the message becomes one line on stderr."""
+
+    exit_code = WRONG_USE
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="orderapi")
 def main() -> None:
-    """Run and check an orderapi service."""
+    """Run and check an orderapi service.
+
+    Every command exits 0 on success, 1 when what it checked does not hold, and 2 on wrong use.
+    """
+
+
+@main.command("verify")
+@click.argument("url", envvar="ORDERAPI_URL", default="http://127.0.0.1:8000")
+@click.option(
+    "--database",
+    metavar="DATABASE_URL",
+    help="Also look at the rows in the server's database; without it the SQL for that is printed.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="The file with the bearer token; without it the token comes from ORDERAPI_TOKEN, if set.",
+)
+def verify_command(url: str, database: str | None, token_file: Path | None) -> None:
+    """Show on the live server at URL that no order is made twice.
+
+    Runs the six verification steps under fresh keys, so it can be repeated; every run leaves two
+    orders. Steps 4 and 5 are skipped where fault injection is off. URL is ORDERAPI_URL, or else
+    http://127.0.0.1:8000, if left out.
+
+    \b
+    Examples:
+      orderapi verify
+      orderapi verify https://orders.example.com --token-file token
+      orderapi verify --database sqlite:///orders.db
+    """
+    settings = _settings(database)
+    server = _target(url, _token(token_file))
+    trials = new_trials()
+    with ExitStack() as stack:
+        store = stack.enter_context(_store(settings)) if database is not None else None
+        results = []
+        for result in verify(server, trials, store):
+            click.echo(_line(result))
+            results.append(result)
+    if store is None and any(result.verdict != SKIPPED for result in results[1:]):
+        click.echo("\nIn the server's database this should give two rows with three counts of 1:\n")
+        click.echo(rows_by_hand(trials))
+    click.echo(f"\n{_summary(results)}")
+    if any(result.verdict == FAILED for result in results):
+        sys.exit(DOES_NOT_HOLD)
+
+
+@main.command("audit")
+@click.option(
+    "--database",
+    metavar="DATABASE_URL",
+    help="The database, in the place of ORDERAPI_DATABASE_URL.",
+)
+def audit_command(database: str | None) -> None:
+    """Prove on the whole database that every order was made exactly once.
+
+    Lists every row that breaks an invariant. The database is opened read-only, and may be in use.
+
+    \b
+    Examples:
+      orderapi audit
+      orderapi audit --database sqlite:////var/lib/orderapi/orders.db
+    """
+    findings = 0
+    with _store(_settings(database)) as store, _progress_bar() as bar:
+
+        def show_progress(done: int, total: int) -> None:
+            bar.length = max(total, 1)
+            bar.update(done - bar.pos)
+
+        try:
+            for finding in audit(store, show_progress):
+                _wipe(bar)
+                click.echo(finding)
+                findings += 1
+        except StoreUnavailable as error:
+            raise click.ClickException(
+                f"the audit did not get to its end: {error.reason}"
+            ) from error
+    click.echo(_audit_summary(bar.pos, findings))
+    if findings:
+        sys.exit(DOES_NOT_HOLD)
+
+
+def _settings(database_url: str | None) -> Settings:
+    """Read the settings; an option `--database` stands in the place of its variable."""
+    given = {} if database_url is None else {_DATABASE_URL: database_url}
+    try:
+        return read_settings(os.environ | given)
+    except StartRefused as error:
+        message = str(error)
+        if given:
+            message = message.replace(f"{_DATABASE_URL}:", "--database:")
+        raise Refused(message) from error
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[Store]:
+    """Open the store for a command that looks at it; refuse what is not a database of ours."""
+    store = open_store(settings.database_url, read_only=True)
+    try:
+        _refuse_unreadable(store, settings)
+        yield store
+    finally:
+        store.close()
+
+
+def _refuse_unreadable(store: Store, settings: Settings) -> None:
+    try:
+        store.read(lambda _: None)
+    except StoreUnavailable as error:
+        raise Refused(f"cannot read {settings.database_url}: {error.reason}") from error
+
+
+def _target(url: str, token: str | None) -> Target:
+    try:
+        return Target(url, token)
+    except ValueError as error:
+        raise Refused(f"URL: {error}") from error
+
+
+def _token(token_file: Path | None) -> str | None:
+    """Give the token from a file, else from the environment; no message may repeat it."""
+    if token_file is None:
+        return os.environ.get("ORDERAPI_TOKEN") or None
+    try:
+        with token_file.open("rb") as file:
+            token = file.read(_TOKEN_MOST_BYTES + 1).decode("ascii").strip()
+    except OSError as error:
+        raise Refused(f"--token-file {token_file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Refused(f"--token-file {token_file}: expected a token") from error
+    if not token or len(token) > _TOKEN_MOST_BYTES or not token.isprintable():
+        raise Refused(f"--token-file {token_file}: expected a token")
+    return token
+
+
+def _line(result: Result) -> str:
+    verdict = click.style(f"{result.verdict:8}", fg=_COLOURS[result.verdict])
+    return f"{verdict} {result.name}: expected {result.expected}; saw {result.seen}"
+
+
+def _summary(results: list[Result]) -> str:
+    counted = {
+        verdict: sum(result.verdict == verdict for result in results)
+        for verdict in (OK, FAILED, SKIPPED)
+    }
+    return "verified: " + ", ".join(f"{n} {verdict}" for verdict, n in counted.items() if n)
+
+
+def _audit_summary(orders: int, findings: int) -> str:
+    outcome = {0: "nothing breaks an invariant", 1: "1 finding"}.get(
+        findings, f"{findings:,} findings"
+    )
+    return f"audited {orders:,} orders: {outcome}"
+
+
+def _progress_bar() -> "ProgressBar[int]":
+    """Give a bar on stderr, where that is a terminal; elsewhere it counts unseen."""
+    return click.progressbar(
+        length=1, label="orders", file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
+
+
+def _wipe(bar: "ProgressBar[int]") -> None:
+    """Empty the bar's line, so that another line can stand there."""
+    if not bar.hidden:
+        click.echo("\r\x1b[K", nl=False, err=True)

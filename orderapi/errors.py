@@ -69,6 +69,10 @@ class StoreUnavailable(OrderApiError):
         self.reason = reason
 
 
+class StoreCorrupt(StoreUnavailable):
+    """The engine finds its own files damaged, or not of our schema."""
+
+
 class StartRefused(OrderApiError):
     """The process cannot start; the message is the one line that its operator needs."""
 

@@ -17,6 +17,8 @@ _BARE_KEY = re.compile(r"[!#-+\--~]+")
 _QUOTED_KEY = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _ESCAPE = re.compile(r"\\(.)")
 _PRINTABLE = re.compile(r"[ -~]+")
+# Made once, where json.dumps would make a new one for every payload.
+_canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
 def parse_key(header: str | None) -> str:
@@ -78,8 +80,7 @@ def fingerprint(method: str, path: str, payload: Mapping[str, object]) -> str:
     members and escapes of the original do not enter. A field that is added to the payload later
     must enter only when sent, or every saved fingerprint would change.
     """
-    canonical = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(f"{method}\n{path}\n{canonical}".encode()).hexdigest()
+    return hashlib.sha256(f"{method}\n{path}\n{_canonical(payload)}".encode()).hexdigest()
 
 
 def replay(saved: SavedClaim, claim: Claim) -> Reply:

@@ -1,6 +1,7 @@
 """JSON logs: one object a line on stderr, with the request id on every line of a request."""
 
 import logging
+import re
 import sys
 import threading
 from contextvars import ContextVar
@@ -13,6 +14,9 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _log = logging.getLogger(__name__)
 
+_SERVER_LOGGER = "gunicorn.error"
+_KEY = re.compile(r"(idempotency[-_]key).*", re.IGNORECASE | re.DOTALL)
+
 
 def configure(level: str) -> None:
     """Send everything that Python logs, warns of or dies of to stderr, as JSON lines.
@@ -22,6 +26,7 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter())
     handler.addFilter(_add_request_id)
+    handler.addFilter(_cut_key)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
@@ -48,6 +53,13 @@ def _add_request_id(record: logging.LogRecord) -> bool:
     current = request_id.get()
     if current is not None:
         record.request_id = current
+    return True
+
+
+def _cut_key(record: logging.LogRecord) -> bool:
+    """Keep keys out of what the server repeats of a request that is not HTTP."""
+    if record.name == _SERVER_LOGGER:
+        record.msg, record.args = _KEY.sub(r"\1...", record.getMessage()), None
     return True
 
 

@@ -60,6 +60,16 @@ class SavedClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class Effects:
+    """How many rows of each kind an order has; one of each is what exactly-once means."""
+
+    order_id: str
+    ledger_entries: int
+    idempotency_records: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Which orders of one client to list, newest first.
 

@@ -17,8 +17,20 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.store.open",),
     ("orderapi.store.sqlite",),
     ("orderapi.store.contract", "orderapi.store.writer", "orderapi.store.files"),
-    ("orderapi.store.tx", "orderapi.store.migrate", "orderapi.store.checkpoint"),
-    ("orderapi.settings", "orderapi.logs", "orderapi.idempotency", "orderapi.uuid7"),
+    (
+        "orderapi.store.tx",
+        "orderapi.store.audit_tx",
+        "orderapi.store.migrate",
+        "orderapi.store.checkpoint",
+        "orderapi.store.integrity",
+    ),
+    (
+        "orderapi.settings",
+        "orderapi.logs",
+        "orderapi.idempotency",
+        "orderapi.documents",
+        "orderapi.uuid7",
+    ),
     ("orderapi.records", "orderapi.errors"),
 ]
 

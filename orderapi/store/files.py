@@ -27,17 +27,41 @@ class DatabaseFiles:
         self.path = path
         self._lock_path = path.with_name(path.name + "-lock")
         self._lock_fd: int | None = None
+        self._used: Identity | None = None
 
     def identity(self) -> Identity:
         """Tell which file the path names now.
 
-        Raises StoreUnavailable if there is none: writing on to a deleted file would lose orders.
+        Raises StoreUnavailable if there is none, since writing on to a deleted file would lose
+        orders; or another than the one in use, since SQLite would mix that one's WAL into it.
         """
         try:
             status = self.path.stat()
         except OSError as error:
             raise StoreUnavailable(f"database file: {error.strerror}") from error
-        return status.st_dev, status.st_ino
+        found = status.st_dev, status.st_ino
+        if self._used not in (None, found):
+            raise StoreUnavailable("database file: another one is in its place; restart to use it")
+        return found
+
+    def use(self, identity: Identity) -> None:
+        """Stay with this file from now on: `identity` takes no other one in its place."""
+        self._used = identity
+
+    def refuse_unusable(self) -> None:
+        """Refuse what SQLite itself would take without a word; for a start.
+
+        Raises StoreRefused if the database is gone while its WAL is still there, which SQLite would
+        delete along with what is committed in it; or if it can only be read.
+        """
+        wal = self.path.with_name(self.path.name + "-wal")
+        if _size(self.path) == 0 and _size(wal) > 0:
+            raise StoreRefused(
+                f"{self.path} is gone, but {wal.name} is there, and they belong together: "
+                "put the database back, or move its WAL away"
+            )
+        if self.path.exists() and not os.access(self.path, os.W_OK):
+            raise StoreRefused(f"cannot write {self.path}")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -111,3 +135,10 @@ class DatabaseFiles:
     def _unlock(self) -> None:
         if self._lock_fd is not None:
             fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

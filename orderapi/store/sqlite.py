@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from orderapi.errors import StoreRefused, StoreUnavailable
-from orderapi.store import migrate
+from orderapi.errors import StoreCorrupt, StoreRefused, StoreUnavailable
+from orderapi.store import integrity, migrate
 from orderapi.store.checkpoint import Checkpointer
 from orderapi.store.contract import REQUEST_TIME_S
-from orderapi.store.files import DatabaseFiles, Identity
-from orderapi.store.tx import ReadTx, Row, WriteTx
+from orderapi.store.files import DatabaseFiles
+from orderapi.store.tx import Execute, ReadTx, Row, WriteTx
 from orderapi.store.writer import Job, Writer
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ QUICK_CHECK_MOST_BYTES = 128 * 1024 * 1024
 SQLITE_OLDEST = (3, 37, 0)
 
 _BUSY_PAUSE_S = 0.01
-_BUSY_TIMEOUT_MS = 100
+_WRITER_BUSY_TIMEOUT_S = 0.1
 _WAL_MOST_BYTES = 64 * 1024 * 1024
 # What the driver raises for mistakes of this program, not of the disk.
 _OUR_FAULTS = (
@@ -41,16 +41,24 @@ _OUR_FAULTS = (
     sqlite3.NotSupportedError,
     sqlite3.ProgrammingError,
 )
+# A damaged schema is quoted in SQLite's message, which the driver may then fail to decode.
+_DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+# SQLITE_ERROR is a statement that cannot be prepared: a table or a column is gone.
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
 
 
 class SqliteStore:
     """A store in one SQLite file; see `contract.Store`.
 
     `waiting_when_stuck` is how many requests of this process may wait for a store that does
-    nothing; the rest are refused at once, so that reads go on.
+    nothing; the rest are refused at once, so that reads go on. With `read_only` the file is opened
+    for reading alone.
     """
 
-    def __init__(self, path: Path, *, waiting_when_stuck: int = 16) -> None:
+    def __init__(
+        self, path: Path, *, waiting_when_stuck: int = 16, read_only: bool = False
+    ) -> None:
+        self._read_only = read_only
         self._files = DatabaseFiles(path)
         self._uri = f"file:{quote(str(path.absolute()))}"
         self._known = migrate.load("sqlite")
@@ -71,13 +79,14 @@ class SqliteStore:
             raise StoreRefused(f"the directory {path.parent} does not exist")
         try:
             with self._files.locked_within(START_LOCK_TIMEOUT_S):
+                self._files.refuse_unusable()
                 with closing(self._connect("rwc", busy_timeout_s=START_LOCK_TIMEOUT_S)) as db:
                     _refuse_foreign(db, path)
                     _refuse_corrupt(db, path)
                     _enter_wal_mode(db)
                     self._apply_due_migrations(db)
                 self._files.sync_directory()
-        except sqlite3.Error as error:
+        except _DRIVER_ERRORS as error:
             raise StoreRefused(f"cannot use {path}: {error} ({_reason(error)})") from error
         finally:
             self._files.close()
@@ -86,16 +95,7 @@ class SqliteStore:
         """See `contract.Store`: run `fn` on one snapshot."""
         if deadline is None:
             deadline = time.monotonic() + REQUEST_TIME_S
-        while True:
-            try:
-                return self._read_once(fn)
-            except sqlite3.Error as error:
-                if isinstance(error, _OUR_FAULTS):
-                    raise
-                if not _is_busy(error) or time.monotonic() > deadline:
-                    raise StoreUnavailable(_reason(error)) from error
-            # SQLite would wait inside C and stop an event loop; so we wait here.
-            time.sleep(_BUSY_PAUSE_S)
+        return self._read(lambda rows: fn(ReadTx(rows)), deadline)
 
     def write(self, fn: Callable[[WriteTx], T], deadline: float | None = None) -> T:
         """See `contract.Store`: run `fn` in one durable transaction."""
@@ -110,26 +110,20 @@ class SqliteStore:
         return time.monotonic() - self._committed_at
 
     def check(self) -> Iterator[str]:
-        """See `contract.Store`: `integrity_check` and `foreign_key_check`, a table at a time.
+        """See `contract.Store`; what is checked, and what that costs: `integrity.findings`."""
 
-        A snapshot ends with its table, so that the WAL can be reset in between.
-        """
-        with closing(self._open("ro")) as connection:
-            tables = connection.rows("SELECT name FROM sqlite_schema WHERE type = 'table'", {})
-            for (table,) in tables:
-                for (finding,) in connection.rows(f'PRAGMA integrity_check("{table}")', {}):
-                    if finding != "ok":
-                        yield f"integrity_check({table}): {finding}"
-                for _, rowid, parent, _ in connection.rows(
-                    f'PRAGMA foreign_key_check("{table}")', {}
-                ):
-                    yield f"{table} row {rowid} refers to a missing row of {parent}"
+        def rows(sql: str) -> list[Row]:
+            return self._read(lambda run: list(run(sql, {})), time.monotonic() + REQUEST_TIME_S)
+
+        return integrity.findings(rows, self._schema_in_memory(), self._known[-1].number)
 
     def close(self) -> None:
         """See `contract.Store`."""
-        self._writer.close()
+        writer_has_ended = self._writer.close()
         while self._idle_readers:
             self._idle_readers.pop().close()
+        if not writer_has_ended:
+            return  # What it still holds must not be closed under its hands.
         if self._write_connection is not None:
             self._write_connection.close()
             self._write_connection = None
@@ -137,27 +131,40 @@ class SqliteStore:
 
     # Reading: on the thread that asks.
 
-    def _read_once(self, fn: Callable[[ReadTx], T]) -> T:
+    def _read(self, fn: Callable[[Execute], T], deadline: float) -> T:
+        while True:
+            try:
+                return self._read_once(fn)
+            except _DRIVER_ERRORS as error:
+                if isinstance(error, _OUR_FAULTS):
+                    raise
+                if not _is_busy(error) or time.monotonic() > deadline:
+                    raise _unavailable(error) from error
+            # SQLite would wait inside C and stop an event loop; so we wait here.
+            time.sleep(_BUSY_PAUSE_S)
+
+    def _read_once(self, fn: Callable[[Execute], T]) -> T:
         connection = self._take_reader()
         try:
             connection.execute("BEGIN")
-            result = fn(ReadTx(connection.rows))
+            result = fn(connection.rows)
             connection.execute("COMMIT")
-        except BaseException:
+        except sqlite3.Error:
             connection.close()
+            raise
+        except BaseException:
+            # Of ours, as a conflict is; opening is slow, and may hang where reading does not.
+            connection.execute("ROLLBACK")
+            self._idle_readers.append(connection)
             raise
         self._idle_readers.append(connection)
         return result
 
     def _take_reader(self) -> "_Connection":
         self._refuse_other_process()
-        identity = self._files.identity()
-        while self._idle_readers:
-            with suppress(IndexError):  # another thread took the last one
-                connection = self._idle_readers.pop()
-                if connection.identity == identity:
-                    return connection
-                connection.close()
+        self._files.identity()
+        with suppress(IndexError):  # none is idle
+            return self._idle_readers.pop()
         return self._open("ro")
 
     # Writing: on the writer's thread, under the lock between processes.
@@ -166,9 +173,9 @@ class SqliteStore:
         """Run a job to its end and tell whether the store could do its part."""
         try:
             result = self._transact(job)
-        except sqlite3.Error as error:
+        except _DRIVER_ERRORS as error:
             is_our_fault = isinstance(error, _OUR_FAULTS)
-            job.fail(error if is_our_fault else StoreUnavailable(_reason(error)))
+            job.fail(error if is_our_fault else _unavailable(error))
             return is_our_fault
         except StoreUnavailable as error:
             job.fail(error)
@@ -183,15 +190,17 @@ class SqliteStore:
         return True
 
     def _transact(self, job: Job) -> Any:
-        connection = self._current_write_connection()
+        connection = _until(job.deadline, self._current_write_connection)
         try:
-            _until(job.deadline, connection, "BEGIN IMMEDIATE")
+            _until(job.deadline, lambda: connection.execute("BEGIN IMMEDIATE"))
             changes = connection.total_changes
-            result = job.fn(WriteTx(connection.rows))
+            result = job.fn(WriteTx(connection.rows_in_transaction))
             if connection.total_changes == changes:
                 connection.execute("ROLLBACK")
             else:
-                _until(job.deadline, connection, "COMMIT")
+                _until(job.deadline, lambda: connection.execute("COMMIT"))
+                # A file that has left meanwhile took the order along.
+                self._files.identity()
                 self._committed_at = time.monotonic()
         except BaseException as error:
             self._undo(connection, error)
@@ -203,7 +212,7 @@ class SqliteStore:
         with suppress(sqlite3.Error):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, _DRIVER_ERRORS):
             connection.close()
             self._write_connection = None
 
@@ -212,14 +221,10 @@ class SqliteStore:
             self._checkpointer.after_transaction(self._write_connection.execute)
 
     def _current_write_connection(self) -> "_Connection":
-        connection = self._write_connection
-        if connection is not None and connection.identity != self._files.identity():
-            connection.close()
-            self._write_connection = connection = None
-        if connection is None:
-            self._write_connection = connection = self._open("rw")
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        return connection
+        self._files.identity()
+        if self._write_connection is None:
+            self._write_connection = self._open("rw", busy_timeout_s=_WRITER_BUSY_TIMEOUT_S)
+        return self._write_connection
 
     # Opening.
 
@@ -230,10 +235,10 @@ class SqliteStore:
         elif self._pid != os.getpid():
             raise RuntimeError("the store was opened before a fork")
 
-    def _open(self, mode: str) -> "_Connection":
+    def _open(self, mode: str, *, busy_timeout_s: float = 0.0) -> "_Connection":
         """Open a database that exists; one that vanished is never made anew behind its clients."""
         identity = self._files.identity()
-        db = self._connect("rw", busy_timeout_s=0.0)
+        db = self._connect("rw", busy_timeout_s=busy_timeout_s)
         try:
             if mode == "ro":
                 db.execute("PRAGMA query_only = ON")
@@ -247,11 +252,12 @@ class SqliteStore:
         except BaseException:
             db.close()
             raise
-        return _Connection(db, identity)
+        self._files.use(identity)
+        return _Connection(db)
 
     def _connect(self, mode: str, *, busy_timeout_s: float) -> sqlite3.Connection:
         db = sqlite3.connect(
-            f"{self._uri}?mode={mode}",
+            f"{self._uri}?mode={'ro' if self._read_only else mode}",
             uri=True,
             timeout=busy_timeout_s,
             isolation_level=None,
@@ -285,19 +291,29 @@ class SqliteStore:
                 db.execute("ROLLBACK")
             raise
 
+    def _schema_in_memory(self) -> dict[str, str | None]:
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+            self._apply_due_migrations(db)
+            return dict(db.execute(integrity.SCHEMA).fetchall())
+
 
 class _Connection:
-    """A connection, and which file it was opened on."""
+    """A connection, as far as the store needs one."""
 
-    def __init__(self, db: sqlite3.Connection, identity: Identity) -> None:
+    def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self.identity = identity
         self.execute = db.execute
         self.close = db.close
 
     def rows(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
         """Run a statement and read its rows to the end."""
         return self._db.execute(sql, parameters).fetchall()
+
+    def rows_in_transaction(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
+        """Run a statement that must not commit alone, as after a failure that rolled back all."""
+        if not self._db.in_transaction:
+            raise StoreUnavailable("the transaction has ended early")
+        return self.rows(sql, parameters)
 
     @property
     def in_transaction(self) -> bool:
@@ -310,25 +326,32 @@ class _Connection:
         return self._db.total_changes
 
 
-def _until(deadline: float, connection: _Connection, statement: str) -> None:
-    """Run a statement again while others hold the database's lock, until the deadline."""
+def _until(deadline: float, act: Callable[[], T]) -> T:
+    """Do `act` again while others hold the database's lock, until the deadline."""
     while True:
         try:
-            connection.execute(statement)
+            return act()
         except sqlite3.Error as error:
             if not _is_busy(error) or time.monotonic() > deadline:
                 raise
-        else:
-            return
+        # Where SQLite does not wait itself, as for the recovery of a WAL.
+        time.sleep(_BUSY_PAUSE_S)
 
 
-def _is_busy(error: sqlite3.Error) -> bool:
+def _is_busy(error: Exception) -> bool:
     return getattr(error, "sqlite_errorname", "").startswith(
         ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
     )
 
 
-def _reason(error: sqlite3.Error) -> str:
+def _unavailable(error: Exception) -> StoreUnavailable:
+    name = getattr(error, "sqlite_errorname", None)
+    # What has no such name is text that is not UTF-8, in a row or in SQLite's own message.
+    damaged = name is None or name.startswith(_DAMAGED)
+    return (StoreCorrupt if damaged else StoreUnavailable)(_reason(error))
+
+
+def _reason(error: Exception) -> str:
     return f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}"
 
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orderapi import uuid7
-from orderapi.records import Claim, NewOrder, Order, Page, Reply, SavedClaim
+from orderapi.records import Claim, Effects, NewOrder, Order, Page, Reply, SavedClaim
+from orderapi.store.audit_tx import AuditTx
 
 Row = Sequence[Any]
 Execute = Callable[[str, Mapping[str, object]], Iterable[Row]]
@@ -22,8 +23,19 @@ _ORDER_COLUMNS = (
     "orders.order_id, orders.client_id, customer_id, item_id, quantity, status, orders.created_at"
 )
 
+# Also shown to people, who run it by hand with a customer in the place of `:customer_id`.
+COUNT_EFFECTS = """\
+SELECT orders.order_id, COUNT(DISTINCT ledger_id), COUNT(DISTINCT idempotency_key),
+       COUNT(DISTINCT sequence)
+FROM orders
+LEFT JOIN ledger ON ledger.order_id = orders.order_id
+LEFT JOIN idempotency_keys ON idempotency_keys.order_id = orders.order_id
+LEFT JOIN events ON events.order_id = orders.order_id
+WHERE orders.customer_id = :customer_id
+GROUP BY orders.order_id"""
 
-class ReadTx:
+
+class ReadTx(AuditTx):
     """The reading statements, on one snapshot."""
 
     def __init__(self, execute: Execute) -> None:
@@ -71,6 +83,10 @@ class ReadTx:
             },
         )
         return [Order(*row) for row in rows]
+
+    def count_effects(self, customer_id: str) -> list[Effects]:
+        """Count what each order of a customer, of whichever client, has left in each table."""
+        return [Effects(*row) for row in self._execute(COUNT_EFFECTS, {"customer_id": customer_id})]
 
     def _one(self, sql: str, parameters: Mapping[str, object]) -> Row | None:
         # Read to the end: an unfinished cursor would hold its snapshot open.

@@ -14,9 +14,14 @@ from typing import Any
 
 from orderapi.errors import StoreUnavailable
 
-# Without any progress for so long, the writer counts as stuck. A healthy commit takes
-# milliseconds, one on a throttled cloud volume tenths of a second.
+# Without any progress for so long, or with a job queued for so long, the writer counts as stuck.
+# A healthy commit takes milliseconds, one on a throttled cloud volume tenths of a second.
 PATIENCE_S = 1.0
+# How often a request that waits looks whether it should go on. Requests that have no thread yet
+# wait for those: PATIENCE_S, this and REQUEST_TIME_S must stay below the promised 10 s together.
+_LOOK_S = 0.25
+# A store that closes waits so long for its last jobs: their deadlines come earlier.
+_CLOSING_S = 10.0
 
 
 class Job:
@@ -25,6 +30,7 @@ class Job:
     def __init__(self, fn: Callable[[Any], Any], deadline: float) -> None:
         self.fn = fn
         self.deadline = deadline
+        self.queued_at = time.monotonic()
         self.ended = threading.Event()
         self._result: Any = None
         self._error: BaseException | None = None
@@ -50,9 +56,8 @@ class Writer:
     """A queue of jobs and the thread that runs them, one after another, in order of arrival.
 
     `locked` gives the lock between processes; `run` runs a job under it, ends it, and tells whether
-    the store did its part. While the
-    writer is stuck, only the `waiting_when_stuck` oldest jobs may go on waiting; the others fail
-    at once, so that their threads can serve those who only read.
+    the store did its part. While the writer is stuck, only the `waiting_when_stuck` oldest jobs may
+    go on waiting; the others fail at once, so that their threads can serve those who only read.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Writer:
         self._mutex = threading.Lock()
         self._arrival = threading.Condition(self._mutex)
         self._queue: deque[Job] = deque()
+        self._has_begun_one = False
         self._thread: threading.Thread | None = None
         self._closing = False
         # Since when the writer has had work and got none of it done.
@@ -82,24 +88,36 @@ class Writer:
         with self._mutex:
             if self._closing:
                 raise StoreUnavailable("the store is closing")
-            if self._is_stuck() and len(self._queue) >= self._waiting_when_stuck:
+            if self._is_stuck() and len(self._queue) >= self._may_be_queued():
                 raise StoreUnavailable("stuck, and enough are waiting")
+            self._start()
             self._queue.append(job)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
-                self._thread.start()
             self._arrival.notify()
-        while not job.ended.wait(max(0.0, min(PATIENCE_S, deadline - time.monotonic()))):
+        while not job.ended.wait(max(0.0, min(_LOOK_S, deadline - time.monotonic()))):
             self._give_up_if_hopeless(job)
         return job.outcome()
 
-    def close(self) -> None:
-        """Refuse new jobs, wait for the queued ones and end the thread."""
+    def close(self) -> bool:
+        """Refuse new jobs, wait for the queued ones and tell whether the thread has ended.
+
+        It has not if it is stuck; it may still use the store then.
+        """
         with self._mutex:
             self._closing = True
             self._arrival.notify()
-        if self._thread is not None:
-            self._thread.join(PATIENCE_S)
+        if self._thread is None:
+            return True
+        self._thread.join(_CLOSING_S)
+        return not self._thread.is_alive()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._loop, name="writer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system gives no more threads now
+                raise StoreUnavailable(str(error)) from error
+            self._thread = thread
 
     def _give_up_if_hopeless(self, job: Job) -> None:
         with self._mutex:
@@ -107,7 +125,7 @@ class Writer:
                 return
             if time.monotonic() >= job.deadline:
                 reason = "no outcome by the deadline"
-            elif self._is_stuck() and job in list(self._queue)[self._waiting_when_stuck :]:
+            elif self._is_stuck() and job in list(self._queue)[self._may_be_queued() :]:
                 reason = "stuck, and enough are waiting"
             else:
                 return
@@ -117,9 +135,15 @@ class Writer:
             # Begun already: it is committed without a listener, or not at all.
             raise StoreUnavailable(f"{reason}, outcome unknown")
 
+    def _may_be_queued(self) -> int:
+        # The request of a job that has begun waits as well.
+        return self._waiting_when_stuck - self._has_begun_one
+
     def _is_stuck(self) -> bool:
-        since = self._no_progress_since
-        return since is not None and time.monotonic() - since > PATIENCE_S
+        now = time.monotonic()
+        since = now if self._no_progress_since is None else self._no_progress_since
+        queued_at = self._queue[0].queued_at if self._queue else now
+        return now - min(since, queued_at) > PATIENCE_S
 
     def _loop(self) -> None:
         while self._wait_for_work():
@@ -134,11 +158,16 @@ class Writer:
                 job = job or self._take()
                 if job is not None:
                     job.fail(error)
+            finally:
+                self._has_begun_one = False
 
     def _wait_for_work(self) -> bool:
         with self._mutex:
             while not self._queue and not self._closing:
-                self._arrival.wait()
+                patience_s = None if self._no_progress_since is None else PATIENCE_S
+                if not self._arrival.wait(patience_s):
+                    # Nobody has asked for a while: whoever comes next may find it mended.
+                    self._no_progress_since = None
             if self._no_progress_since is None:
                 self._no_progress_since = time.monotonic()
             return bool(self._queue)
@@ -149,6 +178,7 @@ class Writer:
             while self._queue:
                 job = self._queue.popleft()
                 if job.deadline > time.monotonic():
+                    self._has_begun_one = True
                     return job
                 job.fail(StoreUnavailable("no outcome by the deadline"))
             return None

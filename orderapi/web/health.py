@@ -5,9 +5,9 @@ import time
 
 from flask import Blueprint, Response
 
+from orderapi.documents import dump
 from orderapi.errors import StoreUnavailable
 from orderapi.store.contract import Store
-from orderapi.web.schemas import dump
 
 # A commit or a verdict this young speaks for the store; a probe gets as long to commit.
 FRESH_S = 2.0

@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl, urlencode
 from flask import Blueprint, Request, Response, request
 
 from orderapi import idempotency
+from orderapi.documents import dump, order_members
 from orderapi.errors import (
     BodyTooLarge,
     BodyUnreadable,
@@ -16,7 +17,7 @@ from orderapi.records import Claim, NewOrder, Page, Reply
 from orderapi.store.contract import Store
 from orderapi.store.tx import ORDER_CREATED, ReadTx, WriteTx
 from orderapi.web import cursor, request_id
-from orderapi.web.schemas import dump, load_order, load_order_query, order_members
+from orderapi.web.schemas import load_order, load_order_query
 
 BODY_MAX_BYTES = 16 * 1024
 # Without tokens every caller is this client.

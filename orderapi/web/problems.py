@@ -107,6 +107,7 @@ _SLUGS: dict[type[errors.OrderApiError], str] = {
     errors.ValidationFailed: "validation-failed",
     errors.SimulatedFailure: "simulated-failure",
     errors.StoreUnavailable: "store-unavailable",
+    errors.StoreCorrupt: "store-unavailable",
 }
 _SLUGS_OF_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
 
@@ -127,7 +128,9 @@ def show_problem(slug: str) -> Response:
         raise errors.ProblemNotFound("There is no problem type of that name.")
     accepted = request.accept_mimetypes.best_match(["application/json", "text/html"])
     if accepted == "text/html":
-        return Response(render_template("problem.html", problem=problem), mimetype="text/html")
+        page = Response(render_template("problem.html", problem=problem), mimetype="text/html")
+        page.vary.add("Accept")
+        return page
     document = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
@@ -137,7 +140,9 @@ def show_problem(slug: str) -> Response:
         "retryable": problem.retryable,
         "key_action": problem.key_action,
     }
-    return Response(json.dumps(document) + "\n", mimetype="application/json")
+    response = Response(json.dumps(document) + "\n", mimetype="application/json")
+    response.vary.add("Accept")
+    return response
 
 
 def _from_our_error(error: errors.OrderApiError) -> Response:
@@ -146,11 +151,18 @@ def _from_our_error(error: errors.OrderApiError) -> Response:
         return _from_surprise(error)
     if isinstance(error, errors.StoreUnavailable):
         _log.warning("store unavailable", extra={"reason": error.reason})
-    extra = {"errors": error.errors} if isinstance(error, errors.ValidationFailed) else {}
+    extra = {"errors": _readable(error)} if isinstance(error, errors.ValidationFailed) else {}
     response = _respond(BY_SLUG[slug], str(error), **extra)
     if slug == "store-unavailable":
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
+
+
+def _readable(error: errors.ValidationFailed) -> dict[str, object]:
+    """Give the messages by names that every JSON parser reads: lone surrogates become `?`."""
+    return {
+        name.encode(errors="replace").decode(): messages for name, messages in error.errors.items()
+    }
 
 
 def _from_http_exception(error: HTTPException) -> Response:
@@ -180,7 +192,6 @@ def _respond(problem: Problem, detail: str, **members: Any) -> Response:
         "key_action": problem.key_action,
         **members,
     }
-    # ASCII only: what a client sent may not be encodable.
     return Response(
         json.dumps(document) + "\n", problem.status, mimetype="application/problem+json"
     )

@@ -1,11 +1,15 @@
-"""What every request gets: an id, a deadline, and one line in the log."""
+"""What every request gets: an id, a deadline, its body's rest read, and one line in the log."""
 
 import logging
 import re
 import time
 import uuid
+from contextlib import suppress
+from functools import partial
+from typing import IO
 
 from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import NotFound
 
 from orderapi import logs
 from orderapi.store.contract import REQUEST_TIME_S
@@ -14,6 +18,8 @@ HEADER = "X-Request-ID"
 
 _ACCEPTED = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
 _PATH_MOST_CHARS = 256
+# More than any mistake will send; somebody who sends more is cut off.
+_DISCARDED_MOST_BYTES = 1024 * 1024
 
 _log = logging.getLogger("orderapi.request")
 
@@ -21,7 +27,9 @@ _log = logging.getLogger("orderapi.request")
 def register(app: Flask) -> None:
     """Give every request of `app`, refused ones too, its id and its line."""
     app.before_request(_begin)
+    app.before_request(_refuse_doubled_slash)
     app.before_request(_answer_options)
+    app.after_request(_read_on)
     app.after_request(_end)
 
 
@@ -42,12 +50,37 @@ def _begin() -> None:
     logs.request_id.set(sent if _ACCEPTED.fullmatch(sent) else str(uuid.uuid4()))
 
 
+def _refuse_doubled_slash() -> None:
+    """Refuse `//orders`: Werkzeug drops all slashes but one from a path's beginning."""
+    if request.environ.get("PATH_INFO", "").startswith("//"):
+        raise NotFound
+
+
 def _answer_options() -> Response | None:
     if request.method != "OPTIONS" or request.routing_exception is not None:
         return None
-    response = current_app.make_default_options_response()
-    response.status_code = 204
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    allowed = current_app.make_default_options_response().headers["Allow"]
+    response.headers["Allow"] = ", ".join(sorted(allowed.split(", ")))
     return response
+
+
+def _read_on(response: Response) -> Response:
+    """Read what is left of the body once the answer is out.
+
+    A client that sends all before it reads would lose the answer to a connection reset, and
+    broken chunks would get a second answer, from the server.
+    """
+    if "CONTENT_LENGTH" in request.environ or "HTTP_TRANSFER_ENCODING" in request.environ:
+        response.call_on_close(partial(_discard, request.environ["wsgi.input"]))
+    return response
+
+
+def _discard(body: IO[bytes]) -> None:
+    # Each server has its own errors; the answer is out, and the connection will be closed.
+    with suppress(Exception):
+        body.read(_DISCARDED_MOST_BYTES)
 
 
 def _end(response: Response) -> Response:

@@ -1,6 +1,7 @@
-"""What a valid order and a valid query are (marshmallow), and how an order is written."""
+"""What a valid order and a valid query are (marshmallow)."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from orderapi import idempotency
 from orderapi.errors import KeyInvalid, MalformedJson, ValidationFailed
-from orderapi.records import Order
 
 ID_MAX_CHARS = 128
 QUANTITY_MAX = 1_000_000
@@ -34,6 +34,12 @@ def _is_text(value: str) -> None:
         for character in value:
             if unicodedata.category(character) in _FORBIDDEN_CATEGORIES:
                 raise ValidationError("Must not contain control characters or lone surrogates.")
+
+
+def _is_page_limit(value: str) -> None:
+    # Digits as text: a query knows no integers, and int() takes more forms than digits.
+    if not re.fullmatch(r"[0-9]{1,3}", value) or not 1 <= int(value) <= PAGE_LIMIT_MAX:
+        raise ValidationError(f"Must be an integer from 1 to {PAGE_LIMIT_MAX}.")
 
 
 def _is_key(value: str) -> None:
@@ -68,13 +74,7 @@ class OrderListSchema(Schema):
 
     customer_id = fields.String(validate=_is_text)
     idempotency_key = fields.String(validate=_is_key)
-    # Digits as text: a query knows no integers, and int() takes more forms than digits.
-    limit = fields.String(
-        validate=[
-            validate.Regexp(r"[0-9]{1,3}\Z", error=f"Must be 1 to {PAGE_LIMIT_MAX}."),
-            lambda text: validate.Range(1, PAGE_LIMIT_MAX)(int(text)) and None,
-        ]
-    )
+    limit = fields.String(validate=_is_page_limit)
     cursor = fields.String()
 
 
@@ -113,22 +113,6 @@ def load_order_query(pairs: Iterable[tuple[str, str]]) -> OrderQuery:
         limit=int(query.get("limit", PAGE_LIMIT_DEFAULT)),
         cursor=query.get("cursor"),
     )
-
-
-def order_members(order: Order) -> dict[str, object]:
-    """Give the five members of an order that clients see."""
-    return {
-        "order_id": order.order_id,
-        "customer_id": order.customer_id,
-        "item_id": order.item_id,
-        "quantity": order.quantity,
-        "status": order.status,
-    }
-
-
-def dump(document: object) -> str:
-    """Write a JSON document as every answer of ours has it."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def _load(schema: Schema, data: object) -> dict[str, Any]:

@@ -1,0 +1,193 @@
+"""Disks that are full, limited or hang: whole orders or none, and everything works afterwards."""
+
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.faults.crowd import Crowd, assert_created_or_unavailable, assert_reads_go_on, retried
+from tests.faults.proof import assert_exactly_once
+from tests.running import Server
+
+LARGE_ORDER = {"customer_id": "c" * 128, "item_id": "i" * 128, "quantity": 1}
+NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+
+@contextmanager
+def mounted(*arguments: str | Path) -> Iterator[None]:
+    """Mount a file system on the last argument until the block ends, or skip the test."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a file system")
+    command = ["mount", *map(str, arguments)]
+    mounting = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounting.returncode != 0:
+        pytest.skip(f"cannot mount here: {mounting.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(arguments[-1])], check=True)
+
+
+@contextmanager
+def serving_in(
+    directory: Path, log_path: Path, preexec_fn: Callable[[], None] | None = None, **settings: str
+) -> Iterator[Server]:
+    """Run a server whose log does not lie in the directory of its database."""
+    server = Server(directory, LOG_LEVEL="warning", **settings)
+    server.log_path = log_path
+    server.start(preexec_fn=preexec_fn)
+    try:
+        yield server
+    finally:
+        if server.process is not None:
+            server.process.kill()
+            server.process.wait()
+
+
+def fill(server: Server) -> tuple[dict[str, bytes], str]:
+    """Place orders until one is refused; gives what was made, and the key that was not."""
+    made: dict[str, bytes] = {}
+    for number in range(20_000):
+        key = f"filling-{number}"
+        answer = server.order(key, LARGE_ORDER)
+        assert_created_or_unavailable(answer)
+        if answer.status == 503:
+            return made, key
+        made[key] = answer.body
+    raise AssertionError("never full")
+
+
+def test_a_full_file_system_refuses_whole_orders_until_there_is_room(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with (
+        mounted("-t", "tmpfs", "-o", "size=2m", "none", disk),
+        serving_in(disk, tmp_path / "server.log") as server,
+    ):
+        made, refused = made_and_refused(server)
+        subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
+        works_again(server, made, refused)
+
+
+def test_a_file_size_limit_refuses_whole_orders_until_it_is_lifted(tmp_path: Path) -> None:
+    def limit_file_size() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512 * 1024, resource.RLIM_INFINITY))
+
+    with serving_in(tmp_path, tmp_path / "server.log", preexec_fn=limit_file_size) as server:
+        made, refused = made_and_refused(server)
+        assert server.process is not None
+        for pid in (server.process.pid, *server.workers()):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, NO_LIMIT)
+        works_again(server, made, refused)
+
+
+def test_a_restart_on_a_full_file_system_goes_on_reading(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with (
+        mounted("-t", "tmpfs", "-o", "size=2m", "none", disk),
+        serving_in(disk, tmp_path / "server.log") as server,
+    ):
+        made, refused_key = fill(server)
+        key, body = next(iter(made.items()))
+        for worker in server.workers():
+            os.kill(worker, 9)
+        time.sleep(0.5)
+        replay = server.order(key, LARGE_ORDER)
+        assert (replay.status, replay.body) == (201, body)
+        assert_exactly_once(server.database, made)
+        subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
+        works_again(server, made, [refused_key])
+
+
+def test_a_disk_that_hangs_makes_nobody_wait_for_it() -> None:
+    """A frozen file system: the write of a COMMIT does not come back."""
+    with (
+        directory_with_a_disk() as directory,
+        serving_in(directory / "disk", directory / "server.log", THREADS="2") as server,
+    ):
+        first = server.order("first")
+        warm_up(server, connections=3)
+        subprocess.run(["fsfreeze", "--freeze", str(server.directory)], check=True)
+        try:
+            crowd = Crowd(server.order, 40, "frozen").start()
+            time.sleep(3)
+            assert_reads_go_on(server, "first", first.body, first.headers["location"])
+            crowd.join(timeout_s=12)
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", str(server.directory)], check=True)
+        assert len(crowd.refused) == 40
+        # One that had begun is committed without a listener; its retry gives it.
+        made = retried(server, crowd.refused) | {"first": first.body}
+        assert_exactly_once(server.database, made)
+
+
+@contextmanager
+def directory_with_a_disk() -> Iterator[Path]:
+    """Give a directory that every user can reach, with an ext4 of 32 MiB mounted at `disk`."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        disk, image = directory / "disk", directory / "image"
+        disk.mkdir()
+        with image.open("wb") as file:
+            file.truncate(32 * 1024 * 1024)
+        if not shutil.which("mkfs.ext4") or not shutil.which("fsfreeze"):
+            pytest.skip("needs mkfs.ext4 and fsfreeze")
+        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+        with mounted("-o", "loop", image, disk):
+            yield directory
+
+
+def warm_up(server: Server, connections: int) -> None:
+    """Let every worker open all the connections that it can use.
+
+    To open one as root hangs on a frozen file system, since SQLite gives the WAL to the database's
+    owner then; and so does moving a reader's mark after a commit.
+    """
+    give_up_at = time.monotonic() + 20
+    while min(map(open_connections, server.workers())) < connections:
+        assert time.monotonic() < give_up_at
+        prefix = f"warm-{time.monotonic()}"
+        Crowd(server.order, 16, prefix, count=2).start().join()
+    server.request("GET", "/orders?limit=100")
+
+
+def open_connections(worker: int) -> int:
+    opened = 0
+    for link in Path(f"/proc/{worker}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            opened += link.readlink().name == "orders.db-wal"
+    return opened
+
+
+def made_and_refused(server: Server) -> tuple[dict[str, bytes], list[str]]:
+    """Fill the disk, hold what that does to a crowd, and give what was made and what was not."""
+    made, refused_key = fill(server)
+    crowd = Crowd(lambda key: server.order(key, LARGE_ORDER), 40, "full", count=2).start().join()
+    made |= crowd.created
+    key, body = next(iter(made.items()))
+    replay = server.order(key, LARGE_ORDER)
+    assert (replay.status, replay.body) == (201, body)
+    assert replay.headers["idempotent-replayed"] == "true"
+    assert server.order(key).status == 409
+    assert server.request("GET", replay.headers["location"]).body == body
+    assert server.request("GET", "/orders?limit=100").status == 200
+    assert_exactly_once(server.database, made)
+    return made, [refused_key, *crowd.refused]
+
+
+def works_again(server: Server, made: dict[str, bytes], refused: list[str]) -> None:
+    """Hold that the refused keys succeed now, once each."""
+    answers = {key: server.order(key, LARGE_ORDER) for key in refused}
+    assert {answer.status for answer in answers.values()} == {201}
+    assert server.request("GET", "/readyz").status == 200
+    acknowledged = made | {key: answer.body for key, answer in answers.items()}
+    assert assert_exactly_once(server.database, acknowledged) == len(acknowledged)

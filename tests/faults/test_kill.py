@@ -1,0 +1,207 @@
+"""Processes that die at any moment, and a load of clients that go on retrying."""
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.faults.crowd import Crowd
+from tests.faults.proof import assert_exactly_once
+from tests.running import ORDER, Answer, Server, serving
+
+CLIENTS = 12
+KILLING_S = 10.0
+
+
+class RetryingClients:
+    """Clients that send each order until it is acknowledged, and note the answer by key."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.acknowledged: dict[str, bytes] = {}
+        self.attempts = 0
+        self.surprises: list[Answer] = []
+        self.is_over = threading.Event()
+        self.threads = [
+            threading.Thread(target=self._run, args=(number,), daemon=True)
+            for number in range(CLIENTS)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let every client bring its last order to an end."""
+        self.is_over.set()
+        for thread in self.threads:
+            thread.join(60)
+            assert not thread.is_alive()
+
+    def _run(self, number: int) -> None:
+        turn = 0
+        while not self.is_over.is_set():
+            key = f"client-{number}-{turn}"
+            self.acknowledged[key] = self._until_acknowledged(key)
+            turn += 1
+
+    def _until_acknowledged(self, key: str) -> bytes:
+        while True:
+            with suppress(OSError, http.client.HTTPException):
+                self.attempts += 1
+                answer = self.server.order(key, timeout_s=15)
+                if answer.status == 201:
+                    return answer.body
+                if answer.status != 503:
+                    self.surprises.append(answer)
+            time.sleep(0.01)
+
+
+def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    chance = random.Random(20_000)
+    worker_kills = master_kills = 0
+    with serving(tmp_path) as server:
+        clients = RetryingClients(server)
+        give_up_at = time.monotonic() + KILLING_S
+        while time.monotonic() < give_up_at:
+            time.sleep(chance.uniform(0.05, 0.5))
+            if chance.random() < 0.3:
+                server.kill()
+                server.start()
+                master_kills += 1
+            else:
+                workers = server.workers()
+                for worker in chance.sample(workers, k=min(len(workers), chance.randint(1, 2))):
+                    with suppress(ProcessLookupError):
+                        os.kill(worker, signal.SIGKILL)
+                    worker_kills += 1
+        clients.stop()
+        assert clients.surprises == []
+        assert master_kills >= 2
+        assert worker_kills >= 5
+        orders = assert_exactly_once(server.database, clients.acknowledged)
+        assert orders == len(clients.acknowledged) > 100
+        assert server.stop() == 0
+    assert assert_exactly_once(server.database, clients.acknowledged) == orders
+
+
+def test_a_killed_master_takes_its_workers_and_its_port_along(server: Server) -> None:
+    workers = all_workers(server)
+    server.order("before")
+    server.kill()
+    give_up_at = time.monotonic() + 1.0
+    while any(is_running(worker) for worker in workers):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+    with socket.socket() as port:
+        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port.bind(("127.0.0.1", server.port))
+    server.start()
+    assert server.order("before").headers["idempotent-replayed"] == "true"
+
+
+def test_a_commit_whose_answer_died_with_its_worker_is_replayed(server: Server) -> None:
+    """The client cannot know; its retry gives the same order, or the first one."""
+    for number in range(6):
+        key = f"dying-{number}"
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        connection.request("POST", "/orders", json.dumps(ORDER), headers)
+        time.sleep(0.002 * number)
+        for worker in server.workers():
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        connection.close()
+        retries = [server.order(key) for _ in range(2)]
+        assert {retry.status for retry in retries} == {201}
+        assert retries[0].body == retries[1].body
+    assert_exactly_once(server.database, {})
+    assert server.counts()["orders"] == 6
+
+
+@pytest.mark.parametrize("reads", [0, 20])
+def test_a_lost_answer_is_given_again(server: Server, reads: int) -> None:
+    """A client that closes before it has read all."""
+    body = json.dumps(ORDER).encode()
+    head = (
+        "POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nIdempotency-Key: lost-{{}}\r\n\r\n"
+    )
+    for number in range(10):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(head.format(number).encode() + body)
+            if reads:
+                connection.recv(reads)
+    answers = {f"lost-{number}": server.order(f"lost-{number}") for number in range(10)}
+    assert {answer.status for answer in answers.values()} == {201}
+    if reads:
+        assert {a.headers["idempotent-replayed"] for a in answers.values()} == {"true"}
+    made = {key: answer.body for key, answer in answers.items()}
+    assert assert_exactly_once(server.database, made) == 10
+
+
+def test_sigterm_finishes_what_is_in_flight(server: Server) -> None:
+    """The lock is held while SIGTERM comes; what waits for it is still answered, and whole."""
+    from orderapi.store.files import DatabaseFiles
+
+    holder = DatabaseFiles(server.database)
+    with holder.locked():
+        crowd = Crowd(server.order, 20, "in-flight").start()
+        time.sleep(0.5)
+        server.signal(signal.SIGTERM)
+        time.sleep(0.2)
+    holder.close()
+    crowd.join()
+    assert len(crowd.created) == 20
+    assert server.stop() == 0
+    assert assert_exactly_once(server.database, crowd.created) == 20
+
+
+def test_sighup_under_load_fails_no_request(server: Server) -> None:
+    before = set(all_workers(server))
+    crowd = Crowd(server.order, 8, "reload", count=150).start()
+    for _ in range(3):
+        time.sleep(0.4)
+        server.signal(signal.SIGHUP)
+    crowd.join()
+    assert crowd.refused == []
+    assert assert_exactly_once(server.database, crowd.created) == 8 * 150
+    give_up_at = time.monotonic() + 10
+    while before & set(server.workers()):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+    assert server.order("after").status == 201
+
+
+def test_a_restart_under_load_on_one_database_keeps_one_writer(tmp_path: Path) -> None:
+    """Two servers on one database, as in a deployment that overlaps: still once each."""
+    with serving(tmp_path) as old, serving(tmp_path) as new:
+        first = Crowd(old.order, 8, "shared", count=20).start()
+        second = Crowd(new.order, 8, "shared", count=20).start()
+        first.join()
+        second.join()
+        assert first.created == second.created
+        assert assert_exactly_once(old.database, first.created) == 160
+
+
+def all_workers(server: Server) -> list[int]:
+    """Wait for the second worker: the server counts as started with its first."""
+    give_up_at = time.monotonic() + 10
+    while len(workers := server.workers()) < 2:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+    return workers
+
+
+def is_running(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,157 @@
+"""Locks held by others, by the living, the slow and the stopped, with more clients than threads."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from orderapi.store.files import DatabaseFiles
+from tests.faults.crowd import Crowd, assert_reads_go_on, retried
+from tests.faults.proof import assert_exactly_once
+from tests.running import Server
+
+CLIENTS = 150
+
+HOLD_FLOCK = (
+    "import fcntl, os, sys, time;"
+    "fd = os.open(sys.argv[1] + '-lock', os.O_RDWR);"
+    "fcntl.flock(fd, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"
+)
+HOLD_TRANSACTION = (
+    "import sqlite3, sys, time;"
+    "db = sqlite3.connect(sys.argv[1], isolation_level=None);"
+    "db.execute('BEGIN IMMEDIATE'); print('held', flush=True); time.sleep(60)"
+)
+
+
+@contextmanager
+def holding(script: str, database: Path, *, stopped: bool = False) -> Iterator[None]:
+    """Let another process hold a lock until the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(database)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        if stopped:
+            process.send_signal(signal.SIGSTOP)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("script", "stopped"),
+    [(HOLD_FLOCK, False), (HOLD_TRANSACTION, False), (HOLD_FLOCK, True)],
+    ids=["flock", "transaction", "flock of a stopped process"],
+)
+def test_a_held_lock_fails_nobody_for_good(server: Server, script: str, stopped: bool) -> None:
+    first = server.order("first")
+    assert first.status == 201
+    with holding(script, server.database, stopped=stopped):
+        crowd = Crowd(server.order, CLIENTS, "held").start()
+        while any(thread.is_alive() for thread in crowd.threads):
+            assert_reads_go_on(server, "first", first.body, first.headers["location"])
+            time.sleep(0.5)
+        crowd.join()
+        assert len(crowd.refused) == CLIENTS
+        assert server.request("GET", "/readyz").status == 503
+    made = retried(server, crowd.refused[:40])
+    assert server.request("GET", "/readyz").status == 200
+    # A job that had begun when its request gave up may be committed all the same.
+    assert assert_exactly_once(server.database, made | {"first": first.body}) <= CLIENTS + 1
+
+
+def test_a_lock_that_comes_free_in_time_lets_those_through_who_wait(server: Server) -> None:
+    with holding(HOLD_FLOCK, server.database):
+        crowd = Crowd(server.order, CLIENTS, "free").start()
+        time.sleep(4)
+    crowd.join()
+    assert crowd.created
+    made = crowd.created | retried(server, crowd.refused[:20])
+    assert_exactly_once(server.database, made)
+
+
+def test_a_neighbour_that_takes_its_turns_slowly_makes_nobody_wait_too_long(
+    server: Server,
+) -> None:
+    """Each turn is progress, of a few orders a second; the queue is longer than that."""
+    first = server.order("first")
+    neighbour = DatabaseFiles(server.database)
+    is_over = threading.Event()
+
+    def take_turns() -> None:
+        while not is_over.is_set():
+            with neighbour.locked():
+                time.sleep(0.6)
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=take_turns)
+    thread.start()
+    try:
+        time.sleep(0.3)
+        crowd = Crowd(server.order, CLIENTS, "slow").start()
+        assert_reads_go_on(server, "first", first.body, first.headers["location"])
+        crowd.join()
+    finally:
+        is_over.set()
+        thread.join()
+        neighbour.close()
+    assert crowd.created
+    made = crowd.created | retried(server, crowd.refused[:20])
+    assert_exactly_once(server.database, made)
+
+
+def test_a_database_moved_away_and_back_serves_again(server: Server) -> None:
+    first = server.order("first")
+    away = server.database.rename(server.directory / "away.db")
+    crowd = Crowd(server.order, 20, "away", count=3).start().join()
+    assert len(crowd.refused) == 60
+    assert server.request("GET", first.headers["location"]).status == 503
+    assert server.request("GET", "/healthz").status == 200
+    assert not server.database.exists()
+
+    away.rename(server.database)
+    assert server.order("first").body == first.body
+    made = retried(server, crowd.refused)
+    assert assert_exactly_once(server.database, made | {"first": first.body}) == 61
+
+
+def test_a_worker_that_is_stopped_while_it_writes_stops_no_other_for_good(tmp_path: Path) -> None:
+    """A whole worker under SIGSTOP, perhaps with the lock; its clients are left to time out."""
+    from tests.running import serving
+
+    with serving(tmp_path, WORKERS="3") as server:
+        crowd = Crowd(lambda key: server.order(key, timeout_s=60), 60, "busy", count=5).start()
+        victim = server.workers()[0]
+        time.sleep(0.2)
+        os.kill(victim, signal.SIGSTOP)
+        time.sleep(2)
+        os.kill(victim, signal.SIGKILL)
+        for thread in crowd.threads:
+            thread.join(60)
+        assert {sent.answer.status for sent in crowd.sent} <= {201, 503}
+        made = crowd.created | retried(server, crowd.refused)
+        assert_exactly_once(server.database, made)
+
+
+def test_an_exclusive_reader_delays_but_fails_nobody(server: Server) -> None:
+    """A backup by hand may hold the database exclusively for a while."""
+    first = server.order("first")
+    with closing(sqlite3.connect(server.database, isolation_level=None, timeout=0)) as outside:
+        outside.execute("BEGIN EXCLUSIVE")
+        crowd = Crowd(server.order, 30, "exclusive").start()
+        time.sleep(0.7)
+        outside.execute("ROLLBACK")
+    crowd.join()
+    assert len(crowd.created) == 30
+    assert_exactly_once(server.database, crowd.created | {"first": first.body})

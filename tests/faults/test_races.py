@@ -1,0 +1,93 @@
+"""One key, many requests at once, over real connections to several processes."""
+
+import threading
+from collections import Counter
+
+from tests.faults.proof import assert_exactly_once
+from tests.running import ORDER, Answer, Server
+
+REQUESTS = 32
+ROUNDS = 12
+OTHER_ORDER = {"customer_id": "cust1", "item_id": "item1", "quantity": 5}
+
+
+def race(server: Server, key: str, payloads: list[dict[str, object]]) -> list[Answer]:
+    """Send one request per payload at the same moment and give the answers in that order."""
+    start = threading.Barrier(len(payloads))
+    answers: dict[int, Answer] = {}
+
+    def send(number: int) -> None:
+        start.wait()
+        answers[number] = server.order(key, payloads[number])
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(len(payloads))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [answers[number] for number in range(len(payloads))]
+
+
+def test_one_key_raced_by_32_requests_makes_one_order(server: Server) -> None:
+    made = {}
+    for round_number in range(ROUNDS):
+        key = f"same-{round_number}"
+        answers = race(server, key, [ORDER] * REQUESTS)
+        assert Counter(answer.status for answer in answers) == {201: REQUESTS}
+        assert len({answer.body for answer in answers}) == 1
+        assert len({answer.headers["location"] for answer in answers}) == 1
+        replayed = [answer.headers.get("idempotent-replayed") for answer in answers]
+        assert Counter(replayed) == {"true": REQUESTS - 1, None: 1}
+        made[key] = answers[0].body
+    assert server.counts() == dict.fromkeys(server.counts(), ROUNDS)
+    assert assert_exactly_once(server.database, made) == ROUNDS
+
+
+def test_of_two_payloads_that_race_for_a_key_one_wins_for_everybody(server: Server) -> None:
+    made = {}
+    payloads: list[dict[str, object]] = [ORDER, OTHER_ORDER] * (REQUESTS // 2)
+    for round_number in range(ROUNDS):
+        key = f"mixed-{round_number}"
+        answers = race(server, key, payloads)
+        by_payload = [
+            Counter(answer.status for answer in answers[0::2]),
+            Counter(answer.status for answer in answers[1::2]),
+        ]
+        assert {201: REQUESTS // 2} in by_payload
+        assert {409: REQUESTS // 2} in by_payload
+        created = [answer for answer in answers if answer.status == 201]
+        assert len({answer.body for answer in created}) == 1
+        won = ORDER if answers[0].status == 201 else OTHER_ORDER
+        assert created[0].json["quantity"] == won["quantity"]
+        for refused in (answer for answer in answers if answer.status == 409):
+            assert refused.json["type"] == "/problems/idempotency-key-reused"
+        made[key] = created[0].body
+    assert server.counts() == dict.fromkeys(server.counts(), ROUNDS)
+    assert assert_exactly_once(server.database, made) == ROUNDS
+
+
+def test_many_keys_in_flight_at_once_get_an_order_each(server: Server) -> None:
+    made: dict[str, bytes] = {}
+
+    def send(client: int) -> None:
+        for turn in range(10):
+            key = f"own-{client}-{turn}"
+            for _ in range(2):
+                answer = server.order(key)
+                assert answer.status == 201
+                assert made.setdefault(key, answer.body) == answer.body
+
+    threads = [threading.Thread(target=send, args=(client,)) for client in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 160
+    assert assert_exactly_once(server.database, made) == 160
+
+
+def test_several_workers_take_part_in_a_race(server: Server) -> None:
+    """Otherwise the races above would prove less than they say."""
+    race(server, "spread", [ORDER] * REQUESTS)
+    processes = {line["process"] for line in server.log_lines() if line["message"] == "request"}
+    assert len(processes) >= 2

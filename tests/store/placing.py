@@ -1,0 +1,43 @@
+"""Orders placed as the view places them, without HTTP, and a look at the rows from outside."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from orderapi import idempotency
+from orderapi.records import Claim, NewOrder, Reply
+from orderapi.store.contract import Store
+from orderapi.web.orders import PUBLIC_CLIENT, place_order
+
+TABLES = ("orders", "ledger", "idempotency_keys", "events")
+
+
+def place(
+    store: Store,
+    key: str,
+    quantity: int = 1,
+    customer_id: str = "cust1",
+    deadline: float | None = None,
+) -> Reply:
+    claim, new_order = request_for(key, quantity, customer_id)
+    return store.write(lambda tx: place_order(tx, claim, new_order), deadline)
+
+
+def request_for(key: str, quantity: int = 1, customer_id: str = "cust1") -> tuple[Claim, NewOrder]:
+    payload = {"customer_id": customer_id, "item_id": "item1", "quantity": quantity}
+    fingerprint = idempotency.fingerprint("POST", "/orders", payload)
+    return (
+        Claim(PUBLIC_CLIENT, key, fingerprint),
+        NewOrder(PUBLIC_CLIENT, customer_id, "item1", quantity),
+    )
+
+
+def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Ask a connection that is not the store's."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
+        return db.execute(sql).fetchall()
+
+
+def counts(path: Path) -> list[int]:
+    return [int(query(path, f"SELECT COUNT(*) FROM {table}")[0][0]) for table in TABLES]

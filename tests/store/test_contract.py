@@ -1,0 +1,248 @@
+"""What `contract.Store` promises, whichever engine is behind it."""
+
+import _thread
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from orderapi.errors import KeyReused, OrderNotFound
+from orderapi.records import Page, Reply
+from orderapi.store.sqlite import SqliteStore
+from orderapi.store.tx import ReadTx, WriteTx
+from orderapi.web.orders import PUBLIC_CLIENT, find_reply, place_order
+from tests.store.placing import counts, place, query, request_for
+
+EVERYTHING = Page(PUBLIC_CLIENT, None, None, None, 100)
+
+
+def on_bare_thread(act: Callable[[], Any]) -> Any:
+    """Run `act` on a thread that neither threading nor gevent knows of."""
+    outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((act(), None))
+        except BaseException as error:
+            outcome.put((None, error))
+
+    _thread.start_new_thread(run, ())
+    result, error = outcome.get(timeout=10)
+    if error is not None:
+        raise error
+    return result
+
+
+class BareThreadStore:
+    """The store, with every `fn` run on a bare native thread in the middle of its transaction."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+
+    def read(self, fn: Callable[[ReadTx], Any], deadline: float | None = None) -> Any:
+        return self.store.read(lambda tx: on_bare_thread(lambda: fn(tx)), deadline)
+
+    def write(self, fn: Callable[[WriteTx], Any], deadline: float | None = None) -> Any:
+        return self.store.write(lambda tx: on_bare_thread(lambda: fn(tx)), deadline)
+
+
+def test_a_write_gives_what_fn_gives(store: SqliteStore) -> None:
+    def touch(tx: WriteTx) -> str:
+        tx.touch_probe()
+        return "given"
+
+    assert store.write(touch) == "given"
+
+
+def test_a_read_gives_what_fn_gives(store: SqliteStore) -> None:
+    assert store.read(lambda tx: tx.list_orders(EVERYTHING)) == []
+
+
+def test_every_fn_of_the_service_runs_on_a_bare_native_thread(store: SqliteStore) -> None:
+    bare = BareThreadStore(store)
+    claim, new_order = request_for("bare")
+    other, _ = request_for("bare", quantity=2)
+
+    assert bare.read(lambda tx: find_reply(tx, claim)) is None
+    made = bare.write(lambda tx: place_order(tx, claim, new_order))
+    assert bare.read(lambda tx: find_reply(tx, claim)).body == made.body
+    assert bare.write(lambda tx: place_order(tx, claim, new_order)).replayed
+    with pytest.raises(KeyReused):
+        bare.write(lambda tx: place_order(tx, other, new_order))
+    with pytest.raises(KeyReused):
+        bare.read(lambda tx: find_reply(tx, other))
+    order = bare.read(lambda tx: tx.find_order(PUBLIC_CLIENT, made.order_id))
+    assert order is not None
+    assert bare.read(lambda tx: tx.list_orders(EVERYTHING)) == [order]
+    bare.write(lambda tx: tx.touch_probe())
+
+
+def test_a_write_returns_only_after_its_commit(store: SqliteStore) -> None:
+    path = store._files.path
+    for number in range(20):
+        reply = place(store, f"committed-{number}")
+        assert query(path, f"SELECT 1 FROM orders WHERE order_id = '{reply.order_id}'")
+
+
+def test_what_fn_wrote_is_seen_by_nobody_before_the_commit(store: SqliteStore) -> None:
+    claim, new_order = request_for("unseen")
+    seen: list[list[int]] = []
+
+    def look_before_the_commit(tx: WriteTx) -> None:
+        place_order(tx, claim, new_order)
+        seen.append(counts(store._files.path))
+
+    store.write(look_before_the_commit)
+    assert seen == [[0, 0, 0, 0]]
+    assert counts(store._files.path) == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("error", [OrderNotFound("ours"), ValueError("a bug"), SystemExit(3)])
+def test_what_fn_raises_undoes_all_that_it_wrote(store: SqliteStore, error: BaseException) -> None:
+    claim, new_order = request_for("undone")
+
+    def fail_at_the_end(tx: WriteTx) -> None:
+        place_order(tx, claim, new_order)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        store.write(fail_at_the_end)
+    assert caught.value is error
+    assert counts(store._files.path) == [0, 0, 0, 0]
+    assert not place(store, "undone").replayed
+
+
+def test_a_broken_constraint_undoes_all_that_fn_wrote(store: SqliteStore) -> None:
+    claim, new_order = request_for("constraint")
+
+    def enter_twice(tx: WriteTx) -> None:
+        order = tx.insert_order(new_order)
+        tx.insert_ledger_entry(order)
+        tx.save_claim(claim, reply_of(order.order_id))
+        tx.insert_ledger_entry(order)
+
+    with pytest.raises(sqlite3.IntegrityError):
+        store.write(enter_twice)
+    assert counts(store._files.path) == [0, 0, 0, 0]
+    assert not place(store, "constraint").replayed
+
+
+def test_a_failure_that_fn_survives_undoes_its_own_statement_only(store: SqliteStore) -> None:
+    claim, new_order = request_for("survived")
+
+    def survive(tx: WriteTx) -> None:
+        place_order(tx, claim, new_order)
+        with pytest.raises(sqlite3.IntegrityError):
+            tx.save_claim(claim, reply_of("no-such-order"))
+
+    store.write(survive)
+    assert counts(store._files.path) == [1, 1, 1, 1]
+
+
+def test_a_failed_write_leaves_the_store_as_good_as_before(store: SqliteStore) -> None:
+    for number in range(30):
+        with pytest.raises(ZeroDivisionError):
+            store.write(touch_and_fail)
+        place(store, f"after-{number}")
+    assert counts(store._files.path) == [30, 30, 30, 30]
+
+
+def test_a_read_sees_one_snapshot(store: SqliteStore) -> None:
+    place(store, "before")
+
+    def count_around_a_commit(tx: ReadTx) -> tuple[int, int]:
+        before = len(tx.list_orders(EVERYTHING))
+        place(store, "meanwhile")
+        return before, len(tx.list_orders(EVERYTHING))
+
+    assert store.read(count_around_a_commit) == (1, 1)
+    assert len(store.read(lambda tx: tx.list_orders(EVERYTHING))) == 2
+
+
+def test_a_read_cannot_write(store: SqliteStore) -> None:
+    place(store, "only")
+    with pytest.raises(Exception, match=r"."):
+        store.read(lambda tx: WriteTx(tx._execute).touch_probe())
+    assert counts(store._files.path) == [1, 1, 1, 1]
+    assert query(store._files.path, "SELECT checked_at FROM readiness_probe") == [
+        ("1970-01-01T00:00:00.000Z",)
+    ]
+
+
+def test_a_read_that_fails_leaves_the_store_as_good_as_before(store: SqliteStore) -> None:
+    place(store, "key")
+    for _ in range(50):
+        with pytest.raises(ZeroDivisionError):
+            store.read(lambda tx: (tx.find_claim(PUBLIC_CLIENT, "key"), 1 // 0))
+        assert store.read(lambda tx: tx.find_claim(PUBLIC_CLIENT, "key")) is not None
+    # No snapshot was left open: everything in the WAL can be taken in.
+    store.write(lambda _: None)  # until the writer's own checkpoint is over
+    with sqlite3.connect(store._files.path) as db:
+        busy, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    assert (busy, moved) == (0, frames)
+
+
+def test_a_conflict_costs_no_connection(store: SqliteStore) -> None:
+    place(store, "key")
+    other, _ = request_for("key", quantity=2)
+    store.read(lambda tx: find_reply(tx, request_for("key")[0]))
+    (reader,) = store._idle_readers
+    for _ in range(3):
+        with pytest.raises(KeyReused):
+            store.read(lambda tx: find_reply(tx, other))
+    assert store._idle_readers == [reader]
+
+
+def test_one_key_raced_by_many_threads_makes_one_order(store: SqliteStore) -> None:
+    start = threading.Barrier(32)
+    replies: list[Any] = []
+    conflicts: list[KeyReused] = []
+
+    def race(quantity: int) -> None:
+        start.wait()
+        try:
+            replies.append(place(store, "raced", quantity))
+        except KeyReused as error:
+            conflicts.append(error)
+
+    threads = [threading.Thread(target=race, args=(1 + n % 2,)) for n in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(replies) == len(conflicts) == 16
+    assert len({reply.body for reply in replies}) == 1
+    assert sum(not reply.replayed for reply in replies) == 1
+    assert counts(store._files.path) == [1, 1, 1, 1]
+
+
+def test_a_replay_writes_nothing_and_commits_nothing(store: SqliteStore) -> None:
+    place(store, "replayed")
+    with sqlite3.connect(store._files.path) as watcher:
+        (before,) = watcher.execute("PRAGMA data_version").fetchone()
+        assert place(store, "replayed").replayed
+        (after,) = watcher.execute("PRAGMA data_version").fetchone()
+    assert before == after
+
+
+def test_seconds_since_commit_counts_commits_only(store: SqliteStore) -> None:
+    assert store.seconds_since_commit() == float("inf")
+    with pytest.raises(ZeroDivisionError):
+        store.write(touch_and_fail)
+    assert store.seconds_since_commit() == float("inf")
+    started = time.monotonic()
+    place(store, "committed")
+    assert 0 <= store.seconds_since_commit() <= time.monotonic() - started
+
+
+def touch_and_fail(tx: WriteTx) -> None:
+    tx.touch_probe()
+    raise ZeroDivisionError
+
+
+def reply_of(order_id: str) -> Reply:
+    return Reply(201, "{}", order_id)

@@ -1,0 +1,145 @@
+"""The store against a model of it, by a state machine of random operations."""
+
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from orderapi.errors import KeyReused
+from orderapi.records import Order, Page, Reply
+from orderapi.store.sqlite import SqliteStore
+from orderapi.store.tx import WriteTx
+from orderapi.web.orders import PUBLIC_CLIENT, find_reply, place_order
+from tests.store.placing import place, query, request_for
+
+KEYS = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+QUANTITIES = st.integers(min_value=1, max_value=3)
+CUSTOMERS = st.sampled_from(["cust1", "cust2", "'; DROP TABLE orders; --"])
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Orders by key in a dict: what the store must be indistinguishable from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        self.path = Path(self.directory.name) / "orders.db"
+        self.store = self.open_store()
+        self.placed: dict[str, tuple[int, str, Reply]] = {}
+
+    def open_store(self) -> SqliteStore:
+        store = SqliteStore(self.path)
+        store.prepare()
+        return store
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.directory.cleanup()
+
+    @rule(key=KEYS, quantity=QUANTITIES, customer_id=CUSTOMERS)
+    def place(self, key: str, quantity: int, customer_id: str) -> None:
+        known = self.placed.get(key)
+        if known is None:
+            reply = place(self.store, key, quantity, customer_id)
+            assert not reply.replayed
+            self.placed[key] = (quantity, customer_id, reply)
+        elif known[:2] == (quantity, customer_id):
+            reply = place(self.store, key, quantity, customer_id)
+            assert reply.replayed
+            assert (reply.status, reply.body) == (known[2].status, known[2].body)
+        else:
+            with pytest.raises(KeyReused):
+                place(self.store, key, quantity, customer_id)
+
+    @rule(key=KEYS, quantity=QUANTITIES, customer_id=CUSTOMERS)
+    def look_up_before_placing(self, key: str, quantity: int, customer_id: str) -> None:
+        claim, _ = request_for(key, quantity, customer_id)
+        known = self.placed.get(key)
+        if known is not None and known[:2] != (quantity, customer_id):
+            with pytest.raises(KeyReused):
+                self.store.read(lambda tx: find_reply(tx, claim))
+        else:
+            found = self.store.read(lambda tx: find_reply(tx, claim))
+            assert (found.body if found else None) == (known[2].body if known else None)
+
+    @rule(key=KEYS, quantity=QUANTITIES, after_it=st.booleans())
+    def fail(self, key: str, quantity: int, after_it: bool) -> None:
+        claim, new_order = request_for(key, quantity)
+
+        def place_and_fail(tx: WriteTx) -> None:
+            tx.touch_probe()
+            if after_it and key not in self.placed:
+                place_order(tx, claim, new_order)
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            self.store.write(place_and_fail)
+
+    @rule(key=KEYS)
+    def fail_in_the_driver(self, key: str) -> None:
+        claim, new_order = request_for(key)
+
+        def place_twice(tx: WriteTx) -> None:
+            tx.append_event("order.created", order := tx.insert_order(new_order), "{}")
+            tx.append_event("order.created", order, "{}")
+            tx.save_claim(claim, Reply(201, "{}", order.order_id))
+
+        with pytest.raises(sqlite3.IntegrityError):
+            self.store.write(place_twice)
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = self.open_store()
+
+    @rule(limit=st.integers(min_value=1, max_value=3), customer_id=st.none() | CUSTOMERS)
+    def list_all_pages(self, limit: int, customer_id: str | None) -> None:
+        listed: list[str] = []
+        before: str | None = None
+        while True:
+            orders = self.list_page(Page(PUBLIC_CLIENT, customer_id, None, before, limit))
+            if not orders:
+                break
+            listed += [order.order_id for order in orders]
+            before = listed[-1]
+        wanted = [
+            reply.order_id
+            for _, customer, reply in self.placed.values()
+            if customer_id in (None, customer)
+        ]
+        assert listed == wanted[::-1]
+
+    def list_page(self, page: Page) -> list[Order]:
+        return self.store.read(lambda tx: tx.list_orders(page))
+
+    @rule(key=KEYS)
+    def find_by_key(self, key: str) -> None:
+        page = Page(PUBLIC_CLIENT, None, key, None, 10)
+        found = self.list_page(page)
+        known = [self.placed[key][2].order_id] if key in self.placed else []
+        assert [order.order_id for order in found] == known
+
+    @invariant()
+    def every_order_has_one_of_each(self) -> None:
+        rows = query(
+            self.path,
+            "SELECT idempotency_key, order_id, quantity, customer_id, sequence FROM orders"
+            " JOIN idempotency_keys USING (order_id) JOIN ledger USING (order_id,"
+            " customer_id, item_id, quantity) JOIN events USING (order_id) ORDER BY order_id",
+        )
+        assert rows == [
+            (key, reply.order_id, quantity, customer_id, sequence)
+            for sequence, (key, (quantity, customer_id, reply)) in enumerate(
+                self.placed.items(), start=1
+            )
+        ]
+        for table in ("orders", "ledger", "idempotency_keys", "events"):
+            assert query(self.path, f"SELECT COUNT(*) FROM {table}") == [(len(self.placed),)]
+
+
+TestStoreAgainstModel = StoreMachine.TestCase
+TestStoreAgainstModel.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

@@ -1,0 +1,124 @@
+"""`/healthz` and `/readyz`."""
+
+import fcntl
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from flask.testing import FlaskClient
+
+from tests.http_messages import ask, check_problem, order
+from tests.running import Answer, Server
+
+NEVER = "1970-01-01T00:00:00.000Z"
+
+
+@contextmanager
+def holding_the_lock(directory: Path) -> Iterator[None]:
+    """Keep every process from committing."""
+    with (directory / "orders.db-lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def probed_at(directory: Path) -> str:
+    with closing(sqlite3.connect(directory / "orders.db")) as database:
+        ((checked_at,),) = database.execute("SELECT checked_at FROM readiness_probe").fetchall()
+    return str(checked_at)
+
+
+def test_a_serving_process_is_healthy(client: FlaskClient) -> None:
+    answer = ask(client, "/healthz")
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_a_store_that_commits_is_ready(client: FlaskClient, tmp_path: Path) -> None:
+    assert ask(client, "/readyz").status == 200
+    assert probed_at(tmp_path) > NEVER
+
+
+def test_a_commit_of_late_is_proof_enough(client: FlaskClient, tmp_path: Path) -> None:
+    order(client, "key-1")
+    assert ask(client, "/readyz").status == 200
+    assert probed_at(tmp_path) == NEVER
+
+
+def test_the_probe_is_rewritten_at_most_once_every_2_s(client: FlaskClient, tmp_path: Path) -> None:
+    written = set()
+    began_at = time.monotonic()
+    while (elapsed_s := time.monotonic() - began_at) < 2.5:
+        assert ask(client, "/readyz").status == 200
+        written.add(probed_at(tmp_path))
+        time.sleep(0.01)
+    assert len(written) <= 1 + elapsed_s // 2
+    ask(client, "/readyz")
+    assert len(written | {probed_at(tmp_path)}) >= 2
+
+
+def test_those_who_ask_at_once_share_one_probe(client: FlaskClient, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "orders.db")) as database:
+        database.execute("CREATE TABLE probes (checked_at TEXT)")
+        database.execute(
+            "CREATE TRIGGER counting AFTER UPDATE ON readiness_probe"
+            " BEGIN INSERT INTO probes VALUES (NEW.checked_at); END"
+        )
+        database.commit()
+        start = threading.Barrier(8)
+
+        def probe(_: int) -> int:
+            probing = client.application.test_client()
+            start.wait()
+            return ask(probing, "/readyz").status
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(probe, range(8))) == {200}
+        assert database.execute("SELECT COUNT(*) FROM probes").fetchall() == [(1,)]
+
+
+def test_a_probe_leaves_no_order_behind(client: FlaskClient) -> None:
+    ask(client, "/readyz")
+    assert ask(client, "/orders").json["orders"] == []
+
+
+def test_writes_that_cannot_commit_are_not_ready_and_everybody_is_told_at_once(
+    client: FlaskClient, tmp_path: Path
+) -> None:
+    ask(client, "/readyz")
+    time.sleep(2.1)
+    start = threading.Barrier(8)
+
+    def probe(_: int) -> tuple[Answer, float]:
+        probing = client.application.test_client()
+        start.wait()
+        asked_at = time.monotonic()
+        return ask(probing, "/readyz"), time.monotonic() - asked_at
+
+    with holding_the_lock(tmp_path), ThreadPoolExecutor(8) as pool:
+        for answer, took_s in pool.map(probe, range(8)):
+            check_problem(answer, "store-unavailable")
+            assert int(answer.headers["retry-after"]) > 0
+            # One probe of 2 s is shared; eight after one another would take 16.
+            assert took_s < 4
+        asked_at = time.monotonic()
+        check_problem(ask(client, "/readyz"), "store-unavailable")
+        assert time.monotonic() - asked_at < 1
+        assert ask(client, "/healthz").status == 200
+        assert ask(client, "/orders").status == 200
+    time.sleep(2.1)
+    assert ask(client, "/readyz").status == 200
+
+
+def test_a_store_that_is_gone_is_not_ready(client: FlaskClient, tmp_path: Path) -> None:
+    (tmp_path / "orders.db").rename(tmp_path / "elsewhere.db")
+    check_problem(ask(client, "/readyz"), "store-unavailable")
+    assert ask(client, "/healthz").status == 200
+
+
+def test_every_worker_of_a_server_is_ready(shared_server: Server) -> None:
+    for _ in range(20):
+        assert shared_server.request("GET", "/readyz").status == 200
