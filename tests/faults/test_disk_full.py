@@ -42,8 +42,8 @@ def serving_in(
     """Run a server whose log does not lie in the directory of its database."""
     server = Server(directory, LOG_LEVEL="warning", **settings)
     server.log_path = log_path
-    server.start(preexec_fn=preexec_fn)
     try:
+        server.start(preexec_fn=preexec_fn)
         yield server
     finally:
         if server.process is not None:

@@ -96,12 +96,9 @@ def test_a_killed_master_takes_its_workers_and_its_port_along(server: Server) ->
     server.order("before")
     server.kill()
     give_up_at = time.monotonic() + 1.0
-    while any(is_running(worker) for worker in workers):
+    while any(is_running(worker) for worker in workers) or not is_free(server.port):
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
-    with socket.socket() as port:
-        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        port.bind(("127.0.0.1", server.port))
     server.start()
     assert server.order("before").headers["idempotent-replayed"] == "true"
 
@@ -197,6 +194,16 @@ def all_workers(server: Server) -> list[int]:
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
     return workers
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def is_running(pid: int) -> bool:
