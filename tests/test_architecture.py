@@ -16,6 +16,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.web", "orderapi.ops"),
     ("orderapi.store.open",),
     ("orderapi.store.sqlite",),
+    ("orderapi.store.sqlite_start",),
+    ("orderapi.store.sqlite_connection",),
     ("orderapi.store.contract", "orderapi.store.writer", "orderapi.store.files"),
     (
         "orderapi.store.tx",
@@ -37,7 +39,11 @@ LAYERS: list[tuple[str, ...]] = [
 WALLS = {
     "flask": {"orderapi.app", "orderapi.cli", "orderapi.web."},
     "werkzeug": {"orderapi.web."},
-    "sqlite3": {"orderapi.store.sqlite"},
+    "sqlite3": {
+        "orderapi.store.sqlite",
+        "orderapi.store.sqlite_connection",
+        "orderapi.store.sqlite_start",
+    },
     "marshmallow": {"orderapi.web.schemas"},
     "pythonjsonlogger": {"orderapi.logs"},
     "click": {"orderapi.cli"},

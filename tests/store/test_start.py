@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from orderapi.errors import StoreRefused
-from orderapi.store.sqlite import APPLICATION_ID, SqliteStore
+from orderapi.store.sqlite import SqliteStore
+from orderapi.store.sqlite_start import APPLICATION_ID
 from tests.running import REPOSITORY, Server
 from tests.store.placing import counts, place, query
 

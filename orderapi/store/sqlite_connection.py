@@ -1,0 +1,116 @@
+"""One connection to a SQLite file: how it is set up, and the driver's errors made ours.
+
+WAL and `synchronous=FULL`: a COMMIT returns after fsync of the WAL (sqlite.org/pragma.html).
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from orderapi.errors import StoreCorrupt, StoreUnavailable
+from orderapi.store.tx import Row
+
+T = TypeVar("T")
+
+# What the driver raises for mistakes of this program, not of the disk.
+OUR_FAULTS = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.NotSupportedError,
+    sqlite3.ProgrammingError,
+)
+# A damaged schema is quoted in SQLite's message, which the driver may then fail to decode.
+DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+# How long to pause before what was busy is tried again.
+BUSY_PAUSE_S = 0.01
+
+_WAL_MOST_BYTES = 64 * 1024 * 1024
+# SQLITE_ERROR is a statement that cannot be prepared: a table or a column is gone.
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
+
+
+class Connection:
+    """A connection with our settings, which any one thread at a time may use.
+
+    `mode` is `ro`, `rw`, `rwc` or `memory` (sqlite.org/uri.html); only `rwc` makes a file.
+    `busy_timeout_s` is how long SQLite itself waits for others' locks, inside C.
+    """
+
+    def __init__(self, path: Path, mode: str, *, busy_timeout_s: float = 0.0) -> None:
+        self._db = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode={mode}",
+            uri=True,
+            timeout=busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        self.execute = self._db.execute
+        self.close = self._db.close
+        self.execute("PRAGMA synchronous = FULL")
+        self.execute("PRAGMA foreign_keys = ON")
+        self.execute("PRAGMA wal_autocheckpoint = 0")
+        self.execute(f"PRAGMA journal_size_limit = {_WAL_MOST_BYTES}")
+
+    def value(self, sql: str) -> object:
+        """Run a statement that gives one value."""
+        value: object = self.execute(sql).fetchone()[0]
+        return value
+
+    def rows(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
+        """Run a statement and read its rows to the end."""
+        return self._db.execute(sql, parameters).fetchall()
+
+    def rows_in_transaction(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
+        """Run a statement that must not commit alone, as after a failure that rolled back all."""
+        if not self._db.in_transaction:
+            raise StoreUnavailable("the transaction has ended early")
+        return self.rows(sql, parameters)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._db.in_transaction
+
+    @property
+    def total_changes(self) -> int:
+        """How many rows this connection has changed so far."""
+        return self._db.total_changes
+
+
+def until(deadline: float, act: Callable[[], T]) -> T:
+    """Do `act` again while others hold the database's lock, until the deadline.
+
+    `deadline` is a time of `time.monotonic()` in seconds. Raises what `act` last raised.
+    """
+    while True:
+        try:
+            return act()
+        except sqlite3.Error as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+        # Where SQLite does not wait itself, as for the recovery of a WAL.
+        time.sleep(BUSY_PAUSE_S)
+
+
+def is_busy(error: Exception) -> bool:
+    """Tell whether the same may succeed in a moment."""
+    return getattr(error, "sqlite_errorname", "").startswith(
+        ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+    )
+
+
+def unavailable(error: Exception) -> StoreUnavailable:
+    """Make a driver's error ours, by its name, never by its message."""
+    name = getattr(error, "sqlite_errorname", None)
+    # What has no such name is text that is not UTF-8, in a row or in SQLite's own message.
+    damaged = name is None or name.startswith(_DAMAGED)
+    return (StoreCorrupt if damaged else StoreUnavailable)(reason(error))
+
+
+def reason(error: Exception) -> str:
+    """Say for the log what the driver said."""
+    return f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}"
