@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all lint
+.PHONY: run install test test-all lint
 
 run: $(VENV)/.run
 	exec $(BIN)/gunicorn -c deploy/gunicorn.conf.py wsgi:app
+
+# What the service and its commands need, without running anything.
+install: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(BIN)/pytest -n auto

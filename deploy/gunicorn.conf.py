@@ -4,13 +4,12 @@ import ctypes
 import logging
 import os
 import signal
-import socket
 import sys
-from pathlib import Path
 
 from gunicorn.glogging import Logger
 
 from orderapi import logs
+from orderapi.address import refuse_unusable
 from orderapi.errors import StartRefused
 from orderapi.settings import read_settings
 from orderapi.store.open import open_store
@@ -64,37 +63,12 @@ forwarder_headers = ""
 
 def on_starting(server):
     """Make or migrate the database before any worker exists."""
-    _refuse_unusable_address()
-    store = open_store(_settings.database_url)
     try:
-        store.prepare()
+        if not {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():
+            refuse_unusable(bind)
+        open_store(_settings.database_url).prepare()
     except StartRefused as error:
         _refuse(error)
-
-
-def _refuse_unusable_address():
-    """Say at once what is wrong with the address; gunicorn would try for 5 s, nameless."""
-    if {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():
-        return
-    if bind.startswith("unix:"):
-        _refuse_unusable_path(Path(bind.removeprefix("unix:")))
-        return
-    host, _, port = bind.rpartition(":")
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host.strip("[]"), int(port)))
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        _refuse(f"ORDERAPI_BIND: cannot listen on {bind}: {reason}")
-
-
-def _refuse_unusable_path(path):
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        _refuse(f"ORDERAPI_BIND: cannot write in the directory {path.parent}")
-    if path.exists() and not path.is_socket():
-        _refuse(f"ORDERAPI_BIND: {path} is there and is not a socket")
 
 
 def post_fork(server, worker):

@@ -14,7 +14,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     It expects a database that `store.prepare()` has made; it opens it with the first request.
     """
     if store is None:
-        # A half of the threads stays free for those who only read.
+        # Half of the threads stay free for those who only read.
         store = open_store(settings.database_url, waiting_when_stuck=settings.threads // 2)
     app = Flask("orderapi.web", static_folder=None)
     app.extensions["store"] = store

@@ -163,16 +163,20 @@ def _target(url: str, token: str | None) -> Target:
 def _token(token_file: Path | None) -> str | None:
     """Give the token from a file, else from the environment; no message may repeat it."""
     if token_file is None:
-        return os.environ.get("ORDERAPI_TOKEN") or None
+        token = os.environ.get("ORDERAPI_TOKEN", "")
+        return _checked(token, "ORDERAPI_TOKEN") if token else None
     try:
         with token_file.open("rb") as file:
-            token = file.read(_TOKEN_MOST_BYTES + 1).decode("ascii").strip()
+            content = file.read(_TOKEN_MOST_BYTES + 1)
     except OSError as error:
         raise Refused(f"--token-file {token_file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Refused(f"--token-file {token_file}: expected a token") from error
-    if not token or len(token) > _TOKEN_MOST_BYTES or not token.isprintable():
-        raise Refused(f"--token-file {token_file}: expected a token")
+    return _checked(content.decode("latin-1").strip(), f"--token-file {token_file}")
+
+
+def _checked(token: str, source: str) -> str:
+    is_token = token.isascii() and token.isprintable() and 0 < len(token) <= _TOKEN_MOST_BYTES
+    if not is_token:
+        raise Refused(f"{source}: expected a token")
     return token
 
 

@@ -32,15 +32,12 @@ def parse_key(header: str | None) -> str:
     """
     if header is None:
         raise KeyMissing("This request needs an Idempotency-Key header.")
-    text = header.strip(_OUTER_WHITE_SPACE)
-    if text.startswith('"'):
-        return _unquote(text)
-    if not _BARE_KEY.fullmatch(text):
-        raise KeyInvalid(
-            "An Idempotency-Key is 1 to 255 printable ASCII characters without space, comma or "
-            'quote, or the same as a quoted string ("...").'
-        )
-    return _within_limit(text)
+    return _parse(
+        header,
+        _BARE_KEY,
+        "An Idempotency-Key is 1 to 255 printable ASCII characters without space, comma or "
+        'quote, or the same as a quoted string ("...").',
+    )
 
 
 def parse_key_parameter(text: str) -> str:
@@ -48,11 +45,15 @@ def parse_key_parameter(text: str) -> str:
 
     Raises KeyInvalid as parse_key does.
     """
+    return _parse(text, _PRINTABLE, "An idempotency key is 1 to 255 printable ASCII characters.")
+
+
+def _parse(text: str, unquoted: re.Pattern[str], otherwise: str) -> str:
     text = text.strip(_OUTER_WHITE_SPACE)
     if text.startswith('"'):
-        return _unquote(text)
-    if not _PRINTABLE.fullmatch(text):
-        raise KeyInvalid("An idempotency key is 1 to 255 printable ASCII characters.")
+        return _within_limit(_unquote(text))
+    if not unquoted.fullmatch(text):
+        raise KeyInvalid(otherwise)
     return _within_limit(text)
 
 
@@ -63,7 +64,7 @@ def _unquote(text: str) -> str:
             "A quoted Idempotency-Key is one structured-field string of printable ASCII, "
             "with nothing after the closing quote."
         )
-    return _within_limit(_ESCAPE.sub(r"\1", quoted[1]))
+    return _ESCAPE.sub(r"\1", quoted[1])
 
 
 def _within_limit(key: str) -> str:

@@ -1,7 +1,6 @@
 """The environment, read once and checked: every setting of the service and its commands."""
 
 import base64
-import binascii
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -14,9 +13,9 @@ from orderapi.errors import SettingsInvalid
 PREFIX = "ORDERAPI_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-# Each process runs Python on one core at a time; beyond four, one writer is the limit.
+# Each process runs Python on one core at a time; beyond four, the single writer is the bottleneck.
 _WORKERS_MOST_BY_DEFAULT = 4
-# Threads wait for commits most of the time; a half of them stays free for reads on a bad day.
+# Threads wait for commits most of the time; half of them stay free for reads on a bad day.
 _THREADS_BY_DEFAULT = 32
 # unix(7): 108 bytes with the closing NUL.
 _SOCKET_PATH_MOST_BYTES = 107
@@ -41,16 +40,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
     Raises SettingsInvalid, with one line that names it, for an unknown name or a bad value.
     """
-    known = {PREFIX + name for name in _KNOWN}
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in _KNOWN:
             raise SettingsInvalid(f"{name}: there is no such setting")
-    for name, (expected, is_valid) in _FOR_COMMANDS.items():
-        value = environ.get(PREFIX + name, "")
-        if value and not is_valid(value):
-            # The value may be a secret: it is not repeated.
-            raise SettingsInvalid(f"{PREFIX}{name}: expected {expected}")
     _choice(environ, "AUTH", "off", ("off",))
+    _optional(environ, "WEBHOOK_URL", "an http:// or https:// URL", _is_http_url)
+    _optional(environ, "WEBHOOK_SECRET", "whsec_ and base64", _is_webhook_secret)
     return Settings(
         database_url=_database_url(environ),
         bind=_bind(environ),
@@ -114,20 +109,28 @@ def _choice(environ: Mapping[str, str], name: str, default: str, choices: tuple[
     return value
 
 
+def _optional(
+    environ: Mapping[str, str], name: str, expected: str, is_valid: Callable[[str], bool]
+) -> None:
+    value = environ.get(PREFIX + name, "")
+    if value and not is_valid(value):
+        # The value may be a secret: it is not repeated.
+        raise SettingsInvalid(f"{PREFIX}{name}: expected {expected}")
+
+
 def _is_http_url(value: str) -> bool:
     try:
         parts = urlsplit(value)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _is_webhook_secret(value: str) -> bool:
+    prefix, _, secret = value.partition("_")
     try:
-        return bool(base64.b64decode(value.removeprefix("whsec_"), validate=True)) and (
-            value.startswith("whsec_")
-        )
-    except binascii.Error:
+        return prefix == "whsec" and bool(base64.b64decode(secret, validate=True))
+    except ValueError:
         return False
 
 
@@ -135,21 +138,6 @@ def _bad(name: str, value: str, expected: str) -> SettingsInvalid:
     return SettingsInvalid(f"{PREFIX}{name}: expected {expected}, not {value[:80]!r}")
 
 
-# Read by client commands and the relay; the server only checks how they are written.
-_FOR_COMMANDS: dict[str, tuple[str, Callable[[str], bool]]] = {
-    "URL": ("an http:// or https:// URL", _is_http_url),
-    "TOKEN": ("printable ASCII", lambda value: value.isascii() and value.isprintable()),
-    "WEBHOOK_URL": ("an http:// or https:// URL", _is_http_url),
-    "WEBHOOK_SECRET": ("whsec_ and base64", _is_webhook_secret),
-}
-_KNOWN = {
-    "DATABASE_URL",
-    "BIND",
-    "WORKERS",
-    "THREADS",
-    "WORKER_CLASS",
-    "AUTH",
-    "FAULT_INJECTION",
-    "LOG_LEVEL",
-    *_FOR_COMMANDS,
-}
+# Read by client commands and the relay; nothing to the server.
+_FOR_COMMANDS = ("URL", "TOKEN", "WEBHOOK_URL", "WEBHOOK_SECRET")
+_KNOWN = {PREFIX + name.upper() for name in (*Settings.__slots__, "AUTH", *_FOR_COMMANDS)}

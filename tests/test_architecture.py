@@ -28,6 +28,7 @@ LAYERS: list[tuple[str, ...]] = [
     ),
     (
         "orderapi.settings",
+        "orderapi.address",
         "orderapi.logs",
         "orderapi.idempotency",
         "orderapi.documents",

@@ -82,7 +82,7 @@ def test_wrong_use_exits_with_2(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("command", list(main.commands))
 @pytest.mark.parametrize(
-    ("name", "value"), [("NONSENSE", "1"), ("LOG_LEVEL", "loud"), ("URL", "ftp://host")]
+    ("name", "value"), [("NONSENSE", "1"), ("LOG_LEVEL", "loud"), ("WEBHOOK_URL", "ftp://host")]
 )
 def test_a_bad_setting_is_refused_in_one_line(command: str, name: str, value: str) -> None:
     result = run(command=command, **{name: value})

@@ -90,9 +90,7 @@ BAD = [
     ("FAULT_INJECTION", ""),
     ("LOG_LEVEL", "INFO"),
     ("LOG_LEVEL", "verbose"),
-    ("URL", "localhost:8000"),
-    ("URL", "http://[::1"),
-    ("TOKEN", "caf\u00e9"),
+    ("WEBHOOK_URL", "http://[::1"),
     ("WEBHOOK_URL", "ftp://example.org"),
     ("WEBHOOK_SECRET", "secret"),
     ("WEBHOOK_SECRET", "whsec_"),
@@ -123,8 +121,8 @@ def test_other_programs_variables_are_none_of_ours() -> None:
 def test_what_only_commands_read_does_not_stop_the_server() -> None:
     read_settings(
         {
-            "ORDERAPI_URL": "http://127.0.0.1:8000",
-            "ORDERAPI_TOKEN": "abc",
+            "ORDERAPI_URL": "nonsense",
+            "ORDERAPI_TOKEN": "caf\u00e9",
             "ORDERAPI_WEBHOOK_URL": "https://example.org/hook",
             "ORDERAPI_WEBHOOK_SECRET": SECRET,
         }
@@ -132,10 +130,9 @@ def test_what_only_commands_read_does_not_stop_the_server() -> None:
 
 
 def test_a_secret_is_not_repeated() -> None:
-    for name, value in (("WEBHOOK_SECRET", "my-secret"), ("TOKEN", "my-secret\u00e9")):
-        with pytest.raises(SettingsInvalid) as refused:
-            read_settings({f"ORDERAPI_{name}": value})
-        assert "my-secret" not in str(refused.value)
+    with pytest.raises(SettingsInvalid) as refused:
+        read_settings({"ORDERAPI_WEBHOOK_SECRET": "my-secret"})
+    assert "my-secret" not in str(refused.value)
 
 
 def test_a_database_url_is_relative_or_absolute() -> None:

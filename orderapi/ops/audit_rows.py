@@ -35,7 +35,7 @@ def check_range(rows: Mapping[str, list[Row]]) -> Iterator[str]:
 
     `rows` has all rows of the range by table, with AUDITED_COLUMNS, each sorted by order_id.
     """
-    # Nearly always nothing is wrong: a plain loop sees that in half the time.
+    # Nearly always nothing is wrong: a plain loop sees that in less time.
     if not _is_sound(*rows.values()):
         yield from _explain_range(rows)
 
@@ -47,7 +47,7 @@ def _is_sound(orders: list[Row], ledger: list[Row], keys: list[Row], events: lis
         return False
     for row, entry, key, event in zip(orders, ledger, keys, events, strict=True):
         order = Order(*row)
-        if not _is_well_formed(order):
+        if next(_check_form(order), None) is not None:
             return False
         if (entry[1:-1], key[1:-1], event[1:-1]) != tuple(_expected_rows(order).values()):
             return False
@@ -91,15 +91,6 @@ def _check_order(row: Row, rows: dict[str, list[Row]]) -> Iterator[str]:
             yield f"{_name('orders', row)}: has {len(found)} rows in {table}, not 1{names}"
         for each in found:
             yield from _explain(table, each, expected, order)
-
-
-def _is_well_formed(order: Order) -> bool:
-    return (
-        order.status == "created"
-        and isinstance(order.order_id, str)
-        and _UUID7.fullmatch(order.order_id) is not None
-        and _is_time(order.created_at)
-    )
 
 
 def _check_form(order: Order) -> Iterator[str]:

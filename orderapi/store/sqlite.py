@@ -14,11 +14,10 @@ from orderapi.store.checkpoint import Checkpointer
 from orderapi.store.contract import REQUEST_TIME_S
 from orderapi.store.files import DatabaseFiles
 from orderapi.store.sqlite_connection import (
-    BUSY_PAUSE_S,
     DRIVER_ERRORS,
     OUR_FAULTS,
     Connection,
-    is_busy,
+    as_ours,
     unavailable,
     until,
 )
@@ -97,16 +96,13 @@ class SqliteStore:
     # Reading: on the thread that asks.
 
     def _read(self, fn: Callable[[Execute], T], deadline: float) -> T:
-        while True:
-            try:
-                return self._read_once(fn)
-            except DRIVER_ERRORS as error:
-                if isinstance(error, OUR_FAULTS):
-                    raise
-                if not is_busy(error) or time.monotonic() > deadline:
-                    raise unavailable(error) from error
-            # SQLite would wait inside C and stop an event loop; so we wait here.
-            time.sleep(BUSY_PAUSE_S)
+        # SQLite would wait inside C and stop an event loop; so we wait here.
+        try:
+            return until(deadline, lambda: self._read_once(fn))
+        except OUR_FAULTS:
+            raise
+        except DRIVER_ERRORS as error:
+            raise unavailable(error) from error
 
     def _read_once(self, fn: Callable[[Execute], T]) -> T:
         connection = self._take_reader()
@@ -130,7 +126,7 @@ class SqliteStore:
         self._files.identity()
         with suppress(IndexError):  # none is idle
             return self._idle_readers.pop()
-        return self._open("ro")
+        return self._open(query_only=True)
 
     # Writing: on the writer's thread, under the lock between processes.
 
@@ -138,16 +134,10 @@ class SqliteStore:
         """Run a job to its end and tell whether the store could do its part."""
         try:
             result = self._transact(job)
-        except DRIVER_ERRORS as error:
-            is_our_fault = isinstance(error, OUR_FAULTS)
-            job.fail(error if is_our_fault else unavailable(error))
-            return is_our_fault
-        except StoreUnavailable as error:
-            job.fail(error)
-            return False
         except BaseException as error:
-            job.fail(error)
-            return True
+            failure = as_ours(error)
+            job.fail(failure)
+            return not isinstance(failure, StoreUnavailable)
         # Its request goes on before the checkpoint, which fails nobody.
         job.succeed(result)
         with suppress(sqlite3.Error):
@@ -188,7 +178,7 @@ class SqliteStore:
     def _current_write_connection(self) -> Connection:
         self._files.identity()
         if self._write_connection is None:
-            self._write_connection = self._open("rw", busy_timeout_s=_WRITER_BUSY_TIMEOUT_S)
+            self._write_connection = self._open(busy_timeout_s=_WRITER_BUSY_TIMEOUT_S)
         return self._write_connection
 
     # Opening.
@@ -200,14 +190,14 @@ class SqliteStore:
         elif self._pid != os.getpid():
             raise RuntimeError("the store was opened before a fork")
 
-    def _open(self, mode: str, *, busy_timeout_s: float = 0.0) -> Connection:
+    def _open(self, *, query_only: bool = False, busy_timeout_s: float = 0.0) -> Connection:
         """Open a database that exists; one that vanished is never made anew behind its clients."""
         identity = self._files.identity()
         connection = Connection(
             self._files.path, "ro" if self._read_only else "rw", busy_timeout_s=busy_timeout_s
         )
         try:
-            if mode == "ro":
+            if query_only:
                 connection.execute("PRAGMA query_only = ON")
             sqlite_start.refuse_unprepared(connection, self._known)
         except BaseException:

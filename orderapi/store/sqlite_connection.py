@@ -33,7 +33,7 @@ _WAL_MOST_BYTES = 64 * 1024 * 1024
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
 
 
-class Connection:
+class Connection(sqlite3.Connection):
     """A connection with our settings, which any one thread at a time may use.
 
     `mode` is `ro`, `rw`, `rwc` or `memory` (sqlite.org/uri.html); only `rwc` makes a file.
@@ -41,15 +41,13 @@ class Connection:
     """
 
     def __init__(self, path: Path, mode: str, *, busy_timeout_s: float = 0.0) -> None:
-        self._db = sqlite3.connect(
+        super().__init__(
             f"file:{quote(str(path.absolute()))}?mode={mode}",
             uri=True,
             timeout=busy_timeout_s,
             isolation_level=None,
             check_same_thread=False,
         )
-        self.execute = self._db.execute
-        self.close = self._db.close
         self.execute("PRAGMA synchronous = FULL")
         self.execute("PRAGMA foreign_keys = ON")
         self.execute("PRAGMA wal_autocheckpoint = 0")
@@ -62,23 +60,13 @@ class Connection:
 
     def rows(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
         """Run a statement and read its rows to the end."""
-        return self._db.execute(sql, parameters).fetchall()
+        return self.execute(sql, parameters).fetchall()
 
     def rows_in_transaction(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
         """Run a statement that must not commit alone, as after a failure that rolled back all."""
-        if not self._db.in_transaction:
+        if not self.in_transaction:
             raise StoreUnavailable("the transaction has ended early")
         return self.rows(sql, parameters)
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction is open."""
-        return self._db.in_transaction
-
-    @property
-    def total_changes(self) -> int:
-        """How many rows this connection has changed so far."""
-        return self._db.total_changes
 
 
 def until(deadline: float, act: Callable[[], T]) -> T:
@@ -109,6 +97,13 @@ def unavailable(error: Exception) -> StoreUnavailable:
     # What has no such name is text that is not UTF-8, in a row or in SQLite's own message.
     damaged = name is None or name.startswith(_DAMAGED)
     return (StoreCorrupt if damaged else StoreUnavailable)(reason(error))
+
+
+def as_ours(error: BaseException) -> BaseException:
+    """Give what a caller should see: the disk's failures as StoreUnavailable, all else as it is."""
+    if isinstance(error, OUR_FAULTS) or not isinstance(error, DRIVER_ERRORS):
+        return error
+    return unavailable(error)
 
 
 def reason(error: Exception) -> str:

@@ -40,7 +40,7 @@ def prepare(files: DatabaseFiles, known: list[Migration]) -> None:
                 _apply_due(connection, known)
             files.sync_directory()
     except DRIVER_ERRORS as error:
-        raise StoreRefused(f"cannot use {path}: {error} ({reason(error)})") from error
+        raise StoreRefused(f"cannot use {path}: {reason(error)}") from error
     finally:
         files.close()
 

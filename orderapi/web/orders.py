@@ -84,7 +84,7 @@ def find_reply(tx: ReadTx, claim: Claim) -> Reply | None:
 
 
 def place_order(tx: WriteTx, claim: Claim, new_order: NewOrder) -> Reply:
-    """Make the whole of exactly-once: these statements share one COMMIT.
+    """The whole of exactly-once: these statements share one COMMIT.
 
     Raises KeyReused if the key belongs to another payload.
     """

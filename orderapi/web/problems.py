@@ -3,7 +3,6 @@
 Problem documents are RFC 9457 `application/problem+json`.
 """
 
-import json
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from flask import Blueprint, Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from orderapi import errors, logs
+from orderapi.documents import dump
 
 RETRY_AFTER_S = 2
 
@@ -104,18 +104,17 @@ _SLUGS: dict[type[errors.OrderApiError], str] = {
     errors.KeyReused: "idempotency-key-reused",
     errors.BodyTooLarge: "body-too-large",
     errors.NotJson: "unsupported-media-type",
-    errors.ValidationFailed: "validation-failed",
     errors.SimulatedFailure: "simulated-failure",
-    errors.StoreUnavailable: "store-unavailable",
-    errors.StoreCorrupt: "store-unavailable",
 }
-_SLUGS_OF_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
+_SLUGS_OF_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
 
 def register(app: Flask) -> None:
     """Let every failure of `app` end in a problem document."""
     app.register_blueprint(blueprint)
     app.register_error_handler(errors.OrderApiError, _from_our_error)
+    app.register_error_handler(errors.ValidationFailed, _from_invalid_input)
+    app.register_error_handler(errors.StoreUnavailable, _from_unavailable_store)
     app.register_error_handler(HTTPException, _from_http_exception)
     app.register_error_handler(Exception, _from_surprise)
 
@@ -140,21 +139,24 @@ def show_problem(slug: str) -> Response:
         "retryable": problem.retryable,
         "key_action": problem.key_action,
     }
-    response = Response(json.dumps(document) + "\n", mimetype="application/json")
+    response = Response(dump(document), mimetype="application/json")
     response.vary.add("Accept")
     return response
 
 
 def _from_our_error(error: errors.OrderApiError) -> Response:
     slug = _SLUGS.get(type(error))
-    if slug is None:
-        return _from_surprise(error)
-    if isinstance(error, errors.StoreUnavailable):
-        _log.warning("store unavailable", extra={"reason": error.reason})
-    extra = {"errors": _readable(error)} if isinstance(error, errors.ValidationFailed) else {}
-    response = _respond(BY_SLUG[slug], str(error), **extra)
-    if slug == "store-unavailable":
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return _respond(BY_SLUG[slug], str(error)) if slug else _from_surprise(error)
+
+
+def _from_invalid_input(error: errors.ValidationFailed) -> Response:
+    return _respond(BY_SLUG["validation-failed"], str(error), errors=_readable(error))
+
+
+def _from_unavailable_store(error: errors.StoreUnavailable) -> Response:
+    _log.warning("store unavailable", extra={"reason": error.reason})
+    response = _respond(BY_SLUG["store-unavailable"], str(error))
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 
 
@@ -192,6 +194,4 @@ def _respond(problem: Problem, detail: str, **members: Any) -> Response:
         "key_action": problem.key_action,
         **members,
     }
-    return Response(
-        json.dumps(document) + "\n", problem.status, mimetype="application/problem+json"
-    )
+    return Response(dump(document), problem.status, mimetype="application/problem+json")

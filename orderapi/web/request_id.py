@@ -72,8 +72,7 @@ def _read_on(response: Response) -> Response:
     A client that sends all before it reads would lose the answer to a connection reset, and
     broken chunks would get a second answer, from the server.
     """
-    if "CONTENT_LENGTH" in request.environ or "HTTP_TRANSFER_ENCODING" in request.environ:
-        response.call_on_close(partial(_discard, request.environ["wsgi.input"]))
+    response.call_on_close(partial(_discard, request.environ["wsgi.input"]))
     return response
 
 

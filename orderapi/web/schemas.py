@@ -25,7 +25,7 @@ _FORBIDDEN_CATEGORIES = ("Cc", "Cs")
 _DIGITS_MAX = 18
 
 
-def _is_text(value: str) -> None:
+def _check_text(value: str) -> None:
     if not 1 <= len(value) <= ID_MAX_CHARS:
         raise ValidationError(f"Must be 1 to {ID_MAX_CHARS} characters.")
     if value.isspace():
@@ -36,13 +36,13 @@ def _is_text(value: str) -> None:
                 raise ValidationError("Must not contain control characters or lone surrogates.")
 
 
-def _is_page_limit(value: str) -> None:
+def _check_page_limit(value: str) -> None:
     # Digits as text: a query knows no integers, and int() takes more forms than digits.
     if not re.fullmatch(r"[0-9]{1,3}", value) or not 1 <= int(value) <= PAGE_LIMIT_MAX:
         raise ValidationError(f"Must be an integer from 1 to {PAGE_LIMIT_MAX}.")
 
 
-def _is_key(value: str) -> None:
+def _check_key(value: str) -> None:
     try:
         idempotency.parse_key_parameter(value)
     except KeyInvalid as error:
@@ -57,8 +57,8 @@ class OrderSchema(Schema):
 
         unknown = RAISE
 
-    customer_id = fields.String(required=True, validate=_is_text)
-    item_id = fields.String(required=True, validate=_is_text)
+    customer_id = fields.String(required=True, validate=_check_text)
+    item_id = fields.String(required=True, validate=_check_text)
     quantity = fields.Integer(
         required=True, strict=True, validate=validate.Range(min=1, max=QUANTITY_MAX)
     )
@@ -72,9 +72,9 @@ class OrderListSchema(Schema):
 
         unknown = RAISE
 
-    customer_id = fields.String(validate=_is_text)
-    idempotency_key = fields.String(validate=_is_key)
-    limit = fields.String(validate=_is_page_limit)
+    customer_id = fields.String(validate=_check_text)
+    idempotency_key = fields.String(validate=_check_key)
+    limit = fields.String(validate=_check_page_limit)
     cursor = fields.String()
 
 

@@ -1,0 +1,40 @@
+"""Whether the server can listen at an address, said by the setting's name.
+
+gunicorn itself tries a bad one for 5 s and never names where it comes from.
+"""
+
+import os
+import socket
+from pathlib import Path
+
+from orderapi.errors import SettingsInvalid
+
+
+def refuse_unusable(bind: str) -> None:
+    """Refuse an address of the form that `settings` takes, if nobody can listen there now.
+
+    Raises SettingsInvalid.
+    """
+    if bind.startswith("unix:"):
+        _refuse_unusable_path(Path(bind.removeprefix("unix:")))
+    else:
+        host, _, port = bind.rpartition(":")
+        _refuse_unusable_port(host, int(port))
+
+
+def _refuse_unusable_path(path: Path) -> None:
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise SettingsInvalid(f"ORDERAPI_BIND: cannot write in the directory {path.parent}")
+    if path.exists() and not path.is_socket():
+        raise SettingsInvalid(f"ORDERAPI_BIND: {path} is there and is not a socket")
+
+
+def _refuse_unusable_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host.strip("[]"), port))
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsInvalid(f"ORDERAPI_BIND: cannot listen on {host}:{port}: {reason}") from error
