@@ -51,6 +51,11 @@ logger_class = JsonLogger
 preload_app = True
 # In-flight requests answer within 10 s; a stop waits for them.
 graceful_timeout = 20
+# A worker that hangs, or was stopped, may hold the lock that all others write under.
+timeout = 15
+# The most that gunicorn takes: what is longer than we allow should get a problem document of ours.
+limit_request_line = 8190
+limit_request_field_size = 32_768
 # Workers beat in memory, never on a slow disk.
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - a file without a name, for the workers alone
 # nginx keeps its upstream connections for 60 s; the side that calls should close first.

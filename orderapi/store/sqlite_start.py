@@ -30,6 +30,8 @@ def prepare(files: DatabaseFiles, known: list[Migration]) -> None:
     path = files.path
     if not path.parent.is_dir():
         raise StoreRefused(f"the directory {path.parent} does not exist")
+    if path.exists() and not path.is_file():
+        raise StoreRefused(f"{path} is not a file")
     try:
         with files.locked_within(LOCK_TIMEOUT_S):
             files.refuse_unusable()

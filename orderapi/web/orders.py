@@ -118,8 +118,9 @@ def _refuse_other_than_json(incoming: Request) -> None:
     charset = incoming.mimetype_params.get("charset", "utf-8").lower()
     if incoming.mimetype != "application/json" or charset not in ("utf-8", "utf8"):
         raise NotJson("The body must be 'Content-Type: application/json', in UTF-8.")
-    if "Content-Encoding" in incoming.headers:
-        raise NotJson("The body must come without Content-Encoding.")
+    coding = incoming.headers.get("Transfer-Encoding", "chunked")
+    if "Content-Encoding" in incoming.headers or coding.strip().lower() != "chunked":
+        raise NotJson("The body must come without Content-Encoding, at most in chunks.")
 
 
 def _asks_for_failure(incoming: Request) -> bool:

@@ -156,7 +156,7 @@ def _parse_int(digits: str) -> int:
 
 def _is_too_deep(parsed: object) -> bool:
     level = [parsed]
-    for _ in range(JSON_DEPTH_MAX + 1):
+    for _ in range(JSON_DEPTH_MAX):
         level = [child for value in level for child in _children(value)]
         if not level:
             return False
