@@ -102,6 +102,11 @@ def test_json_nested_too_deep_is_malformed(clean: Server, body: bytes) -> None:
     check_problem(one_answer(clean.raw(raw_order("deep", body))), "malformed-json")
 
 
+def test_json_nested_as_deep_as_allowed_is_judged_by_its_content(clean: Server) -> None:
+    body = with_member("customer_id", "[" * 63 + "]" * 63)
+    check_problem(one_answer(clean.raw(raw_order("deep", body))), "validation-failed")
+
+
 def test_json_nested_100_000_deep_is_too_large_already(clean: Server) -> None:
     body = b"[" * 100_000 + b"]" * 100_000
     check_problem(one_answer(clean.raw(raw_order("deep", body))), "body-too-large")

@@ -220,16 +220,13 @@ def test_what_is_no_cursor_is_refused(client: FlaskClient, cursor: str) -> None:
     assert list(check_problem(answer, "validation-failed")["errors"]) == ["cursor"]
 
 
-def test_a_cursor_that_was_changed_is_refused_or_a_page_of_this_list(client: FlaskClient) -> None:
-    ids = make(client, 3)
+def test_a_cursor_that_was_changed_is_refused(client: FlaskClient) -> None:
+    make(client, 3)
     cursor = listed(client, limit=1).json["next_cursor"]
     for position in range(len(cursor)):
         changed = cursor[:position] + ("A" if cursor[position] != "A" else "B")
         answer = listed(client, cursor=changed + cursor[position + 1 :])
-        if answer.status == 200:
-            assert set(ids_of(answer)) <= set(ids)
-        else:
-            check_problem(answer, "validation-failed")
+        check_problem(answer, "validation-failed")
 
 
 def test_head_answers_as_get_with_its_link(client: FlaskClient) -> None:
