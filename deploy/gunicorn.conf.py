@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import resource
 import signal
 import sys
 
@@ -47,6 +48,11 @@ threads = _settings.threads
 worker_class = _settings.worker_class
 loglevel = _settings.log_level
 logger_class = JsonLogger
+# Every connection is a descriptor, and so are some per thread; the usual limit of 1,024 is too few.
+_, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+_descriptors = min(_most, 65_536) if _most != resource.RLIM_INFINITY else 65_536
+resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors, _most))
+worker_connections = max(threads + 1, min(4_000, _descriptors - 64 - 4 * threads))
 # An app that cannot be imported stops the start instead of every worker.
 preload_app = True
 # In-flight requests answer within 10 s; a stop waits for them.

@@ -15,7 +15,11 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _log = logging.getLogger(__name__)
 
 _SERVER_LOGGER = "gunicorn.error"
-_KEY = re.compile(r"(idempotency[-_]key).*", re.IGNORECASE | re.DOTALL)
+# What it repeats of a request that is not HTTP may be a header, and so a secret.
+_REPEATED = re.compile(
+    r"(?<=^Invalid request from ip=)(\S* [A-Za-z /]*).*|(?<=idempotency[-_]key).*",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def configure(level: str) -> None:
@@ -26,7 +30,7 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter())
     handler.addFilter(_add_request_id)
-    handler.addFilter(_cut_key)
+    handler.addFilter(_cut_what_it_repeats)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
@@ -56,10 +60,10 @@ def _add_request_id(record: logging.LogRecord) -> bool:
     return True
 
 
-def _cut_key(record: logging.LogRecord) -> bool:
-    """Keep keys out of what the server repeats of a request that is not HTTP."""
+def _cut_what_it_repeats(record: logging.LogRecord) -> bool:
     if record.name == _SERVER_LOGGER:
-        record.msg, record.args = _KEY.sub(r"\1...", record.getMessage()), None
+        message = _REPEATED.sub(lambda found: (found[1] or "") + "...", record.getMessage())
+        record.msg, record.args = message, None
     return True
 
 

@@ -24,8 +24,10 @@ class DatabaseFiles:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock_path = path.with_name(path.name + "-lock")
+        # Through a symbolic link there must be the same lock and the same WAL.
+        self.path = path.resolve()
+        self._lock_path = self.path.with_name(self.path.name + "-lock")
+        self._wal_path = self.path.with_name(self.path.name + "-wal")
         self._lock_fd: int | None = None
         self._used: Identity | None = None
 
@@ -54,10 +56,9 @@ class DatabaseFiles:
         Raises StoreRefused if the database is gone while its WAL is still there, which SQLite would
         delete along with what is committed in it; or if it can only be read.
         """
-        wal = self.path.with_name(self.path.name + "-wal")
-        if _size(self.path) == 0 and _size(wal) > 0:
+        if _size(self.path) == 0 and _size(self._wal_path) > 0:
             raise StoreRefused(
-                f"{self.path} is gone, but {wal.name} is there, and they belong together: "
+                f"{self.path} is gone, but {self._wal_path.name} is there; they belong together: "
                 "put the database back, or move its WAL away"
             )
         if self.path.exists() and not os.access(self.path, os.W_OK):
@@ -96,6 +97,25 @@ class DatabaseFiles:
             yield
         finally:
             self._unlock()
+
+    def sync_wal(self) -> None:
+        """Put on stable storage what a process that was killed had written to the WAL, not synced.
+
+        Whoever opens the database first after it takes those transactions for committed, and
+        replays of theirs are answered without a write of their own. Raises StoreUnavailable.
+        """
+        try:
+            descriptor = os.open(self._wal_path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreUnavailable(f"WAL: {error.strerror}") from error
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            raise StoreUnavailable(f"WAL: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
 
     def sync_directory(self) -> None:
         """Make the directory's entries, and so a new database's name, survive a power cut."""

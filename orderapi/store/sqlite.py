@@ -200,6 +200,8 @@ class SqliteStore:
             if query_only:
                 connection.execute("PRAGMA query_only = ON")
             sqlite_start.refuse_unprepared(connection, self._known)
+            if not self._read_only:
+                self._files.sync_wal()
         except BaseException:
             connection.close()
             raise

@@ -111,7 +111,7 @@ class Writer:
         return not self._thread.is_alive()
 
     def _start(self) -> None:
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             thread = threading.Thread(target=self._loop, name="writer", daemon=True)
             try:
                 thread.start()

@@ -1,0 +1,89 @@
+"""What one process leaves to another: the lock, a WAL that was written but not synced."""
+
+import os
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from orderapi.store.files import DatabaseFiles
+from orderapi.store.sqlite import SqliteStore
+from tests.store.placing import place
+
+
+def test_the_lock_excludes_whoever_else_writes(store: SqliteStore) -> None:
+    first, second = DatabaseFiles(store._files.path), DatabaseFiles(store._files.path)
+    has_entered = threading.Event()
+
+    def enter() -> None:
+        with second.locked():
+            has_entered.set()
+
+    with first.locked():
+        thread = threading.Thread(target=enter)
+        thread.start()
+        assert not has_entered.wait(0.3)
+    assert has_entered.wait(5)
+    thread.join()
+    first.close()
+    second.close()
+
+
+def test_a_symbolic_link_to_a_database_has_the_same_lock(store: SqliteStore) -> None:
+    link = store._files.path.with_name("link.db")
+    link.symlink_to(store._files.path)
+    linked = DatabaseFiles(link)
+    with linked.locked(), pytest.raises(Exception, match="cannot be used"):
+        place(store, "key", deadline=time.monotonic() + 0.3)
+    linked.close()
+    assert not place(store, "key").replayed
+
+
+def test_a_wal_that_a_killed_process_left_is_synced_before_it_is_answered_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been killed between its write and its fsync; a replay does none of its own."""
+    path = tmp_path / "orders.db"
+    SqliteStore(path).prepare()
+    pid = os.fork()
+    if pid == 0:
+        place(SqliteStore(path), "key")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    wal = path.with_name("orders.db-wal")
+    assert wal.stat().st_size > 0
+    synced: list[int] = []
+    original = os.fdatasync
+
+    def note_and_sync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", note_and_sync)
+    store = SqliteStore(path)
+    assert store.read(lambda tx: tx.find_claim("public", "key")) is not None
+    assert synced == [wal.stat().st_ino]
+    store.close()
+
+
+def test_a_read_waits_for_somebody_who_has_the_database_for_himself(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    SqliteStore(path).prepare()
+    store = SqliteStore(path)
+    found: list[object] = []
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("COMMIT")
+        reading = threading.Thread(
+            target=lambda: found.append(store.read(lambda tx: tx.find_last_sequence()))
+        )
+        reading.start()
+        time.sleep(0.3)
+        assert found == []
+    reading.join(5)
+    assert found == [0]
+    store.close()
