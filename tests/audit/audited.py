@@ -1,0 +1,28 @@
+"""Databases that audits look at."""
+
+from pathlib import Path
+
+from orderapi.idempotency import fingerprint
+from orderapi.ops.audit import audit
+from orderapi.records import Claim, NewOrder
+from orderapi.store.sqlite import SqliteStore
+from orderapi.web.orders import place_order
+
+ORDERS = 300
+PAGE_BYTES = 4096
+GONE = "01900000-0000-7000-8000-000000000000"
+
+
+def findings(database: Path) -> list[str]:
+    store = SqliteStore(database)
+    try:
+        return list(audit(store, lambda _done, _total: None))
+    finally:
+        store.close()
+
+
+def place(store: SqliteStore, number: int) -> None:
+    payload = {"customer_id": f"cust{number % 7}", "item_id": 'é"\\☃', "quantity": number % 9 + 1}
+    claim = Claim("public", f"key-{number}", fingerprint("POST", "/orders", payload))
+    new_order = NewOrder("public", **payload)  # type: ignore[arg-type]  # as the view does
+    store.write(lambda tx: place_order(tx, claim, new_order))
