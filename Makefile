@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run install test test-all lint
+.PHONY: run install test test-all bench lint
 
 run: $(VENV)/.run
 	exec $(BIN)/gunicorn -c deploy/gunicorn.conf.py wsgi:app
@@ -11,11 +11,19 @@ run: $(VENV)/.run
 # What the service and its commands need, without running anything.
 install: $(VENV)/.run
 
+# Everything on the default worker class; races and faults, in short form, on the other one too.
 test: $(VENV)/.test
 	$(BIN)/pytest -n auto
+	TEST_WORKER_CLASS=gthread $(BIN)/pytest -n auto -m "not long" tests/faults
 
-# The full matrix; today there is one engine and one worker class.
-test-all: test
+# The full matrix: one engine and two worker classes.
+test-all: $(VENV)/.test
+	TEST_WORKER_CLASS=gevent $(BIN)/pytest -n auto
+	TEST_WORKER_CLASS=gthread $(BIN)/pytest -n auto
+
+# Also wants wrk, and node, npm and gcc for all rows. `make bench BENCH="--quick"`, `--help` ...
+bench: $(VENV)/.bench
+	$(BIN)/python -m tests.bench $(BENCH)
 
 lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff format --check .
@@ -36,6 +44,10 @@ $(VENV)/.run: $(VENV)/.made setup.cfg pyproject.toml
 
 $(VENV)/.test: $(VENV)/.run
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.run

@@ -1,8 +1,15 @@
 """The server: `gunicorn -c deploy/gunicorn.conf.py wsgi:app`, from the repository's root."""
 
+import os
+
+# Before anything else is imported: what has a reference to an unpatched lock keeps it.
+if os.environ.get("ORDERAPI_WORKER_CLASS", "gevent") == "gevent":
+    from gevent import monkey
+
+    monkey.patch_all()
+
 import ctypes
 import logging
-import os
 import resource
 import signal
 import sys
@@ -45,10 +52,13 @@ logs.configure(_settings.log_level)
 bind = _settings.bind
 workers = _settings.workers
 threads = _settings.threads
-worker_class = _settings.worker_class
+worker_class = (
+    "deploy.gevent_worker.Worker" if _settings.worker_class == "gevent" else _settings.worker_class
+)
 loglevel = _settings.log_level
 logger_class = JsonLogger
-# Every connection is a descriptor, and so are some per thread; the usual limit of 1,024 is too few.
+# A request that waits is a connection: on a bad day a thousand wait, and reads go on beside them.
+# Each is a descriptor, and so are some per thread; the usual limit of 1,024 would be too few.
 _, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
 _descriptors = min(_most, 65_536) if _most != resource.RLIM_INFINITY else 65_536
 resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors, _most))
@@ -80,6 +90,25 @@ def on_starting(server):
         open_store(_settings.database_url).prepare()
     except StartRefused as error:
         _refuse(error)
+    _let_sigterm_end_a_worker_that_starts()
+
+
+def _let_sigterm_end_a_worker_that_starts():
+    """Lose no SIGTERM to a worker that has its master's handlers still.
+
+    Those would swallow the only one that a stop sends, which then waits for `graceful_timeout`.
+    """
+    sigterm = {signal.SIGTERM}
+
+    def release_in_child():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, sigterm)
+
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, sigterm),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, sigterm),
+        after_in_child=release_in_child,
+    )
 
 
 def post_fork(server, worker):

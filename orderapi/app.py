@@ -14,8 +14,9 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     It expects a database that `store.prepare()` has made; it opens it with the first request.
     """
     if store is None:
-        # Half of the threads stay free for those who only read.
-        store = open_store(settings.database_url, waiting_when_stuck=settings.threads // 2)
+        # On threads, half of them stay free for those who only read; greenlets are plenty.
+        bound = settings.threads // 2 if settings.worker_class == "gthread" else None
+        store = open_store(settings.database_url, waiting_when_stuck=bound)
     app = Flask("orderapi.web", static_folder=None)
     app.extensions["store"] = store
     # `/orders/` and `//orders` are other paths, and not found.

@@ -51,7 +51,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         bind=_bind(environ),
         workers=_integer(environ, "WORKERS", _default_workers(), 1, 64),
         threads=_integer(environ, "THREADS", _THREADS_BY_DEFAULT, 2, 512),
-        worker_class=_choice(environ, "WORKER_CLASS", "gthread", ("gthread",)),
+        worker_class=_choice(environ, "WORKER_CLASS", "gevent", ("gevent", "gthread")),
         fault_injection=_choice(environ, "FAULT_INJECTION", "on", ("on", "off")) == "on",
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
     )

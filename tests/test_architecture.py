@@ -18,7 +18,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.store.sqlite",),
     ("orderapi.store.sqlite_start",),
     ("orderapi.store.sqlite_connection",),
-    ("orderapi.store.contract", "orderapi.store.writer", "orderapi.store.files"),
+    ("orderapi.store.contract", "orderapi.store.batch", "orderapi.store.files"),
     (
         "orderapi.store.tx",
         "orderapi.store.audit_tx",
@@ -48,6 +48,7 @@ WALLS = {
     "marshmallow": {"orderapi.web.schemas"},
     "pythonjsonlogger": {"orderapi.logs"},
     "click": {"orderapi.cli"},
+    "gevent": {"orderapi.store.batch"},
     "gunicorn": set(),
 }
 

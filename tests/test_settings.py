@@ -22,7 +22,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert settings.bind == "127.0.0.1:8000"
     assert settings.workers >= 2
     assert settings.threads >= 2
-    assert settings.worker_class == "gthread"
+    assert settings.worker_class == "gevent"
     assert settings.fault_injection is True
     assert settings.log_level == "info"
 
@@ -38,6 +38,7 @@ def test_the_defaults_are_the_contracts() -> None:
         ("WORKERS", "1", "workers", 1),
         ("THREADS", "8", "threads", 8),
         ("WORKER_CLASS", "gthread", "worker_class", "gthread"),
+        ("WORKER_CLASS", "gevent", "worker_class", "gevent"),
         ("FAULT_INJECTION", "off", "fault_injection", False),
         ("LOG_LEVEL", "debug", "log_level", "debug"),
     ],

@@ -1,15 +1,17 @@
-"""The SQLite engine: reading on the thread that asks, writing on one, and checkpoints."""
+"""The SQLite engine: reading on the thread that asks, writing in batches, and checkpoints."""
 
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store import integrity, migrate, sqlite_start
+from orderapi.store.batch import Batch, GroupCommit, Job, native_lock, native_sleep
 from orderapi.store.checkpoint import Checkpointer
 from orderapi.store.contract import REQUEST_TIME_S
 from orderapi.store.files import DatabaseFiles
@@ -22,7 +24,6 @@ from orderapi.store.sqlite_connection import (
     until,
 )
 from orderapi.store.tx import Execute, ReadTx, Row, WriteTx
-from orderapi.store.writer import Job, Writer
 
 T = TypeVar("T")
 
@@ -38,13 +39,16 @@ class SqliteStore:
     """
 
     def __init__(
-        self, path: Path, *, waiting_when_stuck: int = 16, read_only: bool = False
+        self, path: Path, *, waiting_when_stuck: int | None = None, read_only: bool = False
     ) -> None:
         self._read_only = read_only
         self._files = DatabaseFiles(path)
         self._known = migrate.load("sqlite")
-        self._writer = Writer(self._files.locked, self._run, waiting_when_stuck=waiting_when_stuck)
+        self._commits = GroupCommit(
+            self._commit, self._checkpoint, waiting_when_stuck=waiting_when_stuck
+        )
         self._write_connection: Connection | None = None
+        self._is_writing = native_lock()
         self._checkpointer = Checkpointer()
         # Idle read connections: append and pop are atomic, and the newest is the warmest.
         self._idle_readers: list[Connection] = []
@@ -66,7 +70,7 @@ class SqliteStore:
         self._refuse_other_process()
         if deadline is None:
             deadline = time.monotonic() + REQUEST_TIME_S
-        result: T = self._writer.submit(fn, deadline)
+        result: T = self._commits.submit(fn, deadline)
         return result
 
     def seconds_since_commit(self) -> float:
@@ -83,10 +87,10 @@ class SqliteStore:
 
     def close(self) -> None:
         """See `contract.Store`."""
-        writer_has_ended = self._writer.close()
+        drain_has_ended = self._commits.close()
         while self._idle_readers:
             self._idle_readers.pop().close()
-        if not writer_has_ended:
+        if not drain_has_ended:
             return  # What it still holds must not be closed under its hands.
         if self._write_connection is not None:
             self._write_connection.close()
@@ -98,7 +102,7 @@ class SqliteStore:
     def _read(self, fn: Callable[[Execute], T], deadline: float) -> T:
         # SQLite would wait inside C and stop an event loop; so we wait here.
         try:
-            return until(deadline, lambda: self._read_once(fn))
+            return until(deadline, lambda: self._read_once(fn), time.sleep)
         except OUR_FAULTS:
             raise
         except DRIVER_ERRORS as error:
@@ -128,39 +132,46 @@ class SqliteStore:
             return self._idle_readers.pop()
         return self._open(query_only=True)
 
-    # Writing: on the writer's thread, under the lock between processes.
+    # Writing: on a bare native thread, under the lock between processes.
 
-    def _run(self, job: Job) -> bool:
-        """Run a job to its end and tell whether the store could do its part."""
-        try:
-            result = self._transact(job)
-        except BaseException as error:
-            failure = as_ours(error)
-            job.fail(failure)
-            return not isinstance(failure, StoreUnavailable)
-        # Its request goes on before the checkpoint, which fails nobody.
-        job.succeed(result)
-        with suppress(sqlite3.Error):
-            self._checkpoint()
-        return True
+    def _commit(self, batch: Batch) -> bool:
+        """Run a batch's jobs, whatever becomes of them, and tell whether a checkpoint is due."""
+        with self._sole_writer():
+            jobs = batch.take()
+            if not jobs:
+                return False
+            try:
+                runs = self._transact(jobs)
+            except DRIVER_ERRORS as error:
+                runs = [_Run(error=unavailable(error))] * len(jobs)
+            except StoreUnavailable as error:
+                runs = [_Run(error=error)] * len(jobs)
+        # No outcome leaves before the COMMIT, refusals and replays included.
+        for job, run in zip(jobs, runs, strict=True):
+            job.end(run.result, run.error)
+        return self._checkpointer.is_due(sum(run.has_written for run in runs))
 
-    def _transact(self, job: Job) -> Any:
-        connection = until(job.deadline, self._current_write_connection)
+    def _transact(self, jobs: list[Job]) -> "list[_Run]":
+        """Run all jobs in one transaction and tell how each run ended.
+
+        BEGIN and COMMIT wait for others no longer than the oldest job's request does.
+        """
+        deadline = jobs[0].deadline
+        connection = until(deadline, self._current_write_connection, native_sleep)
         try:
-            until(job.deadline, lambda: connection.execute("BEGIN IMMEDIATE"))
-            changes = connection.total_changes
-            result = job.fn(WriteTx(connection.rows_in_transaction))
-            if connection.total_changes == changes:
+            until(deadline, lambda: connection.execute("BEGIN IMMEDIATE"), native_sleep)
+            runs = [_run(job, connection) for job in jobs]
+            if not any(run.has_written for run in runs):
                 connection.execute("ROLLBACK")
             else:
-                until(job.deadline, lambda: connection.execute("COMMIT"))
-                # A file that has left meanwhile took the order along.
+                until(deadline, lambda: connection.execute("COMMIT"), native_sleep)
+                # A file that has left meanwhile took the orders along.
                 self._files.identity()
                 self._committed_at = time.monotonic()
         except BaseException as error:
             self._undo(connection, error)
             raise
-        return result
+        return runs
 
     def _undo(self, connection: Connection, error: BaseException) -> None:
         """Roll back. A connection whose driver failed is not used again: its state is unknown."""
@@ -172,8 +183,21 @@ class SqliteStore:
             self._write_connection = None
 
     def _checkpoint(self) -> None:
-        if self._write_connection is not None:
-            self._checkpointer.after_transaction(self._write_connection.execute)
+        """Checkpoint between two batches, under the lock; if that fails, it fails nobody."""
+        with suppress(StoreUnavailable, *DRIVER_ERRORS), self._sole_writer():
+            if self._write_connection is not None:
+                self._checkpointer.checkpoint(self._write_connection.execute)
+
+    @contextmanager
+    def _sole_writer(self) -> Iterator[None]:
+        """Hold the lock between processes, and that this process has one writer at a time."""
+        if not self._is_writing.acquire(blocking=False):
+            raise RuntimeError("two writers in one process")
+        try:
+            with self._files.locked():
+                yield
+        finally:
+            self._is_writing.release()
 
     def _current_write_connection(self) -> Connection:
         self._files.identity()
@@ -207,3 +231,38 @@ class SqliteStore:
             raise
         self._files.use(identity)
         return connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """How one job of a transaction ended."""
+
+    result: Any = None
+    error: BaseException | None = None
+    has_written: bool = False
+
+
+def _run(job: Job, connection: Connection) -> _Run:
+    """Run one job of a transaction; a failure of our own undoes that job alone.
+
+    After a driver's error nothing is known to be left of the whole transaction: SQLITE_FULL, for
+    one, rolls all of it back, and a savepoint outside a transaction would commit alone. So that is
+    raised, and ends the batch.
+    """
+    if job.is_gone:
+        return _Run(error=StoreUnavailable("nobody waits for it"))
+    connection.refuse_autocommit()
+    connection.execute("SAVEPOINT job")
+    changes = connection.total_changes
+    try:
+        result = job.fn(WriteTx(connection.rows_in_transaction))
+    except BaseException as error:
+        if isinstance(as_ours(error), StoreUnavailable):
+            raise
+        connection.refuse_autocommit()
+        connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+        return _Run(error=error)
+    connection.refuse_autocommit()
+    connection.execute("RELEASE job")
+    return _Run(result, has_written=connection.total_changes != changes)

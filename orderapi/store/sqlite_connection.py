@@ -64,15 +64,20 @@ class Connection(sqlite3.Connection):
 
     def rows_in_transaction(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
         """Run a statement that must not commit alone, as after a failure that rolled back all."""
-        if not self.in_transaction:
-            raise StoreUnavailable("the transaction has ended early")
+        self.refuse_autocommit()
         return self.rows(sql, parameters)
 
+    def refuse_autocommit(self) -> None:
+        """Hold that a transaction is open; raises StoreUnavailable if it has ended by itself."""
+        if not self.in_transaction:
+            raise StoreUnavailable("the transaction has ended early")
 
-def until(deadline: float, act: Callable[[], T]) -> T:
+
+def until(deadline: float, act: Callable[[], T], pause: Callable[[float], None]) -> T:
     """Do `act` again while others hold the database's lock, until the deadline.
 
-    `deadline` is a time of `time.monotonic()` in seconds. Raises what `act` last raised.
+    `deadline` is a time of `time.monotonic()` in seconds; `pause` sleeps as the caller's thread
+    must. Raises what `act` last raised.
     """
     while True:
         try:
@@ -81,7 +86,7 @@ def until(deadline: float, act: Callable[[], T]) -> T:
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
         # Where SQLite does not wait itself, as for the recovery of a WAL.
-        time.sleep(BUSY_PAUSE_S)
+        pause(BUSY_PAUSE_S)
 
 
 def is_busy(error: Exception) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from orderapi.store.files import DatabaseFiles
 from tests.faults.crowd import Crowd, assert_reads_go_on, retried
 from tests.faults.proof import assert_exactly_once
-from tests.running import Server
+from tests.running import Server, serving
 
 CLIENTS = 150
 
@@ -69,6 +69,30 @@ def test_a_held_lock_fails_nobody_for_good(server: Server, script: str, stopped:
     assert server.request("GET", "/readyz").status == 200
     # A job that had begun when its request gave up may be committed all the same.
     assert assert_exactly_once(server.database, made | {"first": first.body}) <= CLIENTS + 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("script", [HOLD_FLOCK, HOLD_TRANSACTION], ids=["flock", "transaction"])
+def test_a_lock_held_for_long_lets_no_waits_add_up_over_four_workers(
+    tmp_path: Path, script: str
+) -> None:
+    """Whoever comes while one process waits with the lock is not made to wait for each in turn."""
+    with serving(tmp_path, WORKERS="4") as server:
+        first = server.order("first")
+        crowds: list[Crowd] = []
+        with holding(script, server.database):
+            held_until = time.monotonic() + 12
+            while time.monotonic() < held_until:
+                crowds.append(Crowd(server.order, 12, f"held-{len(crowds)}").start())
+                assert_reads_go_on(server, "first", first.body, first.headers["location"])
+                time.sleep(0.7)
+        for crowd in crowds:
+            crowd.join()
+        assert all(len(crowd.refused) == 12 for crowd in crowds[:3])
+        made = {key: body for crowd in crowds for key, body in crowd.created.items()}
+        made |= retried(server, [key for crowd in crowds for key in crowd.refused])
+        assert len(made) == 12 * len(crowds)
+        assert_exactly_once(server.database, made | {"first": first.body})
 
 
 def test_a_lock_that_comes_free_in_time_lets_those_through_who_wait(server: Server) -> None:
@@ -128,8 +152,6 @@ def test_a_database_moved_away_and_back_serves_again(server: Server) -> None:
 
 def test_a_worker_that_is_stopped_while_it_writes_stops_no_other_for_good(tmp_path: Path) -> None:
     """A whole worker under SIGSTOP, perhaps with the lock; its clients are left to time out."""
-    from tests.running import serving
-
     with serving(tmp_path, WORKERS="3") as server:
         crowd = Crowd(lambda key: server.order(key, timeout_s=60), 60, "busy", count=5).start()
         victim = server.workers()[0]

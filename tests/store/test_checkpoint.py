@@ -65,7 +65,7 @@ def test_every_checkpoint_is_made_under_the_lock(
     """A commit of another process that resets the WAL meanwhile could lose transactions."""
     lock = os.open(store._files.path.with_name("orders.db-lock"), os.O_RDWR)
     seen: list[bool] = []
-    original = Checkpointer.after_transaction
+    original = Checkpointer.checkpoint
 
     def look_at_the_lock(self: Checkpointer, execute: Any) -> None:
         def execute_and_look(sql: str) -> Any:
@@ -81,8 +81,8 @@ def test_every_checkpoint_is_made_under_the_lock(
 
         original(self, execute_and_look)
 
-    monkeypatch.setattr(Checkpointer, "after_transaction", look_at_the_lock)
-    monkeypatch.setattr(checkpoint, "EVERY_TRANSACTIONS", 10)
+    monkeypatch.setattr(Checkpointer, "checkpoint", look_at_the_lock)
+    monkeypatch.setattr(checkpoint, "PAGES_MOST", 10 * 11)
     for number in range(45):
         place(store, f"key-{number}")
     store.close()
@@ -93,13 +93,17 @@ def test_every_checkpoint_is_made_under_the_lock(
 def test_a_checkpoint_that_fails_fails_nobody(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    failed: list[bool] = []
+
     def fail(_: Checkpointer, execute: Any) -> None:
+        failed.append(True)
         execute("SELECT * FROM nowhere")
 
-    monkeypatch.setattr(Checkpointer, "after_transaction", fail)
+    monkeypatch.setattr(Checkpointer, "checkpoint", fail)
     for number in range(10):
         assert not place(store, f"key-{number}").replayed
     assert counts(store._files.path) == [10, 10, 10, 10]
+    assert failed
 
 
 def resets(path: Path) -> int:
@@ -134,10 +138,11 @@ class Bench:
         return self.db.execute(sql)
 
     def write(self) -> bool:
-        """Fill a page and let the checkpointer look; tells whether it insisted on a reset."""
+        """Fill a page and checkpoint if that is due; tells whether it insisted on a reset."""
         self.statements.clear()
         self.db.execute("INSERT INTO filling VALUES (hex(zeroblob(2000)))")
-        self.checkpointer.after_transaction(self.execute)
+        if self.checkpointer.is_due(1):
+            self.checkpointer.checkpoint(self.execute)
         return any("RESTART" in sql for sql in self.statements)
 
     def frames(self) -> int:
@@ -153,7 +158,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(checkpoint, "EVERY_TRANSACTIONS", 1)
+    monkeypatch.setattr(checkpoint, "PAGES_MOST", 1)
     monkeypatch.setattr(checkpoint, "RESTART_ABOVE_FRAMES", 50)
     bench = Bench(tmp_path / "filling.db")
     yield bench
@@ -203,7 +208,7 @@ def test_overlapping_readers_do_not_let_the_wal_grow_for_good(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is always one reader with a snapshot; never one snapshot for long."""
-    monkeypatch.setattr(checkpoint, "EVERY_TRANSACTIONS", 5)
+    monkeypatch.setattr(checkpoint, "PAGES_MOST", 5 * 11)
     monkeypatch.setattr(checkpoint, "RESTART_ABOVE_FRAMES", 200)
     monkeypatch.setattr(checkpoint, "RESTART_PAUSE_S", 0.05)
     monkeypatch.setattr(checkpoint, "RESTART_PAUSE_MOST_S", 0.1)

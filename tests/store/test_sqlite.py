@@ -133,23 +133,6 @@ def test_a_driver_error_in_the_middle_leaves_nothing(store: SqliteStore) -> None
     assert not place(store, claim.key).replayed
 
 
-def test_a_failing_commit_gives_nobody_a_result(store: SqliteStore) -> None:
-    """A deferred foreign key fails at COMMIT, and leaves the transaction open."""
-    claim, new_order = request_for("commit")
-
-    def break_a_promise(tx: WriteTx) -> str:
-        list(tx._execute("PRAGMA defer_foreign_keys = ON", {}))
-        order = tx.insert_order(new_order)
-        tx.insert_ledger_entry(order)
-        list(tx._execute("DELETE FROM orders", {}))
-        return order.order_id
-
-    with pytest.raises(sqlite3.IntegrityError):
-        store.write(break_a_promise)
-    assert counts(store._files.path) == [0, 0, 0, 0]
-    assert not place(store, claim.key).replayed
-
-
 def test_a_commit_that_hits_the_file_size_limit_gives_nobody_a_result(tmp_path: Path) -> None:
     """Another process, since RLIMIT_FSIZE cannot be raised again by everybody."""
     pid = os.fork()

@@ -1,0 +1,75 @@
+"""gunicorn's gevent worker, with a quick end for connections on which nothing happens."""
+
+import os
+import socket
+import time
+from contextlib import closing, suppress
+
+import gevent
+from gevent import monkey
+from gunicorn import util
+from gunicorn.workers.ggevent import GeventWorker
+
+# How long a stopping worker still listens on connections that it keeps alive, for the request that
+# a client may be sending; as long as gunicorn's own threads do, or less.
+LINGER_S = 1.0
+
+
+class Worker(GeventWorker):
+    """A worker that knows on which of its connections it waits for a request.
+
+    gunicorn's own would wait `graceful_timeout` for them to send one, and then be killed.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Since when each connection that is not in a request has been silent.
+        self._silent = {}
+        self._stopping_since = None
+
+    def notify(self):
+        """Do what is due every second: beat, and when stopping, let silent connections go."""
+        super().notify()
+        if not self.alive:
+            self._let_silent_ones_go()
+
+    def handle(self, listener, client, addr):
+        """Serve a connection to its end."""
+        self._silent[client] = time.monotonic()
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self._silent.pop(client, None)
+
+    def handle_request(self, listener_name, req, sock, addr):
+        """Serve one request."""
+        del self._silent[sock]
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        finally:
+            self._silent[sock] = time.monotonic()
+        # A client whose next request is already there would keep its turn, and others wait.
+        gevent.sleep(0)
+        # How long to wait for the next request is `keepalive`'s to say; see `pre_request`.
+        sock.settimeout(None)
+
+    def handle_error(self, req, client, addr, exc):
+        """Refuse what is not HTTP; what it sent and nobody read must not cost it the answer."""
+        super().handle_error(req, client, addr, exc)
+        util.close_graceful(client)
+
+    def _let_silent_ones_go(self):
+        now = time.monotonic()
+        if self._stopping_since is None:
+            self._stopping_since = now
+        for client, since in list(self._silent.items()):
+            if now - max(since, self._stopping_since) >= LINGER_S:
+                _end_reading(client)
+
+
+def _end_reading(client):
+    """End a connection for its reader; what has already arrived is still read, and answered."""
+    # gevent's own shutdown would fail the reader instead; the operating system's ends its wait.
+    native_socket = monkey.get_original("socket", "socket")
+    with suppress(OSError), closing(native_socket(fileno=os.dup(client.fileno()))) as same:
+        same.shutdown(socket.SHUT_RD)

@@ -1,0 +1,261 @@
+"""Group commit: the queue, who drains it, and deadlines; no SQL in it.
+
+Requests only wait. Whatever may block without a time-out (the lock between processes, a COMMIT on
+a hanging disk) happens in one call on a thread that is no request's, so that every request can
+answer at its deadline. A drain takes all that is queued, and one COMMIT, one fsync, serves it all.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gevent import get_hub, monkey
+
+from orderapi.errors import StoreUnavailable
+
+# A healthy commit takes milliseconds, one on a throttled cloud volume tenths of a second. If a
+# request has waited for so long, the store counts as stuck.
+PATIENCE_S = 1.0
+# How often a request that waits looks whether it should go on. Requests that have no thread yet
+# wait for those: PATIENCE_S, this and REQUEST_TIME_S must stay below the promised 10 s together.
+_LOOK_S = 0.25
+# A store that closes waits so long for its last jobs: their deadlines come earlier.
+_CLOSING_S = 10.0
+# One transaction of more would make its first request wait for its last without saving much.
+JOBS_MOST = 500
+# How often the drain lets the event loop read on while more and more requests arrive.
+_ARRIVALS_MOST = 20
+
+# For bare native threads; what `time` and `threading` have may be an event loop's.
+native_sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
+native_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
+
+_log = logging.getLogger(__name__)
+
+
+class Job:
+    """One unit of work: what to run, until when, and how it ended."""
+
+    __slots__ = ("_error", "_result", "deadline", "ended", "fn", "is_gone", "queued_at")
+
+    def __init__(self, fn: Callable[[Any], Any], deadline: float) -> None:
+        self.fn = fn
+        self.deadline = deadline
+        self.queued_at = time.monotonic()
+        # Set when nobody waits any more. Not begun yet, the job is skipped; else it is committed
+        # without a listener.
+        self.is_gone = False
+        self.ended = threading.Event()
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """Note how it ended; a result only when it is committed, or had nothing to commit."""
+        self._result = result
+        self._error = error
+
+    def outcome(self) -> Any:
+        """Give the result, or raise the error, of a job that has ended."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class Batch:
+    """What one drain takes from the queue.
+
+    It is used on a bare native thread, where no lock or event of `threading` may be touched: under
+    gevent those belong to the event loop's thread. A deque's own methods are atomic.
+    """
+
+    def __init__(self, queue: deque[Job]) -> None:
+        self._queue = queue
+        self.taken: list[Job] = []
+
+    def take(self) -> list[Job]:
+        """Take the oldest jobs, and give those whose requests still wait."""
+        now = time.monotonic()
+        alive: list[Job] = []
+        while self._queue and len(alive) < JOBS_MOST:
+            job = self._queue.popleft()
+            self.taken.append(job)
+            if job.is_gone or job.deadline <= now:
+                job.end(error=StoreUnavailable("no outcome by the deadline"))
+            else:
+                alive.append(job)
+        return alive
+
+
+class GroupCommit:
+    """A queue of jobs, and the thread (under gevent: the greenlet) that has them committed.
+
+    `commit` takes jobs from a batch, runs them and notes their outcomes; it may block. It tells
+    whether `afterwards` is due, which runs once the outcomes have been handed out.
+
+    `waiting_when_stuck`: while the store is stuck, only so many of the oldest requests may go on
+    waiting; the others fail at once, so that their threads can serve those who only read. None
+    sets no bound, where a request that waits costs no thread.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[Batch], bool],
+        afterwards: Callable[[], None],
+        *,
+        waiting_when_stuck: int | None,
+    ) -> None:
+        self._commit = commit
+        self._afterwards = afterwards
+        self._waiting_when_stuck = waiting_when_stuck
+        self._queue: deque[Job] = deque()
+        self._arrival = threading.Event()
+        # Whoever waits, oldest first.
+        self._waiting: dict[Job, None] = {}
+        self._mutex = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    def submit(self, fn: Callable[[Any], Any], deadline: float) -> Any:
+        """Queue `fn`, wait for it and give its result, or raise what it raised.
+
+        Raises StoreUnavailable when the deadline has come, or no wait makes sense.
+        """
+        job = Job(fn, deadline)
+        with self._mutex:
+            self._enter(job)
+        try:
+            # Set after it was queued: the drain clears it before it looks into the queue.
+            self._arrival.set()
+            while not job.ended.wait(self._seconds_until_next_look(deadline)):
+                self._give_up_if_hopeless(job)
+            return job.outcome()
+        finally:
+            # Also when this request is killed: its batch goes on without it.
+            job.is_gone = True
+            with self._mutex:
+                del self._waiting[job]
+
+    def close(self) -> bool:
+        """Refuse new jobs, wait for the queued ones and tell whether the thread has ended.
+
+        It has not if it is stuck; it may still use the store then.
+        """
+        with self._mutex:
+            self._closing = True
+        self._arrival.set()
+        if self._thread is None:
+            return True
+        self._thread.join(_CLOSING_S)
+        return not self._thread.is_alive()
+
+    def _enter(self, job: Job) -> None:
+        if self._closing:
+            raise StoreUnavailable("the store is closing")
+        self._waiting[job] = None
+        if self._is_hopeless(job):
+            del self._waiting[job]
+            raise StoreUnavailable("stuck, and enough are waiting")
+        if self._thread is None:
+            try:
+                self._start()
+            except BaseException:
+                del self._waiting[job]
+                raise
+        # Under the mutex: once the store is closing, nothing more is queued.
+        self._queue.append(job)
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._drain_until_closed, name="drain", daemon=True)
+        try:
+            # A request may be killed in the middle of this; it has started then all the same, and
+            # there must never be two.
+            self._thread.start()
+        except RuntimeError as error:  # the system gives no more threads now
+            self._thread = None
+            raise StoreUnavailable(str(error)) from error
+
+    def _seconds_until_next_look(self, deadline: float) -> float:
+        left_s = max(0.0, deadline - time.monotonic())
+        return left_s if self._waiting_when_stuck is None else min(left_s, _LOOK_S)
+
+    def _give_up_if_hopeless(self, job: Job) -> None:
+        if time.monotonic() >= job.deadline:
+            raise StoreUnavailable("no outcome by the deadline")
+        with self._mutex:
+            if self._is_hopeless(job):
+                raise StoreUnavailable("stuck, and enough are waiting")
+
+    def _is_hopeless(self, job: Job) -> bool:
+        if self._waiting_when_stuck is None:
+            return False
+        oldest = next(iter(self._waiting))
+        if time.monotonic() - oldest.queued_at <= PATIENCE_S:
+            return False
+        return list(self._waiting).index(job) >= self._waiting_when_stuck
+
+    def _drain_until_closed(self) -> None:
+        natively = _native_caller()
+        while not (self._closing and not self._queue):
+            self._arrival.wait()
+            self._arrival.clear()
+            while self._queue:
+                self._let_arrive()
+                self._drain(natively)
+
+    def _let_arrive(self) -> None:
+        """Let what has already arrived be read and queued: it shares the fsync."""
+        for _ in range(_ARRIVALS_MOST):
+            queued = len(self._queue)
+            time.sleep(0)
+            if len(self._queue) == queued:
+                return
+
+    def _drain(self, natively: "_Natively") -> None:
+        batch = Batch(self._queue)
+        afterwards_is_due, error = natively(lambda: self._commit(batch))
+        if error is not None:
+            # There is no lock to be had, or `commit` has a mistake: nobody waits in vain.
+            batch.take()
+            for job in batch.taken:
+                job.end(error=error)
+        _hand_out(batch.taken)
+        if afterwards_is_due:
+            _, error = natively(self._afterwards)
+            if error is not None:
+                _log.error("failed after a batch", exc_info=error)
+
+
+def _hand_out(jobs: Iterable[Job]) -> None:
+    for job in jobs:
+        job.ended.set()
+
+
+# Runs what blocks, and gives its result or what it raised.
+_Natively = Callable[[Callable[[], Any]], tuple[Any, BaseException | None]]
+
+
+def _native_caller() -> _Natively:
+    """Tell how to run what blocks: under gevent in the hub's native threads, elsewhere in place."""
+    if not monkey.is_module_patched("threading"):
+        return _attempt
+    pool = get_hub().threadpool
+
+    def natively(act: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+        try:
+            # What is raised over there, gevent would print on stderr.
+            outcome: tuple[Any, BaseException | None] = pool.apply(_attempt, (act,))
+        except Exception as error:  # the system gives no more threads now
+            return None, StoreUnavailable(str(error))
+        return outcome
+
+    return natively
+
+
+def _attempt(act: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return act(), None
+    except BaseException as error:
+        return None, error

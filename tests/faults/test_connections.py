@@ -1,0 +1,269 @@
+"""Connections that are slow, silent or kept, while workers come and go: nothing is lost."""
+
+import http.client
+import json
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.crowd import ANSWERED_WITHIN_S, Crowd, assert_reads_go_on, retried
+from tests.faults.kept import KeptClient, all_created
+from tests.faults.proof import assert_exactly_once
+from tests.faults.test_kill import all_workers
+from tests.http_messages import raw_order
+from tests.running import ORDER, Answer, Server, serving
+from tests.store.test_group_commit import held
+
+BODY = json.dumps(ORDER).encode()
+# A stop that waits for what nobody will send takes `graceful_timeout`, 20 s.
+STOPPED_WITHIN_S = 10.0
+
+
+def test_a_connection_is_kept_while_its_client_says_nothing(server: Server) -> None:
+    """Longer than a client may be silent in the middle of a body."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("GET", "/healthz")
+    connection.getresponse().read()
+    kept = connection.sock
+    time.sleep(6.5)
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().status == 200
+    assert connection.sock is kept
+    connection.close()
+    assert {line["level"] for line in server.log_lines()} == {"INFO"}
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_slow_clients_are_served_and_hold_up_nobody(server: Server, part: str) -> None:
+    """Each sends a byte at a time. A thread is lost to such a client meanwhile, a loop is not."""
+    count = 20 if server.settings["WORKER_CLASS"] == "gthread" else 200
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(count)]
+    messages = [raw_order(f"slow-{n}", BODY) for n in range(count)]
+    first = server.order("first")
+    begin = 0 if part == "headers" else len(messages[0]) - len(BODY) - 5
+    for connection, message in zip(slow, messages, strict=True):
+        connection.sendall(message[:begin])
+    for at in range(begin, begin + 20):
+        for connection, message in zip(slow, messages, strict=True):
+            connection.sendall(message[at : at + 1])
+        if at % 5 == 0:
+            assert_reads_go_on(server, "first", first.body, first.headers["location"])
+            assert server.order(f"between-{at}").status == 201
+    for connection, message in zip(slow, messages, strict=True):
+        connection.sendall(message[begin + 20 :])
+    answers = [answer_on(connection) for connection in slow]
+    assert {answer.status for answer in answers} == {201}
+    made = {f"slow-{number}": answer.body for number, answer in enumerate(answers)}
+    assert_exactly_once(server.database, made)
+
+
+def answer_on(connection: socket.socket) -> Answer:
+    """Read one answer, and be the side that closes."""
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    answer = Answer(response.status, {}, response.read())
+    connection.close()
+    return answer
+
+
+# Workers that come and go.
+
+
+def replace_workers(server: Server) -> float:
+    """Send SIGHUP and give the seconds until no worker of before is left."""
+    before = set(all_workers(server))
+    started = time.monotonic()
+    server.signal(signal.SIGHUP)
+    while before & set(server.workers()):
+        assert time.monotonic() - started < 30
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+def stop(server: Server) -> float:
+    started = time.monotonic()
+    assert server.stop() == 0
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("end", [replace_workers, stop])
+def test_a_stop_does_not_wait_for_connections_that_say_nothing(
+    server: Server, end: Callable[[Server], float]
+) -> None:
+    idle = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=20) for _ in range(20)]
+    for number, connection in enumerate(idle):
+        headers = {"Content-Type": "application/json", "Idempotency-Key": f"idle-{number}"}
+        connection.request("POST", "/orders", BODY, headers)
+        assert connection.getresponse().read()
+    assert end(server) < STOPPED_WITHIN_S
+    for connection in idle:
+        assert connection.sock.recv(1) == b""  # an orderly end, not a reset
+        connection.close()
+    assert {line["level"] for line in server.log_lines()} == {"INFO"}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_a_stop_does_not_wait_for_workers_that_are_still_starting(
+    tmp_path: Path, workers: int
+) -> None:
+    """A stop sends SIGTERM once, perhaps to one that has no handlers yet; a race, so four tries."""
+    server = Server(tmp_path, WORKERS="4")
+    server.start(wait=False)
+    give_up_at = time.monotonic() + 20
+    while len(server.workers()) < workers:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.001)
+    assert stop(server) < STOPPED_WITHIN_S
+
+
+def test_new_workers_cost_no_client_a_request(server: Server) -> None:
+    """Kept connections, too, if their clients are silent for less than the second of lingering.
+
+    Whoever speaks after a longer silence may do so at the very moment of the closing: no HTTP
+    server can help that, and such a client sends the same key again.
+    """
+    busy = [KeptClient(server, f"busy-{n}", pause_s=0.05 * n).start() for n in range(6)]
+    sleepy = [KeptClient(server, f"sleepy-{n}", pause_s=1.4 + 0.2 * n).start() for n in range(3)]
+    time.sleep(0.5)
+    for _ in range(2):
+        replace_workers(server)
+    for client in (*busy, *sleepy):
+        client.stop()
+    made = all_created([*busy, *sleepy])
+    assert [client.failed_kept for client in busy] == [[]] * 6
+    assert [client.failed_new for client in (*busy, *sleepy)] == [[]] * 9
+    # They did keep their connections, and had to change them.
+    assert all(1 < client.connections < len(client.created) for client in busy)
+    made |= retried(server, [key for client in sleepy for key in client.failed_kept])
+    assert assert_exactly_once(server.database, made) == len(made)
+
+
+def test_a_server_that_stops_under_load_answers_whatever_it_has_accepted(tmp_path: Path) -> None:
+    """New connections may be refused, or reset before anything was read; kept ones may not."""
+    with serving(tmp_path) as server:
+        clients = [KeptClient(server, f"load-{n}").start() for n in range(12)]
+        time.sleep(1.0)
+        assert stop(server) < STOPPED_WITHIN_S
+        for client in clients:
+            client.stop()
+        made = all_created(clients)
+        assert [client.failed_kept for client in clients] == [[]] * 12
+        assert assert_exactly_once(server.database, made) >= len(made) > 12
+        server.start()
+        # To the client all failures look alike; the same keys give an order each, at most once.
+        unsure = [key for client in clients for key in client.failed_new][:30]
+        assert assert_exactly_once(server.database, made | retried(server, unsure)) >= len(made)
+
+
+def test_workers_that_end_after_so_many_requests_fail_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--max-requests 60 --max-requests-jitter 30")
+    with serving(tmp_path) as server:
+        before = set(all_workers(server))
+        clients = [KeptClient(server, f"max-{n}").start() for n in range(8)]
+        give_up_at = time.monotonic() + 30
+        while before & set(server.workers()) or not all(c.created for c in clients):
+            assert time.monotonic() < give_up_at
+            time.sleep(0.05)
+        time.sleep(1.0)
+        for client in clients:
+            client.stop()
+        made = all_created(clients)
+        assert [client.failed_kept for client in clients] == [[]] * 8
+        assert [client.failed_new for client in clients] == [[]] * 8
+        assert len(made) > 120
+        assert assert_exactly_once(server.database, made) == len(made)
+
+
+def test_a_connection_that_is_no_http_gets_an_answer_and_an_end(server: Server) -> None:
+    """What was sent and not read must not turn the answer into a reset."""
+    for _ in range(10):
+        answer = server.raw(b"GET / HTTP/9.9\r\n\r\n" + b"x" * 4000)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+# A thousand at once.
+
+WAITING = 1000
+
+
+@pytest.mark.long
+def test_a_thousand_requests_that_wait_cost_no_threads_and_nobody_time(tmp_path: Path) -> None:
+    """In one worker, while another process holds the lock."""
+    with serving(tmp_path, WORKERS="1", WORKER_CLASS="gevent") as server:
+        first = server.order("first")
+        (worker,) = server.workers()
+        threads_before = threads(worker)
+        with held(server.database):
+            waiting = [send_order(server, f"waiting-{number}") for number in range(WAITING)]
+            give_up_at = time.monotonic() + 5
+            while open_sockets(worker) < WAITING:
+                assert time.monotonic() < give_up_at
+                time.sleep(0.02)
+            for _ in range(10):
+                started = time.monotonic()
+                assert_reads_go_on(server, "first", first.body, first.headers["location"])
+                # Nobody would call that waiting for the others, who wait for up to 8 s.
+                assert time.monotonic() - started < 2.0
+            assert threads(worker) <= threads_before + 1
+        answers = [answer_on(connection) for connection in waiting]
+        assert threads(worker) <= threads_before + 1
+    made = {f"waiting-{n}": a.body for n, a in enumerate(answers) if a.status == 201}
+    assert {answer.status for answer in answers} <= {201, 503}
+    assert len(made) > WAITING // 2
+    assert_exactly_once(server.database, made | {"first": first.body})
+
+
+@pytest.mark.long
+def test_a_thousand_requests_that_wait_in_vain_are_refused_in_time(tmp_path: Path) -> None:
+    with serving(tmp_path, WORKERS="1", WORKER_CLASS="gevent") as server:
+        server.order("first")
+        with held(server.database):
+            waiting = [send_order(server, f"waiting-{number}") for number in range(WAITING)]
+            started = time.monotonic()
+            answers = [answer_on(connection) for connection in waiting]
+            assert time.monotonic() - started <= ANSWERED_WITHIN_S
+        assert {answer.status for answer in answers} == {503}
+        assert server.order("after").status == 201
+        assert assert_exactly_once(server.database, {}) == 2
+
+
+def send_order(server: Server, key: str) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    connection.sendall(raw_order(key, BODY))
+    return connection
+
+
+def threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def open_sockets(pid: int) -> int:
+    links = (link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir())
+    return sum(str(link).startswith("socket:") for link in links)
+
+
+@pytest.mark.long
+def test_more_connections_than_descriptors_by_default_are_served(tmp_path: Path) -> None:
+    """A login's soft limit is 1,024; the server raises its own."""
+    import resource
+
+    def limit() -> None:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+
+    server = Server(tmp_path, WORKERS="1", WORKER_CLASS="gevent")
+    server.start(preexec_fn=limit)
+    try:
+        idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(400)]
+        crowd = Crowd(server.order, 20, "beside").start().join()
+        assert len(crowd.created) == 20
+        for connection in idle:
+            connection.close()
+    finally:
+        server.stop()

@@ -1,0 +1,253 @@
+"""The store in greenlets, as in a gevent worker: killed requests, and a loop that never stops.
+
+Each scenario runs in a process of its own, where gevent has patched what the store uses.
+"""
+
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from gevent import get_hub
+
+from orderapi.errors import StoreUnavailable
+from orderapi.store import batch
+from orderapi.store.batch import native_sleep
+from orderapi.store.sqlite import SqliteStore
+from orderapi.store.tx import WriteTx
+from orderapi.web.orders import place_order
+from tests.store.greenlets import run_in_greenlets
+from tests.store.placing import counts, place, query, request_for
+from tests.store.test_group_commit import held
+
+# The loop may be late because the machine is; a call that blocks it takes seconds here.
+GAP_MOST_S = 0.5
+HELD_S = 3.0
+
+
+def prepared(path: Path) -> SqliteStore:
+    store = SqliteStore(path)
+    store.prepare()
+    return store
+
+
+def keys(path: Path) -> set[str]:
+    return {key for (key,) in query(path, "SELECT idempotency_key FROM idempotency_keys")}
+
+
+def placing_slowly(key: str, begun: list[str]) -> Callable[[WriteTx], Any]:
+    claim, new_order = request_for(key)
+
+    def place_slowly(tx: WriteTx) -> Any:
+        begun.append(key)
+        native_sleep(0.3)
+        return place_order(tx, claim, new_order)
+
+    return place_slowly
+
+
+# Requests that are killed; gunicorn does that after `graceful_timeout`.
+
+
+def test_a_request_killed_in_the_queue_takes_nothing_along(tmp_path: Path) -> None:
+    run_in_greenlets(kill_in_the_queue, tmp_path / "orders.db")
+
+
+def kill_in_the_queue(path: Path) -> None:
+    store = prepared(path)
+    with held(path):
+        requests = [gevent.spawn(place, store, f"key-{number}") for number in range(5)]
+        gevent.sleep(0.1)
+        # Also the one whose arrival began the batch.
+        for number in (0, 2):
+            requests[number].kill()
+            assert isinstance(requests[number].value, gevent.GreenletExit)
+    gevent.joinall(requests, timeout=10, raise_error=True)
+    assert keys(path) == {"key-1", "key-3", "key-4"}
+    assert counts(path) == [3, 3, 3, 3]
+    store.close()
+
+
+def test_a_request_killed_while_its_batch_is_committed_takes_nothing_along(
+    tmp_path: Path,
+) -> None:
+    run_in_greenlets(kill_in_the_batch, tmp_path / "orders.db")
+
+
+def kill_in_the_batch(path: Path) -> None:
+    store = prepared(path)
+    begun: list[str] = []
+    with held(path):
+        names = ("a", "b", "c")
+        requests = [gevent.spawn(store.write, placing_slowly(name, begun)) for name in names]
+        gevent.sleep(0.1)
+    while not begun:
+        gevent.sleep(0.01)
+    assert begun == ["a"]
+    requests[0].kill()
+    gevent.joinall(requests[1:], timeout=10, raise_error=True)
+    # Begun, it was committed without a listener; its retry is a replay.
+    assert keys(path) == {"a", "b", "c"}
+    assert place(store, "a").replayed
+    assert not place(store, "next").replayed
+    store.close()
+
+
+def test_a_request_killed_at_any_moment_leaves_one_drain_that_goes_on(tmp_path: Path) -> None:
+    run_in_greenlets(kill_at_any_moment, tmp_path)
+
+
+def kill_at_any_moment(directory: Path) -> None:
+    """The first write also starts the drain, and may be killed in the middle of that."""
+    for moment in range(8):
+        store = prepared(directory / f"{moment}.db")
+        first = gevent.spawn(place, store, "first")
+        for _ in range(moment):
+            gevent.sleep(0)
+        first.kill()
+        others = [gevent.spawn(place, store, f"key-{number}") for number in range(5)]
+        gevent.joinall(others, timeout=10, raise_error=True)
+        assert all(other.successful() for other in others)
+        assert keys(store._files.path) - {"first"} == {f"key-{number}" for number in range(5)}
+        assert [thread.name for thread in threading.enumerate()].count("drain") == 1, moment
+        store.close()
+
+
+def test_a_failure_on_a_native_thread_is_the_requests_and_nobody_elses(tmp_path: Path) -> None:
+    run_in_greenlets(fail_natively, tmp_path / "orders.db")
+
+
+def fail_natively(path: Path) -> None:
+    """Nothing is printed of it: what is on stderr is our log, a JSON object a line."""
+    store = prepared(path)
+    place(store, "before")
+    lock = path.with_name(path.name + "-lock")
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(StoreUnavailable) as refused:
+        place(store, "meanwhile")
+    assert refused.value.reason.startswith("lock file")
+    lock.rmdir()
+    with pytest.raises(SystemExit):
+        store.write(leave)
+    assert not place(store, "meanwhile").replayed
+    store.close()
+
+
+def leave(_: WriteTx) -> None:
+    raise SystemExit(3)
+
+
+def test_a_native_thread_that_cannot_start_fails_with_the_retryable_error(tmp_path: Path) -> None:
+    run_in_greenlets(start_no_native_thread, tmp_path / "orders.db")
+
+
+def start_no_native_thread(path: Path) -> None:
+    class FullPool:
+        """What gevent's pool does when the system gives it no more threads."""
+
+        is_full = True
+
+        def apply(self, *task: Any) -> Any:
+            if self.is_full:
+                raise RuntimeError("can't start new thread")
+            return pool.apply(*task)
+
+    pool = get_hub().threadpool
+    get_hub().threadpool = full = FullPool()
+    store = prepared(path)
+    with pytest.raises(StoreUnavailable):
+        place(store, "refused")
+    full.is_full = False
+    assert not place(store, "refused").replayed
+    store.close()
+
+
+# The loop.
+
+
+@contextmanager
+def ticking() -> Iterator[list[float]]:
+    """Let a greenlet tick every 10 ms; the list has the gaps between the ticks, in seconds."""
+    gaps: list[float] = []
+
+    def tick() -> None:
+        last = time.monotonic()
+        while True:
+            gevent.sleep(0.01)
+            now = time.monotonic()
+            gaps.append(now - last)
+            last = now
+
+    ticker = gevent.spawn(tick)
+    yield gaps
+    gevent.sleep(0.05)
+    ticker.kill()
+
+
+@contextmanager
+def transaction_held(path: Path) -> Iterator[None]:
+    outside = sqlite3.connect(path, isolation_level=None)
+    outside.execute("BEGIN IMMEDIATE")
+    yield
+    outside.execute("ROLLBACK")
+    outside.close()
+
+
+HOLDING = {"flock": held, "transaction": transaction_held}
+
+
+@pytest.mark.parametrize("lock", HOLDING)
+def test_no_call_of_ours_blocks_the_loop(tmp_path: Path, lock: str) -> None:
+    gap_s = float(run_in_greenlets(write_and_read_behind, tmp_path / "orders.db", lock))
+    assert gap_s < GAP_MOST_S
+
+
+@pytest.mark.parametrize("lock", HOLDING)
+def test_a_blocked_loop_would_be_found(tmp_path: Path, lock: str) -> None:
+    """The same with the batch run in place, on the loop's own thread."""
+    printed = run_in_greenlets(write_and_read_behind, tmp_path / "orders.db", lock, "in place")
+    assert float(printed) > 2 * GAP_MOST_S
+
+
+def write_and_read_behind(path: Path, lock: str, where: str = "") -> None:
+    """Write, checkpoint and read, while somebody holds a lock and when nobody does."""
+    if where == "in place":
+        batch._native_caller = lambda: batch._attempt
+    store = prepared(path)
+    place(store, "first")
+    with ticking() as gaps:
+        # Native: in place, the loop could not give it free.
+        releasing = get_hub().threadpool.spawn(hold_for_a_while, path, lock)
+        gevent.sleep(0.1)
+        writers = [gevent.spawn(place_some, store, number) for number in range(20)]
+        reader = gevent.spawn(read_on_and_on, store)
+        gevent.joinall(writers, timeout=30, raise_error=True)
+        reader.kill()
+        releasing.get()
+    assert counts(path) == [201, 201, 201, 201]
+    sys.stdout.write(str(max(gaps)))
+    store.close()
+
+
+def hold_for_a_while(path: Path, lock: str) -> None:
+    with HOLDING[lock](path):
+        native_sleep(HELD_S)
+
+
+def place_some(store: SqliteStore, number: int) -> None:
+    for turn in range(10):
+        place(store, f"{number}-{turn}")
+
+
+def read_on_and_on(store: SqliteStore) -> None:
+    with suppress(gevent.GreenletExit):
+        while True:
+            assert store.read(lambda tx: tx.find_claim("public", "first")) is not None
+            gevent.sleep(0.005)
