@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 from orderapi.app import create_app
 from orderapi.settings import read_settings
 from orderapi.store.sqlite import SqliteStore
+from tests.http_messages import counts, stores_nothing
 from tests.running import Server, serving
 
 
@@ -47,3 +48,17 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real gunicorn for tests that leave it as it was."""
     with serving(tmp_path_factory.mktemp("shared")) as running:
         yield running
+
+
+@pytest.fixture
+def clean(shared_server: Server) -> Iterator[Server]:
+    """A server that stores nothing in this test and goes on serving after it."""
+    with stores_nothing(shared_server):
+        yield shared_server
+
+
+@pytest.fixture
+def refusing(client: FlaskClient, tmp_path: Path) -> Iterator[FlaskClient]:
+    """The application in this process, which stores nothing in this test."""
+    yield client
+    assert set(counts(tmp_path / "orders.db").values()) == {0}

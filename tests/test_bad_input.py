@@ -2,8 +2,6 @@
 
 import json
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -13,32 +11,16 @@ from tests.http_messages import (
     answers,
     check_problem,
     chunk,
-    counts,
     one_answer,
     order,
     raw_order,
     raw_request,
-    stores_nothing,
 )
 from tests.running import ORDER, Server
 
 BODY = json.dumps(ORDER).encode()
 CHUNKED = "Transfer-Encoding: chunked"
 KEY = "Idempotency-Key: "
-
-
-@pytest.fixture
-def clean(shared_server: Server) -> Iterator[Server]:
-    """A server that stores nothing in this test and goes on serving after it."""
-    with stores_nothing(shared_server):
-        yield shared_server
-
-
-@pytest.fixture
-def refusing(client: FlaskClient, tmp_path: Path) -> Iterator[FlaskClient]:
-    """The application in this process, which stores nothing in this test."""
-    yield client
-    assert set(counts(tmp_path / "orders.db").values()) == {0}
 
 
 # The body's framing.

@@ -1,37 +1,19 @@
 """What is refused of a body of `POST /orders` that came whole, and that nothing is stored."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from tests.http_messages import (
     check_problem,
-    counts,
     one_answer,
     order,
     raw_order,
-    stores_nothing,
 )
 from tests.running import ORDER, Server
 
 BODY = json.dumps(ORDER).encode()
-
-
-@pytest.fixture
-def clean(shared_server: Server) -> Iterator[Server]:
-    """A server that stores nothing in this test and goes on serving after it."""
-    with stores_nothing(shared_server):
-        yield shared_server
-
-
-@pytest.fixture
-def refusing(client: FlaskClient, tmp_path: Path) -> Iterator[FlaskClient]:
-    """The application in this process, which stores nothing in this test."""
-    yield client
-    assert set(counts(tmp_path / "orders.db").values()) == {0}
 
 
 def with_member(name: str, written: str) -> bytes:
