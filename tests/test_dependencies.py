@@ -1,0 +1,53 @@
+"""What the service imports it also asks for: the tests bring more, and would hide a gap."""
+
+import re
+import subprocess
+import sys
+from importlib import metadata
+
+from packaging.requirements import Requirement
+
+from tests.running import REPOSITORY
+
+SERVE = """
+import sys
+from gevent import monkey
+monkey.patch_all()
+import deploy.gevent_worker, gunicorn.app.wsgiapp, gunicorn.arbiter, gunicorn.workers.gthread
+import orderapi.cli, wsgi
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def test_the_service_imports_nothing_that_it_does_not_ask_for() -> None:
+    served = subprocess.run(
+        [sys.executable, "-c", SERVE], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    owners = metadata.packages_distributions()
+    imported = {
+        _canonical(owner) for name in served.stdout.split() for owner in owners.get(name, [])
+    }
+    # setuptools is on the path wherever there is a virtual environment.
+    assert imported - {"setuptools", "pip"} <= _asked_for("orderapi")
+    assert {"gunicorn", "gevent", "flask", "packaging"} <= imported
+
+
+def _asked_for(distribution: str) -> set[str]:
+    """Give a distribution and all that it asks for, without extras, and what those ask for."""
+    found: set[str] = set()
+    left = [distribution]
+    while left:
+        name = _canonical(left.pop())
+        if name not in found:
+            found.add(name)
+            requirements = map(Requirement, metadata.requires(name) or [])
+            left += [
+                requirement.name
+                for requirement in requirements
+                if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            ]
+    return found
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
