@@ -1,4 +1,4 @@
-"""Orders placed as the view places them, without HTTP, and a look at the rows from outside."""
+"""Orders placed as the view places them, without HTTP; and the files, seen from outside."""
 
 import sqlite3
 from contextlib import closing
@@ -41,3 +41,14 @@ def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def counts(path: Path) -> list[int]:
     return [int(query(path, f"SELECT COUNT(*) FROM {table}")[0][0]) for table in TABLES]
+
+
+def spoil_lock_file(path: Path) -> Path:
+    """Put a directory in the lock file's place, in one step; unlink what this gives to end it.
+
+    A checkpoint after the last order may be running, and would make a lock file that is gone anew.
+    """
+    lock = path.with_name(path.name + "-lock")
+    spoilt = path.with_name("spoilt")
+    spoilt.symlink_to(path.parent)
+    return spoilt.replace(lock)

@@ -13,7 +13,7 @@ from orderapi.records import Page
 from orderapi.store.sqlite import SqliteStore
 from orderapi.store.tx import WriteTx
 from orderapi.web.orders import PUBLIC_CLIENT, place_order
-from tests.store.placing import counts, place, query, request_for
+from tests.store.placing import counts, place, query, request_for, spoil_lock_file
 
 EVERYTHING = Page(PUBLIC_CLIENT, None, None, None, 100)
 
@@ -95,14 +95,12 @@ def test_a_write_into_a_file_that_left_meanwhile_is_not_acknowledged(store: Sqli
 def test_a_lock_file_that_cannot_be_opened_is_unavailable_until_it_can(
     store: SqliteStore,
 ) -> None:
-    lock = store._files.path.with_name("orders.db-lock")
     place(store, "before")
-    lock.unlink()
-    lock.mkdir()
+    lock = spoil_lock_file(store._files.path)
     for _ in range(3):
         with pytest.raises(StoreUnavailable) as refused:
             place(store, "meanwhile")
         assert os.strerror(errno.EISDIR) in refused.value.reason
-    lock.rmdir()
+    lock.unlink()
     place(store, "meanwhile")
     assert counts(store._files.path) == [2, 2, 2, 2]

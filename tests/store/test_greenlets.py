@@ -23,7 +23,7 @@ from orderapi.store.sqlite import SqliteStore
 from orderapi.store.tx import WriteTx
 from orderapi.web.orders import place_order
 from tests.store.greenlets import run_in_greenlets
-from tests.store.placing import counts, place, query, request_for
+from tests.store.placing import counts, place, query, request_for, spoil_lock_file
 from tests.store.test_group_commit import held
 
 # The loop may be late because the machine is; a call that blocks it takes seconds here.
@@ -127,13 +127,11 @@ def fail_natively(path: Path) -> None:
     """Nothing is printed of it: what is on stderr is our log, a JSON object a line."""
     store = prepared(path)
     place(store, "before")
-    lock = path.with_name(path.name + "-lock")
-    lock.unlink()
-    lock.mkdir()
+    lock = spoil_lock_file(path)
     with pytest.raises(StoreUnavailable) as refused:
         place(store, "meanwhile")
     assert refused.value.reason.startswith("lock file")
-    lock.rmdir()
+    lock.unlink()
     with pytest.raises(SystemExit):
         store.write(leave)
     assert not place(store, "meanwhile").replayed
