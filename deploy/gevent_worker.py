@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 
 import gevent
 from gevent import monkey
@@ -28,10 +28,13 @@ class Worker(GeventWorker):
         self._stopping_since = None
 
     def notify(self):
-        """Do what is due every second: beat, and when stopping, let silent connections go."""
+        """Do what is due every second: beat, and let silent connections go."""
         super().notify()
-        if not self.alive:
-            self._let_silent_ones_go()
+        self._let_silent_ones_go()
+
+    def timeout_ctx(self):
+        """Need no timer for each request: `notify` looks who has been silent for `keepalive`."""
+        return nullcontext()
 
     def handle(self, listener, client, addr):
         """Serve a connection to its end."""
@@ -60,10 +63,13 @@ class Worker(GeventWorker):
 
     def _let_silent_ones_go(self):
         now = time.monotonic()
-        if self._stopping_since is None:
-            self._stopping_since = now
+        if self.alive:
+            silence_most_s, not_before = self.cfg.keepalive, 0.0
+        else:
+            self._stopping_since = self._stopping_since or now
+            silence_most_s, not_before = LINGER_S, self._stopping_since
         for client, since in list(self._silent.items()):
-            if now - max(since, self._stopping_since) >= LINGER_S:
+            if now - max(since, not_before) >= silence_most_s:
                 _end_reading(client)
 
 

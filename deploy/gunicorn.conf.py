@@ -9,13 +9,16 @@ if os.environ.get("ORDERAPI_WORKER_CLASS", "gevent") == "gevent":
     monkey.patch_all()
 
 import ctypes
+import gc
 import logging
 import resource
 import signal
 import sys
 
 from gunicorn.glogging import Logger
+from gunicorn.http import wsgi
 
+from deploy import one_packet
 from orderapi import logs
 from orderapi.address import refuse_unusable
 from orderapi.errors import StartRefused
@@ -24,6 +27,9 @@ from orderapi.store.open import open_store
 
 # A client that stops in the middle of a body gives its thread back.
 SILENCE_MOST_S = 5.0
+
+
+wsgi.Response = one_packet.Response
 
 
 class JsonLogger(Logger):
@@ -78,8 +84,13 @@ worker_tmp_dir = "/dev/shm"  # noqa: S108 - a file without a name, for the worke
 keepalive = 75
 # Nothing of ours needs a management socket.
 control_socket_disable = True
-# No header may change which path was asked for; SCRIPT_NAME could, from this machine.
+# No header may change which path was asked for, nor its scheme; SCRIPT_NAME could, from this
+# machine. With nothing left to trust, nobody's address need be looked at.
 forwarder_headers = ""
+secure_scheme_headers = {}
+forwarded_allow_ips = "*"
+# Only for files, and past `one_packet`.
+sendfile = False
 
 
 def on_starting(server):
@@ -117,6 +128,15 @@ def post_fork(server, worker):
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
     if os.getppid() != worker.ppid:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def post_worker_init(worker):
+    """Spare every request what never changes: settings looked up, long-lived objects collected."""
+    for name, setting in worker.cfg.settings.items():
+        vars(worker.cfg)[name] = setting.get()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def worker_exit(server, worker):

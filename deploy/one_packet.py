@@ -1,0 +1,34 @@
+"""gunicorn's response, sent in one piece: two cost a system call and wake the client twice."""
+
+from gunicorn.http import wsgi
+
+
+class Response(wsgi.Response):
+    """A response whose head waits for the first part of its body."""
+
+    _head = b""
+
+    def send_headers(self):
+        """Make the head; `_emit_body` or `close` sends it."""
+        if not self.headers_sent:
+            lines = [*self.default_headers(), *(f"{k}: {v}\r\n" for k, v in self.headers), "\r\n"]
+            self._head = "".join(lines).encode("latin-1")
+            self.headers_sent = True
+
+    def close(self):
+        """End a response, which may be a head alone."""
+        self.send_headers()
+        self._send(b"")
+        super().close()
+
+    def _emit_body(self, data):
+        self._send(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+
+    def _send(self, data):
+        whole = self._head + data
+        self._head = b""
+        if whole:
+            # gevent's `sendall` asks for the socket's buffer size each time.
+            sent = self.sock.send(whole)
+            if sent < len(whole):
+                self.sock.sendall(whole[sent:])
