@@ -6,6 +6,7 @@ from orderapi.settings import Settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
 from orderapi.web import health, orders, problems, request_id
+from orderapi.web.lean import LeanFlask
 
 
 def create_app(settings: Settings, store: Store | None = None) -> Flask:
@@ -17,7 +18,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
         # On threads, half of them stay free for those who only read; greenlets are plenty.
         bound = settings.threads // 2 if settings.worker_class == "gthread" else None
         store = open_store(settings.database_url, waiting_when_stuck=bound)
-    app = Flask("orderapi.web", static_folder=None)
+    app = LeanFlask("orderapi.web", static_folder=None)
     app.extensions["store"] = store
     # `/orders/` and `//orders` are other paths, and not found.
     app.url_map.merge_slashes = False

@@ -8,6 +8,7 @@ from flask import Blueprint, Response
 from orderapi.documents import dump
 from orderapi.errors import StoreUnavailable
 from orderapi.store.contract import Store
+from orderapi.web.lean import Answer
 
 # A commit or a verdict this young speaks for the store; a probe gets as long to commit.
 FRESH_S = 2.0
@@ -20,13 +21,13 @@ def blueprint(store: Store) -> Blueprint:
 
     @health.get("/healthz")
     def show_liveness() -> Response:
-        return Response(dump({"status": "ok"}), mimetype="application/json")
+        return Answer(dump({"status": "ok"}))
 
     @health.get("/readyz")
     def show_readiness() -> Response:
         if not readiness.is_ready():
             raise StoreUnavailable("the readiness probe did not commit")
-        return Response(dump({"status": "ready"}), mimetype="application/json")
+        return Answer(dump({"status": "ready"}))
 
     return health
 

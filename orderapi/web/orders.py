@@ -1,8 +1,10 @@
 """Orders: create one, exactly once; show one; list them."""
 
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
 from flask import Blueprint, Request, Response, request
+from werkzeug.http import parse_options_header
 
 from orderapi import idempotency
 from orderapi.documents import dump, order_members
@@ -17,6 +19,7 @@ from orderapi.records import Claim, NewOrder, Page, Reply
 from orderapi.store.contract import Store
 from orderapi.store.tx import ORDER_CREATED, ReadTx, WriteTx
 from orderapi.web import cursor, request_id
+from orderapi.web.lean import Answer, current_request
 from orderapi.web.schemas import load_order, load_order_query
 
 BODY_MAX_BYTES = 16 * 1024
@@ -30,9 +33,10 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
 
     @orders.post("/orders")
     def create_order() -> Response:
-        body = _read_body(request)
-        _refuse_other_than_json(request)
-        key = idempotency.parse_key(request.headers.get("Idempotency-Key"))
+        incoming = current_request()
+        body = _read_body(incoming)
+        _refuse_other_than_json(incoming)
+        key = idempotency.parse_key(incoming.environ.get("HTTP_IDEMPOTENCY_KEY"))
         request_id.note(key_hash=idempotency.key_digest(key))
         payload = load_order(body)
         claim = Claim(PUBLIC_CLIENT, key, idempotency.fingerprint("POST", "/orders", payload))
@@ -44,7 +48,7 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
             new_order = NewOrder(PUBLIC_CLIENT, **payload)
             reply = store.write(lambda tx: place_order(tx, claim, new_order), deadline)
         request_id.note(order_id=reply.order_id, replayed=reply.replayed)
-        if fault_injection and not reply.replayed and _asks_for_failure(request):
+        if fault_injection and not reply.replayed and _asks_for_failure(incoming):
             raise SimulatedFailure("The order was committed; this failure was asked for.")
         return _created(reply)
 
@@ -54,7 +58,7 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
         if order is None:
             raise OrderNotFound("There is no such order.")
         request_id.note(order_id=order.order_id)
-        return _json(dump(order_members(order)))
+        return Answer(dump(order_members(order)))
 
     @orders.get("/orders")
     def list_orders() -> Response:
@@ -67,7 +71,7 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
         shown = found[: query.limit]
         has_more = len(found) > query.limit
         next_cursor = cursor.encode(shown[-1].order_id, filters) if has_more else None
-        response = _json(
+        response = Answer(
             dump({"orders": [order_members(o) for o in shown], "next_cursor": next_cursor})
         )
         if next_cursor is not None:
@@ -115,28 +119,30 @@ def _read_body(incoming: Request) -> bytes:
 
 
 def _refuse_other_than_json(incoming: Request) -> None:
-    charset = incoming.mimetype_params.get("charset", "utf-8").lower()
-    if incoming.mimetype != "application/json" or charset not in ("utf-8", "utf8"):
+    if not _is_json(incoming.environ.get("CONTENT_TYPE", "")):
         raise NotJson("The body must be 'Content-Type: application/json', in UTF-8.")
-    coding = incoming.headers.get("Transfer-Encoding", "chunked")
-    if "Content-Encoding" in incoming.headers or coding.strip().lower() != "chunked":
+    coding = incoming.environ.get("HTTP_TRANSFER_ENCODING", "chunked")
+    if "HTTP_CONTENT_ENCODING" in incoming.environ or coding.strip().lower() != "chunked":
         raise NotJson("The body must come without Content-Encoding, at most in chunks.")
 
 
+@lru_cache(maxsize=64)  # nearly all send the same one
+def _is_json(content_type: str) -> bool:
+    media_type, parameters = parse_options_header(content_type)
+    charset = parameters.get("charset", "utf-8").lower()
+    return media_type.lower() == "application/json" and charset in ("utf-8", "utf8")
+
+
 def _asks_for_failure(incoming: Request) -> bool:
-    return incoming.headers.get("X-Debug-Fail-After-Commit") == "true"
+    return bool(incoming.environ.get("HTTP_X_DEBUG_FAIL_AFTER_COMMIT") == "true")
 
 
 def _created(reply: Reply) -> Response:
-    response = _json(reply.body, reply.status)
+    response = Answer(reply.body, reply.status)
     response.headers["Location"] = f"/orders/{reply.order_id}"
     if reply.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response
-
-
-def _json(body: str, status: int = 200) -> Response:
-    return Response(body, status, mimetype="application/json")
 
 
 def _query_pairs(incoming: Request) -> list[tuple[str, str]]:

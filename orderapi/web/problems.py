@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from orderapi import errors, logs
 from orderapi.documents import dump
+from orderapi.web.lean import Answer
 
 RETRY_AFTER_S = 2
 
@@ -127,7 +128,9 @@ def show_problem(slug: str) -> Response:
         raise errors.ProblemNotFound("There is no problem type of that name.")
     accepted = request.accept_mimetypes.best_match(["application/json", "text/html"])
     if accepted == "text/html":
-        page = Response(render_template("problem.html", problem=problem), mimetype="text/html")
+        page = Answer(
+            render_template("problem.html", problem=problem), media_type="text/html; charset=utf-8"
+        )
         page.vary.add("Accept")
         return page
     document = {
@@ -139,7 +142,7 @@ def show_problem(slug: str) -> Response:
         "retryable": problem.retryable,
         "key_action": problem.key_action,
     }
-    response = Response(dump(document), mimetype="application/json")
+    response = Answer(dump(document))
     response.vary.add("Accept")
     return response
 
@@ -194,4 +197,4 @@ def _respond(problem: Problem, detail: str, **members: Any) -> Response:
         "key_action": problem.key_action,
         **members,
     }
-    return Response(dump(document), problem.status, mimetype="application/problem+json")
+    return Answer(dump(document), problem.status, "application/problem+json")

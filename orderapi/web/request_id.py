@@ -8,11 +8,12 @@ from contextlib import suppress
 from functools import partial
 from typing import IO
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, current_app, g
 from werkzeug.exceptions import NotFound
 
 from orderapi import logs
 from orderapi.store.contract import REQUEST_TIME_S
+from orderapi.web.lean import current_request
 
 HEADER = "X-Request-ID"
 
@@ -27,9 +28,6 @@ _log = logging.getLogger("orderapi.request")
 def register(app: Flask) -> None:
     """Give every request of `app`, refused ones too, its id and its line."""
     app.before_request(_begin)
-    app.before_request(_refuse_doubled_slash)
-    app.before_request(_answer_options)
-    app.after_request(_read_on)
     app.after_request(_end)
 
 
@@ -43,22 +41,21 @@ def note(**fields: str | bool) -> None:
     g.noted.update(fields)
 
 
-def _begin() -> None:
+def _begin() -> Response | None:
     g.arrived_at = time.monotonic()
     g.noted = {}
-    sent = request.headers.get(HEADER, "")
+    incoming = current_request()
+    sent = incoming.environ.get("HTTP_X_REQUEST_ID", "")
     logs.request_id.set(sent if _ACCEPTED.fullmatch(sent) else str(uuid.uuid4()))
-
-
-def _refuse_doubled_slash() -> None:
-    """Refuse `//orders`: Werkzeug drops all slashes but one from a path's beginning."""
-    if request.environ.get("PATH_INFO", "").startswith("//"):
+    # Werkzeug drops all slashes but one from a path's beginning.
+    if incoming.environ.get("PATH_INFO", "").startswith("//"):
         raise NotFound
+    if incoming.method == "OPTIONS" and incoming.routing_exception is None:
+        return _answer_options()
+    return None
 
 
-def _answer_options() -> Response | None:
-    if request.method != "OPTIONS" or request.routing_exception is not None:
-        return None
+def _answer_options() -> Response:
     response = Response(status=204)
     del response.headers["Content-Type"]
     allowed = current_app.make_default_options_response().headers["Allow"]
@@ -66,32 +63,29 @@ def _answer_options() -> Response | None:
     return response
 
 
-def _read_on(response: Response) -> Response:
-    """Read what is left of the body once the answer is out.
-
-    A client that sends all before it reads would lose the answer to a connection reset, and
-    broken chunks would get a second answer, from the server.
-    """
-    response.call_on_close(partial(_discard, request.environ["wsgi.input"]))
-    return response
-
-
-def _discard(body: IO[bytes]) -> None:
-    # Each server has its own errors; the answer is out, and the connection will be closed.
-    with suppress(Exception):
-        body.read(_DISCARDED_MOST_BYTES)
-
-
 def _end(response: Response) -> Response:
+    incoming = current_request()
     response.headers[HEADER] = logs.request_id.get() or ""
+    response.call_on_close(partial(_read_on, incoming.environ["wsgi.input"]))
     _log.info(
         "request",
         extra={
-            "method": request.method,
-            "path": request.path[:_PATH_MOST_CHARS],
+            "method": incoming.method,
+            "path": incoming.path[:_PATH_MOST_CHARS],
             "status": response.status_code,
             "duration_ms": round((time.monotonic() - g.arrived_at) * 1000, 2),
             **g.noted,
         },
     )
     return response
+
+
+def _read_on(body: IO[bytes]) -> None:
+    """Read what is left of the body once the answer is out.
+
+    A client that sends all before it reads would lose the answer to a connection reset, and
+    broken chunks would get a second answer, from the server.
+    """
+    # Each server has its own errors; the answer is out, and the connection will be closed.
+    with suppress(Exception):
+        body.read(_DISCARDED_MOST_BYTES)
