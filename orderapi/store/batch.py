@@ -1,8 +1,9 @@
 """Group commit: the queue, who drains it, and deadlines; no SQL in it.
 
-Requests only wait. Whatever may block without a time-out (the lock between processes, a COMMIT on
-a hanging disk) happens in one call on a thread that is no request's, so that every request can
-answer at its deadline. A drain takes all that is queued, and one COMMIT, one fsync, serves it all.
+Requests only wait. A drain takes all that is queued, and one COMMIT, one fsync, serves it all. It
+is a thread of its own, or under gevent a greenlet, and there what may block without a time-out
+(the lock between processes, a COMMIT on a hanging disk) is handed to a native thread: so every
+request can answer at its deadline, and no event loop stops.
 """
 
 import logging
@@ -24,14 +25,18 @@ PATIENCE_S = 1.0
 _LOOK_S = 0.25
 # A store that closes waits so long for its last jobs: their deadlines come earlier.
 _CLOSING_S = 10.0
-# One transaction of more would make its first request wait for its last without saving much.
-JOBS_MOST = 500
+# One transaction of more would make its first request wait for its last, and an event loop's other
+# requests for all of them, without saving much.
+JOBS_MOST = 128
 # How often the drain lets the event loop read on while more and more requests arrive.
 _ARRIVALS_MOST = 20
 
 # For bare native threads; what `time` and `threading` have may be an event loop's.
 native_sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
 native_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
+
+# Runs what may block, and gives its result or raises its error.
+Natively = Callable[[Callable[[], Any]], Any]
 
 _log = logging.getLogger(__name__)
 
@@ -65,11 +70,7 @@ class Job:
 
 
 class Batch:
-    """What one drain takes from the queue.
-
-    It is used on a bare native thread, where no lock or event of `threading` may be touched: under
-    gevent those belong to the event loop's thread. A deque's own methods are atomic.
-    """
+    """What one drain takes from the queue."""
 
     def __init__(self, queue: deque[Job]) -> None:
         self._queue = queue
@@ -92,8 +93,9 @@ class Batch:
 class GroupCommit:
     """A queue of jobs, and the thread (under gevent: the greenlet) that has them committed.
 
-    `commit` takes jobs from a batch, runs them and notes their outcomes; it may block. It tells
-    whether `afterwards` is due, which runs once the outcomes have been handed out.
+    `commit` takes jobs from a batch, runs them and notes their outcomes; what may block in it, it
+    hands to the `Natively` that it gets. It tells whether `afterwards` is due, which runs natively
+    once the outcomes have been handed out.
 
     `waiting_when_stuck`: while the store is stuck, only so many of the oldest requests may go on
     waiting; the others fail at once, so that their threads can serve those who only read. None
@@ -102,7 +104,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        commit: Callable[[Batch], bool],
+        commit: Callable[[Batch, Natively], bool],
         afterwards: Callable[[], None],
         *,
         waiting_when_stuck: int | None,
@@ -213,18 +215,21 @@ class GroupCommit:
             if len(self._queue) == queued:
                 return
 
-    def _drain(self, natively: "_Natively") -> None:
+    def _drain(self, natively: Natively) -> None:
         batch = Batch(self._queue)
-        afterwards_is_due, error = natively(lambda: self._commit(batch))
-        if error is not None:
+        afterwards_is_due = False
+        try:
+            afterwards_is_due = self._commit(batch, natively)
+        except BaseException as error:
             # There is no lock to be had, or `commit` has a mistake: nobody waits in vain.
             batch.take()
             for job in batch.taken:
                 job.end(error=error)
         _hand_out(batch.taken)
         if afterwards_is_due:
-            _, error = natively(self._afterwards)
-            if error is not None:
+            try:
+                natively(self._afterwards)
+            except BaseException as error:
                 _log.error("failed after a batch", exc_info=error)
 
 
@@ -233,23 +238,21 @@ def _hand_out(jobs: Iterable[Job]) -> None:
         job.ended.set()
 
 
-# Runs what blocks, and gives its result or what it raised.
-_Natively = Callable[[Callable[[], Any]], tuple[Any, BaseException | None]]
-
-
-def _native_caller() -> _Natively:
+def _native_caller() -> Natively:
     """Tell how to run what blocks: under gevent in the hub's native threads, elsewhere in place."""
     if not monkey.is_module_patched("threading"):
-        return _attempt
+        return lambda act: act()
     pool = get_hub().threadpool
 
-    def natively(act: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    def natively(act: Callable[[], Any]) -> Any:
         try:
             # What is raised over there, gevent would print on stderr.
-            outcome: tuple[Any, BaseException | None] = pool.apply(_attempt, (act,))
+            result, error = pool.apply(_attempt, (act,))
         except Exception as error:  # the system gives no more threads now
-            return None, StoreUnavailable(str(error))
-        return outcome
+            raise StoreUnavailable(str(error)) from error
+        if error is not None:
+            raise error
+        return result
 
     return natively
 

@@ -64,9 +64,18 @@ class DatabaseFiles:
         if self.path.exists() and not os.access(self.path, os.W_OK):
             raise StoreRefused(f"cannot write {self.path}")
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock between processes; waits in the kernel, without a time-out.
+    def try_lock(self) -> bool:
+        """Take the lock between processes if it is free, and tell whether it was.
+
+        Raises StoreUnavailable if there is no such lock to be had.
+        """
+        try:
+            return self._try_lock()
+        except OSError as error:
+            raise StoreUnavailable(f"lock file: {error.strerror}") from error
+
+    def lock(self) -> None:
+        """Take the lock between processes; waits in the kernel, without a time-out.
 
         Raises StoreUnavailable if there is no such lock to be had.
         """
@@ -74,10 +83,11 @@ class DatabaseFiles:
             fcntl.flock(self._open_lock(), fcntl.LOCK_EX)
         except OSError as error:
             raise StoreUnavailable(f"lock file: {error.strerror}") from error
-        try:
-            yield
-        finally:
-            self._unlock()
+
+    def unlock(self) -> None:
+        """Give the lock to whoever waits for it; nothing happens if it is not held."""
+        if self._lock_fd is not None:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
     @contextmanager
     def locked_within(self, timeout_s: float) -> Iterator[None]:
@@ -96,7 +106,7 @@ class DatabaseFiles:
         try:
             yield
         finally:
-            self._unlock()
+            self.unlock()
 
     def sync_wal(self) -> None:
         """Put on stable storage what a process that was killed had written to the WAL, not synced.
@@ -151,10 +161,6 @@ class DatabaseFiles:
         except BlockingIOError:
             return False
         return True
-
-    def _unlock(self) -> None:
-        if self._lock_fd is not None:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
 
 def _size(path: Path) -> int:

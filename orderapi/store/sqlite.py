@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store import integrity, migrate, sqlite_start
-from orderapi.store.batch import Batch, GroupCommit, Job, native_lock, native_sleep
+from orderapi.store.batch import Batch, GroupCommit, Job, Natively, native_lock, native_sleep
 from orderapi.store.checkpoint import Checkpointer
 from orderapi.store.contract import REQUEST_TIME_S
 from orderapi.store.files import DatabaseFiles
@@ -26,8 +26,6 @@ from orderapi.store.sqlite_connection import (
 from orderapi.store.tx import Execute, ReadTx, Row, WriteTx
 
 T = TypeVar("T")
-
-_WRITER_BUSY_TIMEOUT_S = 0.1
 
 
 class SqliteStore:
@@ -132,16 +130,17 @@ class SqliteStore:
             return self._idle_readers.pop()
         return self._open(query_only=True)
 
-    # Writing: on a bare native thread, under the lock between processes.
+    # Writing: on the drain's thread, and what may block there natively; under the lock between
+    # processes.
 
-    def _commit(self, batch: Batch) -> bool:
+    def _commit(self, batch: Batch, natively: Natively) -> bool:
         """Run a batch's jobs, whatever becomes of them, and tell whether a checkpoint is due."""
-        with self._sole_writer():
+        with self._sole_writer(natively):
             jobs = batch.take()
             if not jobs:
                 return False
             try:
-                runs = self._transact(jobs)
+                runs = self._transact(jobs, natively)
             except DRIVER_ERRORS as error:
                 runs = [_Run(error=unavailable(error))] * len(jobs)
             except StoreUnavailable as error:
@@ -151,27 +150,32 @@ class SqliteStore:
             job.end(run.result, run.error)
         return self._checkpointer.is_due(sum(run.has_written for run in runs))
 
-    def _transact(self, jobs: list[Job]) -> "list[_Run]":
+    def _transact(self, jobs: list[Job], natively: Natively) -> "list[_Run]":
         """Run all jobs in one transaction and tell how each run ended.
 
         BEGIN and COMMIT wait for others no longer than the oldest job's request does.
         """
         deadline = jobs[0].deadline
-        connection = until(deadline, self._current_write_connection, native_sleep)
+        connection = until(deadline, lambda: self._current_write_connection(natively), time.sleep)
         try:
-            until(deadline, lambda: connection.execute("BEGIN IMMEDIATE"), native_sleep)
+            until(deadline, lambda: connection.execute("BEGIN IMMEDIATE"), time.sleep)
             runs = [_run(job, connection) for job in jobs]
-            if not any(run.has_written for run in runs):
-                connection.execute("ROLLBACK")
+            if any(run.has_written for run in runs):
+                natively(lambda: self._commit_durably(connection, deadline))
             else:
-                until(deadline, lambda: connection.execute("COMMIT"), native_sleep)
-                # A file that has left meanwhile took the orders along.
-                self._files.identity()
-                self._committed_at = time.monotonic()
+                connection.execute("ROLLBACK")
         except BaseException as error:
             self._undo(connection, error)
             raise
         return runs
+
+    def _commit_durably(self, connection: Connection, deadline: float) -> None:
+        until(deadline, lambda: connection.execute("COMMIT"), native_sleep)
+        # The next writer need not wait until this thread's outcome is noticed.
+        self._files.unlock()
+        # A file that has left meanwhile took the orders along.
+        self._files.identity()
+        self._committed_at = time.monotonic()
 
     def _undo(self, connection: Connection, error: BaseException) -> None:
         """Roll back. A connection whose driver failed is not used again: its state is unknown."""
@@ -184,25 +188,29 @@ class SqliteStore:
 
     def _checkpoint(self) -> None:
         """Checkpoint between two batches, under the lock; if that fails, it fails nobody."""
-        with suppress(StoreUnavailable, *DRIVER_ERRORS), self._sole_writer():
+        with suppress(StoreUnavailable, *DRIVER_ERRORS), self._sole_writer(_in_place):
             if self._write_connection is not None:
                 self._checkpointer.checkpoint(self._write_connection.execute)
 
     @contextmanager
-    def _sole_writer(self) -> Iterator[None]:
+    def _sole_writer(self, natively: Natively) -> Iterator[None]:
         """Hold the lock between processes, and that this process has one writer at a time."""
         if not self._is_writing.acquire(blocking=False):
             raise RuntimeError("two writers in one process")
         try:
-            with self._files.locked():
+            if not self._files.try_lock():
+                natively(self._files.lock)
+            try:
                 yield
+            finally:
+                self._files.unlock()
         finally:
             self._is_writing.release()
 
-    def _current_write_connection(self) -> Connection:
+    def _current_write_connection(self, natively: Natively) -> Connection:
         self._files.identity()
         if self._write_connection is None:
-            self._write_connection = self._open(busy_timeout_s=_WRITER_BUSY_TIMEOUT_S)
+            self._write_connection = natively(self._open)
         return self._write_connection
 
     # Opening.
@@ -214,12 +222,10 @@ class SqliteStore:
         elif self._pid != os.getpid():
             raise RuntimeError("the store was opened before a fork")
 
-    def _open(self, *, query_only: bool = False, busy_timeout_s: float = 0.0) -> Connection:
+    def _open(self, *, query_only: bool = False) -> Connection:
         """Open a database that exists; one that vanished is never made anew behind its clients."""
         identity = self._files.identity()
-        connection = Connection(
-            self._files.path, "ro" if self._read_only else "rw", busy_timeout_s=busy_timeout_s
-        )
+        connection = Connection(self._files.path, "ro" if self._read_only else "rw")
         try:
             if query_only:
                 connection.execute("PRAGMA query_only = ON")
@@ -266,3 +272,7 @@ def _run(job: Job, connection: Connection) -> _Run:
     connection.refuse_autocommit()
     connection.execute("RELEASE job")
     return _Run(result, has_written=connection.total_changes != changes)
+
+
+def _in_place(act: Callable[[], Any]) -> Any:
+    return act()

@@ -16,7 +16,7 @@ from tests.faults.proof import assert_exactly_once
 from tests.faults.test_kill import all_workers
 from tests.http_messages import raw_order
 from tests.running import ORDER, Answer, Server, serving
-from tests.store.test_group_commit import held
+from tests.store.placing import held
 
 BODY = json.dumps(ORDER).encode()
 # A stop that waits for what nobody will send takes `graceful_timeout`, 20 s.

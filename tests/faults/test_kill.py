@@ -16,6 +16,7 @@ import pytest
 from tests.faults.crowd import Crowd
 from tests.faults.proof import assert_exactly_once
 from tests.running import ORDER, Answer, Server, serving
+from tests.store.placing import held
 
 CLIENTS = 12
 KILLING_S = 10.0
@@ -145,15 +146,11 @@ def test_a_lost_answer_is_given_again(server: Server, reads: int) -> None:
 
 def test_sigterm_finishes_what_is_in_flight(server: Server) -> None:
     """The lock is held while SIGTERM comes; what waits for it is still answered, and whole."""
-    from orderapi.store.files import DatabaseFiles
-
-    holder = DatabaseFiles(server.database)
-    with holder.locked():
+    with held(server.database):
         crowd = Crowd(server.order, 20, "in-flight").start()
         time.sleep(0.5)
         server.signal(signal.SIGTERM)
         time.sleep(0.2)
-    holder.close()
     crowd.join()
     assert len(crowd.created) == 20
     assert server.stop() == 0

@@ -115,8 +115,9 @@ def test_a_neighbour_that_takes_its_turns_slowly_makes_nobody_wait_too_long(
 
     def take_turns() -> None:
         while not is_over.is_set():
-            with neighbour.locked():
-                time.sleep(0.6)
+            neighbour.lock()
+            time.sleep(0.6)
+            neighbour.unlock()
             time.sleep(0.002)
 
     thread = threading.Thread(target=take_turns)

@@ -1,13 +1,15 @@
 """Orders placed as the view places them, without HTTP; and the files, seen from outside."""
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from orderapi import idempotency
 from orderapi.records import Claim, NewOrder, Reply
 from orderapi.store.contract import Store
+from orderapi.store.files import DatabaseFiles
 from orderapi.web.orders import PUBLIC_CLIENT, place_order
 
 TABLES = ("orders", "ledger", "idempotency_keys", "events")
@@ -41,6 +43,17 @@ def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def counts(path: Path) -> list[int]:
     return [int(query(path, f"SELECT COUNT(*) FROM {table}")[0][0]) for table in TABLES]
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the lock between processes: what is written meanwhile waits, as one batch."""
+    holder = DatabaseFiles(path)
+    holder.lock()
+    try:
+        yield
+    finally:
+        holder.close()
 
 
 def spoil_lock_file(path: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orderapi.errors import StoreUnavailable
-from orderapi.store.batch import JOBS_MOST, PATIENCE_S, Batch, GroupCommit
+from orderapi.store.batch import JOBS_MOST, PATIENCE_S, Batch, GroupCommit, Natively
 from tests.store.crowd import Crowd
 
 
@@ -25,7 +25,7 @@ class Bench:
             self.commit, self.afterwards, waiting_when_stuck=waiting_when_stuck
         )
 
-    def commit(self, batch: Batch) -> bool:
+    def commit(self, batch: Batch, _: Natively) -> bool:
         if self.error is not None:
             raise self.error
         with self.lock:

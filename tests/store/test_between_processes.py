@@ -11,7 +11,7 @@ import pytest
 
 from orderapi.store.files import DatabaseFiles
 from orderapi.store.sqlite import SqliteStore
-from tests.store.placing import place
+from tests.store.placing import held, place
 
 
 def test_the_lock_excludes_whoever_else_writes(store: SqliteStore) -> None:
@@ -19,13 +19,15 @@ def test_the_lock_excludes_whoever_else_writes(store: SqliteStore) -> None:
     has_entered = threading.Event()
 
     def enter() -> None:
-        with second.locked():
-            has_entered.set()
+        second.lock()
+        has_entered.set()
 
-    with first.locked():
-        thread = threading.Thread(target=enter)
-        thread.start()
-        assert not has_entered.wait(0.3)
+    assert first.try_lock()
+    assert not second.try_lock()
+    thread = threading.Thread(target=enter)
+    thread.start()
+    assert not has_entered.wait(0.3)
+    first.unlock()
     assert has_entered.wait(5)
     thread.join()
     first.close()
@@ -35,10 +37,8 @@ def test_the_lock_excludes_whoever_else_writes(store: SqliteStore) -> None:
 def test_a_symbolic_link_to_a_database_has_the_same_lock(store: SqliteStore) -> None:
     link = store._files.path.with_name("link.db")
     link.symlink_to(store._files.path)
-    linked = DatabaseFiles(link)
-    with linked.locked(), pytest.raises(Exception, match="cannot be used"):
+    with held(link), pytest.raises(Exception, match="cannot be used"):
         place(store, "key", deadline=time.monotonic() + 0.3)
-    linked.close()
     assert not place(store, "key").replayed
 
 

@@ -20,11 +20,11 @@ from orderapi.errors import StoreUnavailable
 from orderapi.store import batch
 from orderapi.store.batch import native_sleep
 from orderapi.store.sqlite import SqliteStore
+from orderapi.store.sqlite_connection import Connection
 from orderapi.store.tx import WriteTx
 from orderapi.web.orders import place_order
 from tests.store.greenlets import run_in_greenlets
-from tests.store.placing import counts, place, query, request_for, spoil_lock_file
-from tests.store.test_group_commit import held
+from tests.store.placing import counts, held, place, query, request_for, spoil_lock_file
 
 # The loop may be late because the machine is; a call that blocks it takes seconds here.
 GAP_MOST_S = 0.5
@@ -41,15 +41,14 @@ def keys(path: Path) -> set[str]:
     return {key for (key,) in query(path, "SELECT idempotency_key FROM idempotency_keys")}
 
 
-def placing_slowly(key: str, begun: list[str]) -> Callable[[WriteTx], Any]:
+def noting(key: str, begun: list[str]) -> Callable[[WriteTx], Any]:
     claim, new_order = request_for(key)
 
-    def place_slowly(tx: WriteTx) -> Any:
+    def note_and_place(tx: WriteTx) -> Any:
         begun.append(key)
-        native_sleep(0.3)
         return place_order(tx, claim, new_order)
 
-    return place_slowly
+    return note_and_place
 
 
 # Requests that are killed; gunicorn does that after `graceful_timeout`.
@@ -83,14 +82,16 @@ def test_a_request_killed_while_its_batch_is_committed_takes_nothing_along(
 def kill_in_the_batch(path: Path) -> None:
     store = prepared(path)
     begun: list[str] = []
-    with held(path):
-        names = ("a", "b", "c")
-        requests = [gevent.spawn(store.write, placing_slowly(name, begun)) for name in names]
-        gevent.sleep(0.1)
-    while not begun:
-        gevent.sleep(0.01)
-    assert begun == ["a"]
-    requests[0].kill()
+    with disk_slowed(path):
+        with held(path):
+            names = ("a", "b", "c")
+            requests = [gevent.spawn(store.write, noting(name, begun)) for name in names]
+            gevent.sleep(0.1)
+        while not begun:
+            gevent.sleep(0.01)
+        assert begun == ["a", "b", "c"]
+        assert keys(path) == set()
+        requests[0].kill()
     gevent.joinall(requests[1:], timeout=10, raise_error=True)
     # Begun, it was committed without a listener; its retry is a replay.
     assert keys(path) == {"a", "b", "c"}
@@ -198,7 +199,22 @@ def transaction_held(path: Path) -> Iterator[None]:
     outside.close()
 
 
-HOLDING = {"flock": held, "transaction": transaction_held}
+@contextmanager
+def disk_slowed(_: Path) -> Iterator[None]:
+    """Let a COMMIT that writes take as long as fsync takes on a disk that is overloaded."""
+    original = Connection.execute
+
+    def execute(self: Connection, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if sql == "COMMIT" and self.total_changes:
+            native_sleep(1.5)
+        return original(self, sql, *parameters)
+
+    Connection.execute = execute  # type: ignore[method-assign, assignment]
+    yield
+    Connection.execute = original  # type: ignore[method-assign]
+
+
+HOLDING = {"flock": held, "transaction": transaction_held, "disk": disk_slowed}
 
 
 @pytest.mark.parametrize("lock", HOLDING)
@@ -207,9 +223,9 @@ def test_no_call_of_ours_blocks_the_loop(tmp_path: Path, lock: str) -> None:
     assert gap_s < GAP_MOST_S
 
 
-@pytest.mark.parametrize("lock", HOLDING)
+@pytest.mark.parametrize("lock", ["flock", "disk"])
 def test_a_blocked_loop_would_be_found(tmp_path: Path, lock: str) -> None:
-    """The same with the batch run in place, on the loop's own thread."""
+    """The same with nothing handed to native threads."""
     printed = run_in_greenlets(write_and_read_behind, tmp_path / "orders.db", lock, "in place")
     assert float(printed) > 2 * GAP_MOST_S
 
@@ -217,7 +233,7 @@ def test_a_blocked_loop_would_be_found(tmp_path: Path, lock: str) -> None:
 def write_and_read_behind(path: Path, lock: str, where: str = "") -> None:
     """Write, checkpoint and read, while somebody holds a lock and when nobody does."""
     if where == "in place":
-        batch._native_caller = lambda: batch._attempt
+        batch._native_caller = lambda: lambda act: act()
     store = prepared(path)
     place(store, "first")
     with ticking() as gaps:

@@ -3,8 +3,8 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,9 @@ from orderapi.store.sqlite import SqliteStore, _run
 from orderapi.store.tx import WriteTx
 from orderapi.web.orders import place_order
 from tests.store.crowd import Crowd
-from tests.store.placing import counts, place, query, request_for
+from tests.store.placing import counts, held, place, query, request_for
 
 Fn = Callable[[WriteTx], Any]
-
-
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold the lock between processes: what is written meanwhile waits, as one batch."""
-    holder = DatabaseFiles(path)
-    with holder.locked():
-        yield
-    holder.close()
 
 
 def in_one_batch(store: SqliteStore, fns: list[Fn]) -> dict[int, Any]:
@@ -257,7 +248,7 @@ def test_begin_waits_no_longer_than_the_oldest_request_that_still_does(store: Sq
 
 
 def test_a_process_has_one_writer_at_a_time(store: SqliteStore) -> None:
-    with store._sole_writer(), pytest.raises(RuntimeError, match="two writers"):
+    with store._sole_writer(lambda act: act()), pytest.raises(RuntimeError, match="two writers"):
         place(store, "second")
     assert not place(store, "first").replayed
 
