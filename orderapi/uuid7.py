@@ -1,7 +1,6 @@
 """UUIDv7 (RFC 9562 section 5.7) that only grow: a pure function of the one before and the clock."""
 
 import secrets
-from uuid import UUID
 
 _RANDOM_BITS = 74
 _LOW_BITS = 62
@@ -18,13 +17,14 @@ def after(previous: str | None, now_ms: int) -> str:
     """
     counter = secrets.randbits(_RANDOM_BITS)
     if previous is not None:
-        previous_ms, previous_counter = _split(UUID(previous).int)
+        previous_ms, previous_counter = _split(int(previous.replace("-", ""), 16))
         if now_ms <= previous_ms:
             now_ms = previous_ms
             counter = previous_counter + 1 + secrets.randbits(_STEP_BITS)
             if counter >> _RANDOM_BITS:
                 now_ms, counter = previous_ms + 1, secrets.randbits(_RANDOM_BITS)
-    return str(UUID(int=_join(now_ms, counter)))
+    digits = f"{_join(now_ms, counter):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _split(value: int) -> tuple[int, int]:

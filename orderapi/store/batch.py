@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from gevent import get_hub, monkey
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 class Job:
     """One unit of work: what to run, until when, and how it ended."""
 
-    __slots__ = ("_error", "_result", "deadline", "ended", "fn", "is_gone", "queued_at")
+    __slots__ = ("_error", "_result", "_running", "deadline", "fn", "is_gone", "queued_at")
 
     def __init__(self, fn: Callable[[Any], Any], deadline: float) -> None:
         self.fn = fn
@@ -53,7 +53,9 @@ class Job:
         # Set when nobody waits any more. Not begun yet, the job is skipped; else it is committed
         # without a listener.
         self.is_gone = False
-        self.ended = threading.Event()
+        # Held until it has ended; lighter than an event, and only one waits.
+        self._running = threading.Lock()
+        self._running.acquire()
         self._result: Any = None
         self._error: BaseException | None = None
 
@@ -61,6 +63,14 @@ class Job:
         """Note how it ended; a result only when it is committed, or had nothing to commit."""
         self._result = result
         self._error = error
+
+    def hand_out(self) -> None:
+        """Let its request go on; once."""
+        self._running.release()
+
+    def has_ended_within(self, timeout_s: float) -> bool:
+        """Wait until it is handed out, for its request alone."""
+        return self._running.acquire(timeout=timeout_s)
 
     def outcome(self) -> Any:
         """Give the result, or raise the error, of a job that has ended."""
@@ -131,7 +141,7 @@ class GroupCommit:
         try:
             # Set after it was queued: the drain clears it before it looks into the queue.
             self._arrival.set()
-            while not job.ended.wait(self._seconds_until_next_look(deadline)):
+            while not job.has_ended_within(self._seconds_until_next_look(deadline)):
                 self._give_up_if_hopeless(job)
             return job.outcome()
         finally:
@@ -225,17 +235,13 @@ class GroupCommit:
             batch.take()
             for job in batch.taken:
                 job.end(error=error)
-        _hand_out(batch.taken)
+        for job in batch.taken:
+            job.hand_out()
         if afterwards_is_due:
             try:
                 natively(self._afterwards)
             except BaseException as error:
                 _log.error("failed after a batch", exc_info=error)
-
-
-def _hand_out(jobs: Iterable[Job]) -> None:
-    for job in jobs:
-        job.ended.set()
 
 
 def _native_caller() -> Natively:
