@@ -4,21 +4,21 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from orderapi.errors import StartRefused, StoreUnavailable
+from orderapi.errors import FileRefused, StartRefused, StoreRefused, StoreUnavailable
 from orderapi.ops.audit import audit
+from orderapi.ops.backup import AUDITING, backup
+from orderapi.ops.restore import restore
 from orderapi.ops.target import Target
 from orderapi.ops.verify import FAILED, OK, SKIPPED, Result, new_trials, rows_by_hand, verify
+from orderapi.report import Report, describe_restored
 from orderapi.settings import Settings, read_settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
-
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
 
 # Exit codes: what was checked does not hold; the command was used wrongly.
 DOES_NOT_HOLD = 1
@@ -102,25 +102,84 @@ def audit_command(database: str | None) -> None:
       orderapi audit
       orderapi audit --database sqlite:////var/lib/orderapi/orders.db
     """
-    findings = 0
-    with _store(_settings(database)) as store, _progress_bar() as bar:
-
-        def show_progress(done: int, total: int) -> None:
-            bar.length = max(total, 1)
-            bar.update(done - bar.pos)
-
-        try:
-            for finding in audit(store, show_progress):
-                _wipe(bar)
-                click.echo(finding)
-                findings += 1
-        except StoreUnavailable as error:
-            raise click.ClickException(
-                f"the audit did not get to its end: {error.reason}"
-            ) from error
-    click.echo(_audit_summary(bar.pos, findings))
-    if findings:
+    with (
+        _store(_settings(database)) as store,
+        Report() as report,
+        _failing("the audit did not get to its end"),
+    ):
+        for finding in audit(store, partial(report.show_progress, AUDITING)):
+            report.show_finding(finding)
+    click.echo(report.summary())
+    if report.findings:
         sys.exit(DOES_NOT_HOLD)
+
+
+@main.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--database",
+    metavar="DATABASE_URL",
+    help="The database, in the place of ORDERAPI_DATABASE_URL.",
+)
+def backup_command(file: Path, database: str | None) -> None:
+    """Copy the database, which may be in use, to FILE.
+
+    The copy is of one moment, and is audited before it gets its name: FILE is whole and sound, or
+    it is not there. FILE must be new, in a directory that is.
+
+    \b
+    Examples:
+      orderapi backup orders-1.db
+      orderapi backup "/var/backups/orders-$(date +%F).db"
+    """
+    with (
+        _store(_settings(database)) as store,
+        Report() as report,
+        _failing("there is no backup"),
+    ):
+        is_made = backup(store, file, report.show_progress, report.show_finding)
+    click.echo(report.summary())
+    if not is_made:
+        click.echo(f"there is no backup: {file} would have the same findings")
+        sys.exit(DOES_NOT_HOLD)
+    click.echo(f"the backup is {file} ({file.stat().st_size / 2**20:,.1f} MiB)")
+
+
+@main.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace a database that is there; it is kept.")
+@click.option(
+    "--database",
+    metavar="DATABASE_URL",
+    help="The database to put FILE in the place of, instead of ORDERAPI_DATABASE_URL.",
+)
+def restore_command(file: Path, database: str | None, *, force: bool) -> None:
+    """Put the backup FILE in the place of the database, which nobody may have open.
+
+    It goes back to the backup's moment: later orders, keys and events are gone, and a late retry of
+    such a key orders again. FILE is audited first, on a copy that has been brought to this
+    release's schema. A database that is there stays beside it under another name.
+
+    \b
+    Examples:
+      orderapi restore orders-1.db
+      orderapi restore --force "/var/backups/orders-2026-11-22.db"
+    """
+    settings = _settings(database)
+    with Report() as report, _failing("nothing was restored"):
+        restored = restore(
+            settings.database_url,
+            file,
+            force=force,
+            on_progress=report.show_progress,
+            on_finding=report.show_finding,
+        )
+    click.echo(report.summary())
+    if restored is None:
+        click.echo("nothing was restored, and the database is as it was")
+        sys.exit(DOES_NOT_HOLD)
+    for line in describe_restored(restored):
+        click.echo(line)
 
 
 def _settings(database_url: str | None) -> Settings:
@@ -193,21 +252,15 @@ def _summary(results: list[Result]) -> str:
     return "verified: " + ", ".join(f"{n} {verdict}" for verdict, n in counted.items() if n)
 
 
-def _audit_summary(orders: int, findings: int) -> str:
-    outcome = {0: "nothing breaks an invariant", 1: "1 finding"}.get(
-        findings, f"{findings:,} findings"
-    )
-    return f"audited {orders:,} orders: {outcome}"
-
-
-def _progress_bar() -> "ProgressBar[int]":
-    """Give a bar on stderr, where that is a terminal; elsewhere it counts unseen."""
-    return click.progressbar(
-        length=1, label="orders", file=sys.stderr, hidden=not sys.stderr.isatty()
-    )
-
-
-def _wipe(bar: "ProgressBar[int]") -> None:
-    """Empty the bar's line, so that another line can stand there."""
-    if not bar.hidden:
-        click.echo("\r\x1b[K", nl=False, err=True)
+@contextmanager
+def _failing(outcome: str) -> Iterator[None]:
+    """Say in one line why a command was refused, or what became of it when the disk failed."""
+    try:
+        yield
+    except (FileRefused, StoreRefused) as error:
+        raise Refused(str(error)) from error
+    except StoreUnavailable as error:
+        raise click.ClickException(f"{outcome}: {error.reason}") from error
+    except OSError as error:
+        place = "" if error.filename is None else f"{error.filename}: "
+        raise click.ClickException(f"{outcome}: {place}{error.strerror}") from error

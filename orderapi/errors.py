@@ -83,3 +83,7 @@ class SettingsInvalid(StartRefused):
 
 class StoreRefused(StartRefused):
     """The database is not one that this release can serve."""
+
+
+class FileRefused(OrderApiError):
+    """A backup or a restore may not write, or not use, a file; the message is for its operator."""

@@ -70,6 +70,36 @@ class Effects:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """How many rows a replaced store had that the one in its place has not."""
+
+    orders: int
+    keys: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What a restore has replaced.
+
+    `kept_as` is the path that the old database has now, None if there was none. `gone` is None if
+    it cannot be told, for the reason in `unknown`.
+    """
+
+    kept_as: str | None
+    gone: Gone | None
+    unknown: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """The newest event; `created_at` is RFC 3339 UTC with milliseconds and `Z`."""
+
+    sequence: int
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Which orders of one client to list, newest first.
 

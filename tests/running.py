@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ class Server:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Query the live database, as people do with sqlite3."""
-        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=5) as db:
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=5)) as db:
             return db.execute(sql).fetchall()
 
     def counts(self) -> dict[str, int]:

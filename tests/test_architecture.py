@@ -13,11 +13,12 @@ PACKAGE = REPOSITORY / "orderapi"
 # From the outside in. A module imports from its own layer's folder or from layers further in.
 LAYERS: list[tuple[str, ...]] = [
     ("orderapi.cli", "orderapi.app"),
+    ("orderapi.report",),
     ("orderapi.web", "orderapi.ops"),
     ("orderapi.store.open",),
-    ("orderapi.store.sqlite",),
-    ("orderapi.store.sqlite_start",),
-    ("orderapi.store.sqlite_connection",),
+    ("orderapi.store.sqlite", "orderapi.store.sqlite_restore"),
+    ("orderapi.store.sqlite_start", "orderapi.store.sqlite_copy"),
+    ("orderapi.store.sqlite_connection", "orderapi.store.file_swap"),
     ("orderapi.store.contract", "orderapi.store.batch", "orderapi.store.files"),
     (
         "orderapi.store.tx",
@@ -47,7 +48,7 @@ WALLS = {
     },
     "marshmallow": {"orderapi.web.schemas"},
     "pythonjsonlogger": {"orderapi.logs"},
-    "click": {"orderapi.cli"},
+    "click": {"orderapi.cli", "orderapi.report"},
     "gevent": {"orderapi.store.batch"},
     "gunicorn": set(),
 }

@@ -1,8 +1,10 @@
 """What a store promises, whichever engine is behind it."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol, TypeVar
 
+from orderapi.records import Replaced
 from orderapi.store.tx import ReadTx, WriteTx
 
 T = TypeVar("T")
@@ -44,5 +46,35 @@ class Store(Protocol):
     def check(self) -> Iterator[str]:
         """Let the engine look for damage in its own files and give a line per finding."""
 
+    def backup(self, target: Path, on_progress: Callable[[int, int], None]) -> None:
+        """Copy everything, as it is at one moment not before the call, into an empty file.
+
+        Writers go on meanwhile. `on_progress(done, total)` counts in units of the engine's own.
+        Raises StoreUnavailable if that fails, and leaves some part in `target` then.
+        """
+
     def close(self) -> None:
         """Let what is running end, then let go of every file."""
+
+
+class Restore(Protocol):
+    """A backup on its way into a store's place; no process can begin to write that store meanwhile.
+
+    `copy` is the file that will be put there.
+    """
+
+    copy: Path
+
+    def take(self, backup: Path, on_progress: Callable[[int, int], None]) -> None:
+        """Copy a backup to `copy`, and bring its schema up to date there.
+
+        Raises FileRefused or StoreRefused if it is none that this release can serve, and
+        StoreUnavailable if that fails.
+        """
+
+    def put_in_place(self) -> Replaced:
+        """Put `copy` in the store's place, durably, and keep what was there under another name.
+
+        Whoever dies on the way leaves the one or the other. Raises FileRefused if a process has the
+        store open, and StoreUnavailable if that fails; then the store is as it was.
+        """

@@ -56,10 +56,10 @@ class DatabaseFiles:
         Raises StoreRefused if the database is gone while its WAL is still there, which SQLite would
         delete along with what is committed in it; or if it can only be read.
         """
-        if _size(self.path) == 0 and _size(self._wal_path) > 0:
+        if size_of(self.path) == 0 and size_of(self._wal_path) > 0:
             raise StoreRefused(
                 f"{self.path} is gone, but {self._wal_path.name} is there; they belong together: "
-                "put the database back, or move its WAL away"
+                "put the database back, or restore a backup with --force"
             )
         if self.path.exists() and not os.access(self.path, os.W_OK):
             raise StoreRefused(f"cannot write {self.path}")
@@ -128,12 +128,8 @@ class DatabaseFiles:
             os.close(descriptor)
 
     def sync_directory(self) -> None:
-        """Make the directory's entries, and so a new database's name, survive a power cut."""
-        descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        """Make a new database's name survive a power cut."""
+        sync_directory(self.path.parent)
 
     def close(self) -> None:
         """Close the lock file, which also unlocks it."""
@@ -147,6 +143,9 @@ class DatabaseFiles:
         if self._lock_fd is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._lock_fd = os.open(self._lock_path, flags, 0o600)
+            if os.geteuid() == 0:
+                # As SQLite does with its files: what root makes, the service must be able to open.
+                os.fchown(self._lock_fd, *owner_of(self.path))
         return self._lock_fd
 
     def _is_current(self, descriptor: int) -> bool:
@@ -163,7 +162,26 @@ class DatabaseFiles:
         return True
 
 
-def _size(path: Path) -> int:
+def owner_of(path: Path) -> tuple[int, int]:
+    """Give the user and group that a database belongs to, or will: then those of its directory."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        status = path.parent.stat()
+    return status.st_uid, status.st_gid
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a directory's entries survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def size_of(path: Path) -> int:
+    """Give a file's size in bytes; 0 if there is none."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

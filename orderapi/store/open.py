@@ -1,7 +1,11 @@
 """From a database URL to a store; nothing is opened until the store is used."""
 
+from contextlib import AbstractContextManager
+from pathlib import Path
+
 from orderapi.settings import sqlite_path
-from orderapi.store.contract import Store
+from orderapi.store import sqlite_restore
+from orderapi.store.contract import Restore, Store
 from orderapi.store.sqlite import SqliteStore
 
 
@@ -17,3 +21,16 @@ def open_store(
     return SqliteStore(
         sqlite_path(database_url), waiting_when_stuck=waiting_when_stuck, read_only=read_only
     )
+
+
+def open_backup(file: Path) -> Store:
+    """Give the store that a backup is, for reading; nothing is made beside it."""
+    return SqliteStore(file, immutable=True)
+
+
+def restoring(database_url: str, *, force: bool) -> AbstractContextManager[Restore]:
+    """Begin to put a backup in the place of the store that a URL names.
+
+    Raises FileRefused if a process has that store open; or if there is one, without `force`.
+    """
+    return sqlite_restore.restoring(sqlite_path(database_url), force=force)

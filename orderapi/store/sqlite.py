@@ -23,7 +23,8 @@ from orderapi.store.sqlite_connection import (
     unavailable,
     until,
 )
-from orderapi.store.tx import Execute, ReadTx, Row, WriteTx
+from orderapi.store.sqlite_copy import copy
+from orderapi.store.tx import ReadTx, Row, WriteTx
 
 T = TypeVar("T")
 
@@ -33,13 +34,19 @@ class SqliteStore:
 
     `waiting_when_stuck` is how many requests of this process may wait for a store that does
     nothing; the rest are refused at once, so that reads go on. With `read_only` the file is opened
-    for reading alone.
+    for reading alone; with `immutable` also without a lock, and without anything made beside it,
+    which only a file that nobody writes can bear.
     """
 
     def __init__(
-        self, path: Path, *, waiting_when_stuck: int | None = None, read_only: bool = False
+        self,
+        path: Path,
+        *,
+        waiting_when_stuck: int | None = None,
+        read_only: bool = False,
+        immutable: bool = False,
     ) -> None:
-        self._read_only = read_only
+        self._mode = "immutable" if immutable else "ro" if read_only else "rw"
         self._files = DatabaseFiles(path)
         self._known = migrate.load("sqlite")
         self._commits = GroupCommit(
@@ -61,7 +68,7 @@ class SqliteStore:
         """See `contract.Store`: run `fn` on one snapshot."""
         if deadline is None:
             deadline = time.monotonic() + REQUEST_TIME_S
-        return self._read(lambda rows: fn(ReadTx(rows)), deadline)
+        return self._read(lambda connection: fn(ReadTx(connection.rows)), deadline)
 
     def write(self, fn: Callable[[WriteTx], T], deadline: float | None = None) -> T:
         """See `contract.Store`: run `fn` in one durable transaction."""
@@ -79,9 +86,15 @@ class SqliteStore:
         """See `contract.Store`; what is checked, and what that costs: `integrity.findings`."""
 
         def rows(sql: str) -> list[Row]:
-            return self._read(lambda run: list(run(sql, {})), time.monotonic() + REQUEST_TIME_S)
+            deadline = time.monotonic() + REQUEST_TIME_S
+            return self._read(lambda connection: connection.rows(sql, {}), deadline)
 
         return integrity.findings(rows, sqlite_start.schema_of(self._known), self._known[-1].number)
+
+    def backup(self, target: Path, on_progress: Callable[[int, int], None]) -> None:
+        """See `contract.Store`; what it costs: `sqlite_copy.copy`."""
+        deadline = time.monotonic() + REQUEST_TIME_S
+        self._read(lambda connection: copy(connection, target, on_progress), deadline)
 
     def close(self) -> None:
         """See `contract.Store`."""
@@ -97,7 +110,7 @@ class SqliteStore:
 
     # Reading: on the thread that asks.
 
-    def _read(self, fn: Callable[[Execute], T], deadline: float) -> T:
+    def _read(self, fn: Callable[[Connection], T], deadline: float) -> T:
         # SQLite would wait inside C and stop an event loop; so we wait here.
         try:
             return until(deadline, lambda: self._read_once(fn), time.sleep)
@@ -106,11 +119,11 @@ class SqliteStore:
         except DRIVER_ERRORS as error:
             raise unavailable(error) from error
 
-    def _read_once(self, fn: Callable[[Execute], T]) -> T:
+    def _read_once(self, fn: Callable[[Connection], T]) -> T:
         connection = self._take_reader()
         try:
             connection.execute("BEGIN")
-            result = fn(connection.rows)
+            result = fn(connection)
             connection.execute("COMMIT")
         except sqlite3.Error:
             connection.close()
@@ -225,12 +238,15 @@ class SqliteStore:
     def _open(self, *, query_only: bool = False) -> Connection:
         """Open a database that exists; one that vanished is never made anew behind its clients."""
         identity = self._files.identity()
-        connection = Connection(self._files.path, "ro" if self._read_only else "rw")
+        connection = Connection(self._files.path, self._mode)
         try:
             if query_only:
                 connection.execute("PRAGMA query_only = ON")
+            # From its first statement on the connection holds a lock that keeps a restore away.
             sqlite_start.refuse_unprepared(connection, self._known)
-            if not self._read_only:
+            if self._files.identity() != identity:
+                raise StoreUnavailable("database file: another one has come into its place")
+            if self._mode == "rw":
                 self._files.sync_wal()
         except BaseException:
             connection.close()

@@ -36,13 +36,13 @@ _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
 class Connection(sqlite3.Connection):
     """A connection with our settings, which any one thread at a time may use.
 
-    `mode` is `ro`, `rw`, `rwc` or `memory` (sqlite.org/uri.html); only `rwc` makes a file.
+    `mode` is that of `file_uri`.
     `busy_timeout_s` is how long SQLite itself waits for others' locks, inside C.
     """
 
     def __init__(self, path: Path, mode: str, *, busy_timeout_s: float = 0.0) -> None:
         super().__init__(
-            f"file:{quote(str(path.absolute()))}?mode={mode}",
+            file_uri(path, mode),
             uri=True,
             timeout=busy_timeout_s,
             isolation_level=None,
@@ -71,6 +71,16 @@ class Connection(sqlite3.Connection):
         """Hold that a transaction is open; raises StoreUnavailable if it has ended by itself."""
         if not self.in_transaction:
             raise StoreUnavailable("the transaction has ended early")
+
+
+def file_uri(path: Path, mode: str) -> str:
+    """Name a file to SQLite (sqlite.org/uri.html).
+
+    `mode` is `ro`, `rw`, `rwc` or `memory`; only `rwc` makes a file. `immutable` reads a file that
+    nobody writes: without locks, without its WAL, and leaving nothing beside it.
+    """
+    parameters = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
+    return f"file:{quote(str(path.absolute()))}?{parameters}"
 
 
 def until(deadline: float, act: Callable[[], T], pause: Callable[[float], None]) -> T:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orderapi import uuid7
-from orderapi.records import Claim, Effects, NewOrder, Order, Page, Reply, SavedClaim
+from orderapi.records import Claim, Effects, LastEvent, NewOrder, Order, Page, Reply, SavedClaim
 from orderapi.store.audit_tx import AuditTx
 
 Row = Sequence[Any]
@@ -77,6 +77,13 @@ class ReadTx(AuditTx):
             _values(page),
         )
         return [Order(*row) for row in rows]
+
+    def find_last_event(self) -> LastEvent | None:
+        """Find the newest event, with which the newest order was committed."""
+        row = self._one(
+            "SELECT sequence, created_at FROM events ORDER BY sequence DESC LIMIT 1", {}
+        )
+        return LastEvent(*row) if row else None
 
     def count_effects(self, customer_id: str) -> list[Effects]:
         """Count what each order of a customer, of whichever client, has left in each table."""

@@ -1,0 +1,78 @@
+"""What the long commands show: progress and findings while they run, and what has come of it."""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self
+
+import click
+
+from orderapi.ops.backup import AUDITING
+from orderapi.ops.restore import Restored
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+
+class Report:
+    """Progress of an audit and what goes with it, on a terminal's stderr; findings, on stdout."""
+
+    def __init__(self) -> None:
+        self.findings = 0
+        self._orders = 0
+        self._stage = ""
+        self._bar: ProgressBar[int] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
+
+    def show_progress(self, stage: str, done: int, total: int) -> None:
+        """Move the stage's bar; elsewhere than on a terminal it counts unseen."""
+        if self._bar is None or stage != self._stage:
+            self.__exit__()
+            self._stage = stage
+            hidden = not sys.stderr.isatty()
+            self._bar = click.progressbar(length=1, label=stage, file=sys.stderr, hidden=hidden)
+        self._bar.length = max(total, 1)
+        self._bar.update(done - self._bar.pos)
+        if stage == AUDITING:
+            self._orders = done
+
+    def show_finding(self, finding: str) -> None:
+        """Print a finding in the place of the bar, which comes again below it."""
+        if self._bar is not None and not self._bar.hidden:
+            click.echo("\r\x1b[K", nl=False, err=True)
+        click.echo(finding)
+        self.findings += 1
+
+    def summary(self) -> str:
+        """Say what the audit has come to."""
+        outcome = {0: "nothing breaks an invariant", 1: "1 finding"}.get(
+            self.findings, f"{self.findings:,} findings"
+        )
+        return f"audited {self._orders:,} orders: {outcome}"
+
+
+def describe_restored(restored: Restored) -> Iterator[str]:
+    """Say in lines what is in place now, what is gone, and where the old database is."""
+    if restored.last is None:
+        yield "restored: no order"
+    else:
+        yield (
+            f"restored: everything up to event {restored.last.sequence:,}"
+            f" of {restored.last.created_at}"
+        )
+    replaced = restored.replaced
+    if replaced.gone is None:
+        yield f"gone: whatever came later; how much cannot be told, for {replaced.unknown}"
+    else:
+        gone = replaced.gone
+        yield (
+            f"gone: {gone.orders:,} orders, {gone.keys:,} idempotency keys"
+            f" and {gone.events:,} events that came later"
+        )
+    if replaced.kept_as is not None:
+        yield f"the old database is kept as {replaced.kept_as}"
