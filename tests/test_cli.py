@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from tests.front import run
 from tests.running import free_port
 
 ORDERAPI = str(Path(sys.executable).parent / "orderapi")
+# What a command cannot be used without.
+FILES = {"backup": ["orders-1.db"], "restore": ["orders-1.db"]}
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def break_invariant(database: Path) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
 def test_help_names_every_command(arguments: list[str]) -> None:
     shown = subprocess.run([ORDERAPI, *arguments], capture_output=True, text=True, check=True)
-    assert set(main.commands) == {"verify", "audit"}
+    assert set(main.commands) == {"verify", "audit", "backup", "restore"}
     for name in main.commands:
         assert f"\n  {name} " in shown.stdout
 
@@ -64,11 +67,12 @@ def test_help_names_every_command(arguments: list[str]) -> None:
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = run("--help", command=command)
     assert result.exit_code == 0
-    assert f"\n    orderapi {command}\n" in result.stdout
+    assert f"\n    {' '.join(['orderapi', command, *FILES.get(command, [])])}\n" in result.stdout
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["audit", "--nonsense"], ["verify", "one", "two"]]
+    "arguments",
+    [[], ["nonsense"], ["audit", "--nonsense"], ["verify", "one", "two"], ["backup"], ["restore"]],
 )
 def test_wrong_use_exits_with_2(arguments: list[str]) -> None:
     done = subprocess.run([ORDERAPI, *arguments], capture_output=True, text=True, check=False)
@@ -85,7 +89,7 @@ def test_wrong_use_exits_with_2(arguments: list[str]) -> None:
     ("name", "value"), [("NONSENSE", "1"), ("LOG_LEVEL", "loud"), ("WEBHOOK_URL", "ftp://host")]
 )
 def test_a_bad_setting_is_refused_in_one_line(command: str, name: str, value: str) -> None:
-    result = run(command=command, **{name: value})
+    result = run(*FILES.get(command, []), command=command, **{name: value})
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith(f"Error: ORDERAPI_{name}: ")
@@ -150,7 +154,7 @@ def test_a_directory_is_no_token_file(tmp_path: Path) -> None:
 # Databases.
 
 
-@pytest.mark.parametrize("command", list(main.commands))
+@pytest.mark.parametrize("command", ["verify", "audit", "backup"])
 @pytest.mark.parametrize("kind", ["missing", "directory", "text", "empty", "foreign"])
 def test_what_is_no_database_of_ours_is_refused_and_left_alone(
     tmp_path: Path, command: str, kind: str
@@ -166,7 +170,7 @@ def test_what_is_no_database_of_ours_is_refused_and_left_alone(
         with closing(sqlite3.connect(path)) as db:
             db.execute("CREATE TABLE t (a)")
     before = {file: file.is_file() and file.read_bytes() for file in tmp_path.iterdir()}
-    result = run("--database", f"sqlite:///{path}", command=command)
+    result = run(*FILES.get(command, []), "--database", f"sqlite:///{path}", command=command)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith(f"Error: cannot read sqlite:///{path}: ")
@@ -177,7 +181,7 @@ def test_what_is_no_database_of_ours_is_refused_and_left_alone(
 @pytest.mark.parametrize("command", list(main.commands))
 @pytest.mark.parametrize("url", ["", "orders.db", "sqlite:///", "postgresql://localhost/orders"])
 def test_a_bad_database_url_is_refused_in_one_line(command: str, url: str) -> None:
-    result = run("--database", url, command=command)
+    result = run(*FILES.get(command, []), "--database", url, command=command)
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: --database: expected sqlite:///")
     assert result.stderr.count("\n") == 1
@@ -239,8 +243,9 @@ def test_audit_cannot_change_what_it_looks_at(database: Path) -> None:
 
 def test_audit_shows_progress_on_a_terminal_and_nowhere_else(database: Path) -> None:
     break_invariant(database)
-    screen, stdout = audit_on_a_terminal(database)
-    assert "orders  [" in screen
+    code, screen, stdout = on_a_terminal("audit", "--database", f"sqlite:///{database}")
+    assert code == 1
+    assert "auditing  [" in screen
     assert "100%" in screen
     assert "[" not in stdout
     assert "3 orders" in stdout
@@ -249,20 +254,28 @@ def test_audit_shows_progress_on_a_terminal_and_nowhere_else(database: Path) -> 
     assert piped.stderr == ""
 
 
-def audit_on_a_terminal(database: Path) -> tuple[str, str]:
-    """Run `audit` with a terminal for stderr and give what came there and on stdout."""
+def test_backup_and_restore_show_what_they_are_at_on_a_terminal(database: Path) -> None:
+    file = database.with_name("backup.db")
+    for command in (["backup", str(file)], ["restore", "--force", str(file)]):
+        code, screen, stdout = on_a_terminal(*command, "--database", f"sqlite:///{database}")
+        assert code == 0
+        assert re.search(r"copying  \[#+\]  100%.*auditing  \[#+\]  100%", screen, re.DOTALL)
+        assert "[" not in stdout
+
+
+def on_a_terminal(*arguments: str) -> tuple[int, str, str]:
+    """Run a command with a terminal for stderr; give its code, what came there, and its stdout."""
     terminal, stderr = pty.openpty()
     try:
         done = subprocess.run(
-            [ORDERAPI, "audit", "--database", f"sqlite:///{database}"],
+            [ORDERAPI, *arguments],
             stdout=subprocess.PIPE,
             stderr=stderr,
             env={"PATH": os.environ["PATH"], "TERM": "xterm"},
             check=False,
             text=True,
         )
-        assert done.returncode == 1
-        return os.read(terminal, 65536).decode(), done.stdout
+        return done.returncode, os.read(terminal, 65536).decode(), done.stdout
     finally:
         os.close(terminal)
         os.close(stderr)

@@ -14,7 +14,7 @@ from orderapi.store.sqlite_connection import DRIVER_ERRORS, Connection, file_uri
 from orderapi.store.sqlite_copy import copy
 
 # Whoever writes holds the lock for milliseconds, a start for as long as its migrations take.
-_LOCK_TIMEOUT_S = 5.0
+_LOCK_TIMEOUT_S = 2.0
 
 _COUNT_GONE = """\
 SELECT
@@ -30,17 +30,18 @@ SELECT
 
 @contextmanager
 def restoring(path: Path, *, force: bool) -> Iterator["SqliteRestore"]:
-    """Hold the lock between processes on the database at `path`, so that none can be started.
+    """Hold the lock between processes on the database at `path`: none can start to serve or write.
 
     Raises FileRefused if a process has the database open, if there is one, without `force`, or if
     this process may not replace it; StoreRefused if the lock is not free in time.
     """
     files = DatabaseFiles(path)
     _refuse_unwritable(files.path)
+    # Before the lock: whoever holds that for long, as a stopped process may, has the database open.
+    with exclusively(files.path):
+        _refuse_existing(files.path, force=force)
     try:
         with files.locked_within(_LOCK_TIMEOUT_S):
-            with exclusively(files.path):
-                _refuse_existing(files.path, force=force)
             restore = SqliteRestore(files.path)
             try:
                 yield restore
