@@ -26,13 +26,12 @@ class Report:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.render_finish()
+        self._end_stage()
 
     def show_progress(self, stage: str, done: int, total: int) -> None:
         """Move the stage's bar; elsewhere than on a terminal it counts unseen."""
         if self._bar is None or stage != self._stage:
-            self.__exit__()
+            self._end_stage()
             self._stage = stage
             hidden = not sys.stderr.isatty()
             self._bar = click.progressbar(length=1, label=stage, file=sys.stderr, hidden=hidden)
@@ -54,6 +53,10 @@ class Report:
             self.findings, f"{self.findings:,} findings"
         )
         return f"audited {self._orders:,} orders: {outcome}"
+
+    def _end_stage(self) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
 
 
 def describe_restored(restored: Restored) -> Iterator[str]:

@@ -34,7 +34,8 @@ def restore(
     copied beside it, brought to this release's schema and audited there, so that what has been
     proven is what will be served. With `force` a store that is there is replaced, and kept.
 
-    Raises FileRefused if that must not be, StoreUnavailable if it fails; the store is as it was.
+    Raises FileRefused or StoreRefused if that must not be, StoreUnavailable or OSError if it fails;
+    the store is as it was then.
     """
     with restoring(database_url, force=force) as replacement:
         replacement.take(file, partial(on_progress, COPYING))

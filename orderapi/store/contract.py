@@ -68,8 +68,8 @@ class Restore(Protocol):
     def take(self, backup: Path, on_progress: Callable[[int, int], None]) -> None:
         """Copy a backup to `copy`, and bring its schema up to date there.
 
-        Raises FileRefused or StoreRefused if it is none that this release can serve, and
-        StoreUnavailable if that fails.
+        Raises FileRefused if it is none that this release can serve, and StoreUnavailable if that
+        fails.
         """
 
     def put_in_place(self) -> Replaced:

@@ -123,7 +123,7 @@ def _take_away(path: Path, kept_as: Path) -> None:
 
 
 def _put_void_wal(path: Path, kept_as: Path) -> None:
-    void = beside(path, "-void")
+    void = beside(path, "-restoring-void")
     void.write_bytes(_VOID_WAL)
     hand_over(void, kept_as)
     void.replace(beside(path, "-wal"))

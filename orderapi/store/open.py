@@ -31,6 +31,7 @@ def open_backup(file: Path) -> Store:
 def restoring(database_url: str, *, force: bool) -> AbstractContextManager[Restore]:
     """Begin to put a backup in the place of the store that a URL names.
 
-    Raises FileRefused if a process has that store open; or if there is one, without `force`.
+    Raises FileRefused if a process has that store open, or if there is one, without `force`; and
+    StoreRefused if it cannot be locked in time.
     """
     return sqlite_restore.restoring(sqlite_path(database_url), force=force)

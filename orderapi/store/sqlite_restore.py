@@ -109,8 +109,8 @@ class SqliteRestore:
         return Replaced(None if kept_as is None else str(kept_as), gone, unknown)
 
     def clear(self) -> None:
-        """Delete the copy and what SQLite, or its lock, has left beside it."""
-        for suffix in ("", "-lock", *SIDE_FILES):
+        """Delete the copy and what its start, SQLite or a kill has left beside it."""
+        for suffix in ("", "-lock", "-void", *SIDE_FILES):
             beside(self.copy, suffix).unlink(missing_ok=True)
 
     def _settle(self) -> tuple[Gone | None, str]:

@@ -258,6 +258,19 @@ def test_what_is_no_backup_for_this_release_is_refused(
     assert_refused(tmp_path, "--force", backup, because=because)
 
 
+@pytest.mark.parametrize(
+    ("place", "because"),
+    [("none/orders.db", "/none does not exist"), ("backups", "/backups is not a file")],
+)
+def test_a_place_where_no_database_can_be_is_refused(
+    backup: Path, tmp_path: Path, place: str, because: str
+) -> None:
+    done = orderapi("restore", "--force", backup, database=tmp_path / place)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert because in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_the_database_itself_is_refused(tmp_path: Path) -> None:
     database = with_orders(tmp_path / "orders.db", "mine")
     assert_refused(tmp_path, "--force", database, because="is the database itself")
