@@ -1,7 +1,4 @@
-import sqlite3
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +6,7 @@ import pytest
 from orderapi.ops import audit as audit_module
 from orderapi.ops.audit import audit
 from orderapi.store.sqlite import SqliteStore
-from tests.audit.audited import ORDERS, place
+from tests.audit.audited import ORDERS, log_can_begin_anew, place
 from tests.running import Server
 
 WRITERS = 4
@@ -47,7 +44,7 @@ def test_no_snapshot_is_held_from_one_range_to_the_next(
     def order_and_begin_the_log_anew(done: int, _total: int) -> None:
         if done <= ORDERS:
             place(others, 1000 + done)
-        moved.append(_log_can_begin_anew(database))
+        moved.append(log_can_begin_anew(database))
 
     store = SqliteStore(database)
     assert list(audit(store, order_and_begin_the_log_anew)) == []
@@ -55,14 +52,3 @@ def test_no_snapshot_is_held_from_one_range_to_the_next(
     others.close()
     assert len(moved) > ORDERS / 50
     assert all(moved)
-
-
-def _log_can_begin_anew(database: Path) -> bool:
-    # Another store's own checkpoint passes; a snapshot that is held outlasts every attempt.
-    with closing(sqlite3.connect(database, timeout=0.1)) as db:
-        for _ in range(10):
-            ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            if not busy:
-                return True
-            time.sleep(0.1)
-    return False
