@@ -1,8 +1,9 @@
 """Run a command again and again, each time killed one step later, until it gets to its end.
 
-`python -m tests.backup.dying CASES TEMPLATE ARGUMENTS...` runs `orderapi ARGUMENTS` in copies of
-the directory TEMPLATE, which it makes in the directory CASES, numbered from 1. A step is whatever
-Python does to a file: the process is gone, by SIGKILL, before it does it.
+`python -m tests.backup.dying CASES TEMPLATE FIRST ARGUMENTS...` runs `orderapi ARGUMENTS` in copies
+of the directory TEMPLATE, which it makes in the directory CASES, numbered from 1. A step is what
+Python does to a file: the process is gone, by SIGKILL, before it does it. FIRST is the kind of step
+from which on they count.
 """
 
 import os
@@ -20,7 +21,7 @@ STEPS = {
 }  # fmt: skip
 
 
-def run_killed_at_each_step(cases: Path, template: Path, arguments: list[str]) -> int:
+def run_killed_at_each_step(cases: Path, template: Path, first: str, arguments: list[str]) -> int:
     """Give the exit code of the run that was not killed."""
     for step in count(1):
         case = cases / str(step)
@@ -28,7 +29,7 @@ def run_killed_at_each_step(cases: Path, template: Path, arguments: list[str]) -
         child = os.fork()
         if not child:
             os.chdir(case)
-            _die_at(step, str(case))
+            _die_at(step, first, str(case))
             main(arguments)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
@@ -37,13 +38,14 @@ def run_killed_at_each_step(cases: Path, template: Path, arguments: list[str]) -
     raise AssertionError
 
 
-def _die_at(step: int, case: str) -> None:
-    left = step
+def _die_at(step: int, first: str, case: str) -> None:
+    left, counts = step, False
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal left
+        nonlocal left, counts
+        counts = counts or event == first
         if event in STEPS or (event == "open" and str(arguments[0]).startswith(case)):
-            left -= 1
+            left -= counts
             if not left:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -51,4 +53,5 @@ def _die_at(step: int, case: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_killed_at_each_step(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))
+    _, cases, template, first, *arguments = sys.argv
+    sys.exit(run_killed_at_each_step(Path(cases), Path(template), first, arguments))

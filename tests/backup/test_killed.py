@@ -29,11 +29,11 @@ def template(tmp_path: Path) -> Path:
     return directory
 
 
-def killed_at_each_step(tmp_path: Path, *arguments: str) -> list[Path]:
+def killed_at_each_step(tmp_path: Path, first: str, *arguments: str) -> list[Path]:
     """Give the directories that the killed runs have left; the last is that of a run to its end."""
     cases = tmp_path / "cases"
     cases.mkdir()
-    command = [sys.executable, "-m", "tests.backup.dying", str(cases), str(tmp_path / "template")]
+    command = [sys.executable, "-m", "tests.backup.dying", cases, tmp_path / "template", first]
     subprocess.run([*command, *arguments], cwd=REPOSITORY, check=True, timeout=100)
     return sorted(cases.iterdir(), key=lambda case: int(case.name))
 
@@ -64,7 +64,7 @@ def test_a_killed_restore_leaves_the_old_database_with_its_wal_or_the_new_one(
     template: Path, tmp_path: Path
 ) -> None:
     assert template.is_dir()
-    cases = killed_at_each_step(tmp_path, "restore", "--force", "backup.db")
+    cases = killed_at_each_step(tmp_path, "fcntl.lockf", "restore", "--force", "backup.db")
     outcomes = []
     for case in cases:
         database = case / "orders.db"
@@ -87,7 +87,8 @@ def test_a_killed_restore_over_a_damaged_database_never_lets_a_start_make_anothe
     damage(template / "orders.db")
     old = {name: contents(template)[name] for name in ("orders.db", "orders.db-wal")}
 
-    cases = killed_at_each_step(tmp_path, "restore", "--force", "backup.db")
+    # Up to there nothing has been done to it, as the test above shows.
+    cases = killed_at_each_step(tmp_path, "os.link", "restore", "--force", "backup.db")
     starts = []
     for case in cases:
         database = case / "orders.db"
@@ -126,7 +127,7 @@ def is_kept(case: Path, old: dict[str, bytes]) -> bool:
 
 def test_a_killed_backup_leaves_nothing_under_its_name(template: Path, tmp_path: Path) -> None:
     assert template.is_dir()
-    cases = killed_at_each_step(tmp_path, "backup", "new.db")
+    cases = killed_at_each_step(tmp_path, "open", "backup", "new.db")
     made = 0
     for case in cases:
         if (case / "new.db").exists():
