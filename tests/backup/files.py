@@ -27,6 +27,12 @@ def orderapi(
     )
 
 
+def backed_up(database: Path, file: Path) -> Path:
+    done = orderapi("backup", file, database=database)
+    assert done.returncode == 0, done.stderr
+    return file
+
+
 def with_orders(path: Path, *keys: str) -> Path:
     """Make the database, or open it, and place orders."""
     with closing(SqliteStore(path)) as store:

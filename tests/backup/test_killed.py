@@ -33,7 +33,8 @@ def killed_at_each_step(tmp_path: Path, first: str, *arguments: str) -> list[Pat
     """Give the directories that the killed runs have left; the last is that of a run to its end."""
     cases = tmp_path / "cases"
     cases.mkdir()
-    command = [sys.executable, "-m", "tests.backup.dying", cases, tmp_path / "template", first]
+    template = tmp_path / "template"
+    command = [sys.executable, "-m", "tests.backup.dying", str(cases), str(template), first]
     subprocess.run([*command, *arguments], cwd=REPOSITORY, check=True, timeout=100)
     return sorted(cases.iterdir(), key=lambda case: int(case.name))
 
