@@ -9,6 +9,7 @@ if os.environ.get("ORDERAPI_WORKER_CLASS", "gevent") == "gevent":
     monkey.patch_all()
 
 import ctypes
+import functools
 import gc
 import logging
 import resource
@@ -131,7 +132,8 @@ def post_fork(server, worker):
 
 
 def post_worker_init(worker):
-    """Spare every request what never changes: settings looked up, long-lived objects collected."""
+    """Let readers who wait go when the worker should end, and spare requests what never changes."""
+    worker.wsgi.extensions["feed"].stop_when(lambda: not worker.alive)
     for name, setting in worker.cfg.settings.items():
         vars(worker.cfg)[name] = setting.get()
     gc.collect()
@@ -151,6 +153,10 @@ def pre_request(worker, req):
     Joined with a comma, as the server does it, two keys could pass as one.
     """
     req.unreader.sock.settimeout(SILENCE_MOST_S)
+    # Decided when the answer is written: what has waited meanwhile must not come back to a worker
+    # that ends. Once for each request: what the answer says is what is done.
+    should_close = req.should_close
+    req.should_close = functools.cache(lambda: not worker.alive or should_close())
     if sum(name == "IDEMPOTENCY-KEY" for name, _ in req.headers) > 1:
         # DEL has no place in either form of a key, wherever the join puts it.
         req.headers.append(("IDEMPOTENCY-KEY", "\x7f"))

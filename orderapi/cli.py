@@ -3,18 +3,20 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
 import click
 
+from orderapi import logs
 from orderapi.errors import FileRefused, StartRefused, StoreRefused, StoreUnavailable
 from orderapi.ops.audit import audit
 from orderapi.ops.backup import AUDITING, backup
 from orderapi.ops.restore import restore
 from orderapi.ops.target import Target
 from orderapi.ops.verify import FAILED, OK, SKIPPED, Result, new_trials, rows_by_hand, verify
+from orderapi.relay import service
 from orderapi.report import Report, describe_restored
 from orderapi.settings import Settings, read_settings
 from orderapi.store.contract import Store
@@ -182,6 +184,48 @@ def restore_command(file: Path, database: str | None, *, force: bool) -> None:
         click.echo(line)
 
 
+@main.command("relay")
+@click.option(
+    "--database",
+    metavar="DATABASE_URL",
+    help="The database, in the place of ORDERAPI_DATABASE_URL.",
+)
+@click.option("--once", is_flag=True, help="Deliver the events that there are now, and end.")
+@click.option(
+    "--from",
+    "start_from",
+    metavar="SEQUENCE",
+    type=click.IntRange(1, 2**63 - 1),
+    help="Begin with this event, delivered before or not, instead of the next one. That is noted"
+    " at once: a restart without --from goes on from there.",
+)
+def relay_command(database: str | None, once: bool, start_from: int | None) -> None:
+    """Deliver events to ORDERAPI_WEBHOOK_URL, in order, at least once, until stopped.
+
+    Each is signed with ORDERAPI_WEBHOOK_SECRET, as Standard Webhooks says, and sent until the
+    receiver takes it (2xx); the next one waits for that. One relay delivers at a time: a second one
+    waits for the first, with --once it exits 1.
+
+    Exits 0 when stopped, or with --once when all is delivered; 1 when --once gives up or the
+    database fails; 3 when the receiver answers 410 Gone.
+
+    \b
+    Examples:
+      orderapi relay
+      orderapi relay --once
+      orderapi relay --from 1
+    """
+    settings = _settings(database)
+    with _store(settings, read_only=False) as store:
+        logs.configure(settings.log_level)
+        try:
+            with closing(service.receiver(settings)) as receiver:
+                code = service.serve(store, receiver.send, once=once, start_from=start_from)
+        except StartRefused as error:
+            raise Refused(str(error)) from error
+    sys.exit(code)
+
+
 def _settings(database_url: str | None) -> Settings:
     """Read the settings; an option `--database` stands in the place of its variable."""
     given = {} if database_url is None else {_DATABASE_URL: database_url}
@@ -195,9 +239,9 @@ def _settings(database_url: str | None) -> Settings:
 
 
 @contextmanager
-def _store(settings: Settings) -> Iterator[Store]:
-    """Open the store for a command that looks at it; refuse what is not a database of ours."""
-    store = open_store(settings.database_url, read_only=True)
+def _store(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
+    """Open the store for a command; refuse what is not a database of ours."""
+    store = open_store(settings.database_url, read_only=read_only)
     try:
         _refuse_unreadable(store, settings)
         yield store

@@ -60,6 +60,23 @@ class SavedClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """What was committed, in its place in the order of all commits.
+
+    `payload` is JSON text: the order as its client sees it. `created_at` is RFC 3339 UTC with
+    milliseconds and `Z`.
+    """
+
+    sequence: int
+    event_id: str
+    type: str
+    order_id: str
+    client_id: str
+    payload: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Effects:
     """How many rows of each kind an order has; one of each is what exactly-once means."""
 
@@ -110,4 +127,13 @@ class Page:
     customer_id: str | None
     key: str | None
     before: str | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Which events of one client to list, oldest first: `limit` of them, after a number."""
+
+    client_id: str
+    after: int
     limit: int

@@ -4,7 +4,7 @@ import base64
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,6 +33,9 @@ class Settings:
     worker_class: str
     fault_injection: bool
     log_level: str
+    # Empty where there is none. Either may be, or hold, a secret.
+    webhook_url: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -44,8 +47,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         if name.startswith(PREFIX) and name not in _KNOWN:
             raise SettingsInvalid(f"{name}: there is no such setting")
     _choice(environ, "AUTH", "off", ("off",))
-    _optional(environ, "WEBHOOK_URL", "an http:// or https:// URL", _is_http_url)
-    _optional(environ, "WEBHOOK_SECRET", "whsec_ and base64", _is_webhook_secret)
     return Settings(
         database_url=_database_url(environ),
         bind=_bind(environ),
@@ -54,6 +55,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         worker_class=_choice(environ, "WORKER_CLASS", "gevent", ("gevent", "gthread")),
         fault_injection=_choice(environ, "FAULT_INJECTION", "on", ("on", "off")) == "on",
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
+        webhook_url=_optional(environ, "WEBHOOK_URL", "an http:// or https:// URL", _is_http_url),
+        webhook_secret=_optional(
+            environ, "WEBHOOK_SECRET", "whsec_ and base64", _is_webhook_secret
+        ),
     )
 
 
@@ -111,19 +116,22 @@ def _choice(environ: Mapping[str, str], name: str, default: str, choices: tuple[
 
 def _optional(
     environ: Mapping[str, str], name: str, expected: str, is_valid: Callable[[str], bool]
-) -> None:
+) -> str:
     value = environ.get(PREFIX + name, "")
     if value and not is_valid(value):
         # The value may be a secret: it is not repeated.
         raise SettingsInvalid(f"{PREFIX}{name}: expected {expected}")
+    return value
 
 
 def _is_http_url(value: str) -> bool:
     try:
         parts = urlsplit(value)
+        _ = parts.port  # raises where it is none
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+    has_blank = any(char.isspace() or not char.isprintable() for char in value)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not has_blank
 
 
 def _is_webhook_secret(value: str) -> bool:
@@ -138,6 +146,6 @@ def _bad(name: str, value: str, expected: str) -> SettingsInvalid:
     return SettingsInvalid(f"{PREFIX}{name}: expected {expected}, not {value[:80]!r}")
 
 
-# Read by client commands and the relay; nothing to the server.
-_FOR_COMMANDS = ("URL", "TOKEN", "WEBHOOK_URL", "WEBHOOK_SECRET")
+# Read by client commands; nothing to the server.
+_FOR_COMMANDS = ("URL", "TOKEN")
 _KNOWN = {PREFIX + name.upper() for name in (*Settings.__slots__, "AUTH", *_FOR_COMMANDS)}

@@ -14,8 +14,8 @@ PACKAGE = REPOSITORY / "orderapi"
 LAYERS: list[tuple[str, ...]] = [
     ("orderapi.cli", "orderapi.app"),
     ("orderapi.report",),
-    ("orderapi.web", "orderapi.ops"),
-    ("orderapi.store.open",),
+    ("orderapi.web", "orderapi.ops", "orderapi.relay"),
+    ("orderapi.store.open", "orderapi.feed"),
     ("orderapi.store.sqlite", "orderapi.store.sqlite_restore"),
     ("orderapi.store.sqlite_start", "orderapi.store.sqlite_copy"),
     ("orderapi.store.sqlite_connection", "orderapi.store.file_swap"),
@@ -33,6 +33,7 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.logs",
         "orderapi.idempotency",
         "orderapi.documents",
+        "orderapi.cloudevents",
         "orderapi.uuid7",
     ),
     ("orderapi.records", "orderapi.errors"),
@@ -50,6 +51,8 @@ WALLS = {
     "pythonjsonlogger": {"orderapi.logs"},
     "click": {"orderapi.cli", "orderapi.report"},
     "gevent": {"orderapi.store.batch"},
+    "httpx2": {"orderapi.relay.webhook"},
+    "standardwebhooks": {"orderapi.relay.webhook"},
     "gunicorn": set(),
 }
 

@@ -58,7 +58,7 @@ def break_invariant(database: Path) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
 def test_help_names_every_command(arguments: list[str]) -> None:
     shown = subprocess.run([ORDERAPI, *arguments], capture_output=True, text=True, check=True)
-    assert set(main.commands) == {"verify", "audit", "backup", "restore"}
+    assert set(main.commands) == {"verify", "audit", "backup", "restore", "relay"}
     for name in main.commands:
         assert f"\n  {name} " in shown.stdout
 

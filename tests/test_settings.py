@@ -93,6 +93,8 @@ BAD = [
     ("LOG_LEVEL", "verbose"),
     ("WEBHOOK_URL", "http://[::1"),
     ("WEBHOOK_URL", "ftp://example.org"),
+    ("WEBHOOK_URL", "http://example.org:99999"),
+    ("WEBHOOK_URL", "http://example.org/a b"),
     ("WEBHOOK_SECRET", "secret"),
     ("WEBHOOK_SECRET", "whsec_"),
     ("WEBHOOK_SECRET", "whsec_%%%"),
@@ -128,6 +130,13 @@ def test_what_only_commands_read_does_not_stop_the_server() -> None:
             "ORDERAPI_WEBHOOK_SECRET": SECRET,
         }
     )
+
+
+def test_what_may_be_secret_is_not_part_of_the_settings_as_text() -> None:
+    url = "https://user:pass@example.org/hook?token=sesame"
+    settings = read_settings({"ORDERAPI_WEBHOOK_URL": url, "ORDERAPI_WEBHOOK_SECRET": SECRET})
+    assert (settings.webhook_url, settings.webhook_secret) == (url, SECRET)
+    assert not any(part in repr(settings) for part in ("example", "sesame", SECRET))
 
 
 def test_a_secret_is_not_repeated() -> None:

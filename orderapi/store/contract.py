@@ -40,6 +40,13 @@ class Store(Protocol):
         known by the deadline: then everything was written, or nothing.
         """
 
+    def claim_delivery(self) -> bool:
+        """Become the one process that delivers events, until `close` or this process's end.
+
+        False, with nothing held, while another process is that; never waits. Raises
+        StoreUnavailable if it cannot be told.
+        """
+
     def seconds_since_commit(self) -> float:
         """Tell how long ago this process last committed a write; infinite if never."""
 

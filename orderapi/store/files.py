@@ -12,6 +12,7 @@ from orderapi.errors import StoreRefused, StoreUnavailable
 Identity = tuple[int, int]
 
 _POLL_S = 0.05
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 
 class DatabaseFiles:
@@ -28,7 +29,9 @@ class DatabaseFiles:
         self.path = path.resolve()
         self._lock_path = self.path.with_name(self.path.name + "-lock")
         self._wal_path = self.path.with_name(self.path.name + "-wal")
+        self._relay_lock_path = self.path.with_name(self.path.name + "-relay-lock")
         self._lock_fd: int | None = None
+        self._relay_lock_fd: int | None = None
         self._used: Identity | None = None
 
     def identity(self) -> Identity:
@@ -108,6 +111,25 @@ class DatabaseFiles:
         finally:
             self.unlock()
 
+    def claim_delivery(self) -> bool:
+        """Take the lock of the one process that delivers events, until `close`; False if taken.
+
+        A lock of its own: whoever holds it keeps nobody from writing. Raises StoreUnavailable.
+        """
+        if self._relay_lock_fd is not None:
+            return True
+        try:
+            descriptor = os.open(self._relay_lock_path, _LOCK_FLAGS, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"relay lock file: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._relay_lock_fd = descriptor
+        return True
+
     def sync_wal(self) -> None:
         """Put on stable storage what a process that was killed had written to the WAL, not synced.
 
@@ -132,17 +154,22 @@ class DatabaseFiles:
         sync_directory(self.path.parent)
 
     def close(self) -> None:
-        """Close the lock file, which also unlocks it."""
+        """Close the lock files, which also unlocks them."""
+        self._close_lock()
+        if self._relay_lock_fd is not None:
+            os.close(self._relay_lock_fd)
+            self._relay_lock_fd = None
+
+    def _close_lock(self) -> None:
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
 
     def _open_lock(self) -> int:
         if self._lock_fd is not None and not self._is_current(self._lock_fd):
-            self.close()
+            self._close_lock()
         if self._lock_fd is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._lock_fd = os.open(self._lock_path, flags, 0o600)
+            self._lock_fd = os.open(self._lock_path, _LOCK_FLAGS, 0o600)
             if os.geteuid() == 0:
                 # As SQLite does with its files: what root makes, the service must be able to open.
                 os.fchown(self._lock_fd, *owner_of(self.path))

@@ -78,6 +78,10 @@ class SqliteStore:
         result: T = self._commits.submit(fn, deadline)
         return result
 
+    def claim_delivery(self) -> bool:
+        """See `contract.Store`: a lock on `<database>-relay-lock`."""
+        return self._files.claim_delivery()
+
     def seconds_since_commit(self) -> float:
         """See `contract.Store`."""
         return time.monotonic() - self._committed_at

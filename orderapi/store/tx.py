@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orderapi import uuid7
-from orderapi.records import Claim, Effects, LastEvent, NewOrder, Order, Page, Reply, SavedClaim
+from orderapi.records import (
+    Claim,
+    Effects,
+    Event,
+    LastEvent,
+    NewOrder,
+    Order,
+    Page,
+    Reply,
+    SavedClaim,
+)
 from orderapi.store.audit_tx import AuditTx
 
 Row = Sequence[Any]
@@ -84,6 +94,30 @@ class ReadTx(AuditTx):
             "SELECT sequence, created_at FROM events ORDER BY sequence DESC LIMIT 1", {}
         )
         return LastEvent(*row) if row else None
+
+    def list_events(self, after: int, limit: int, client_id: str | None = None) -> list[Event]:
+        """List the `limit` first events after a sequence number: one client's, or everybody's.
+
+        Writers are serialised and number their events in the order of their commits; so no snapshot
+        shows an event while a smaller number is still to come.
+        """
+        mine = "" if client_id is None else " AND client_id = :client_id"
+        rows = self._execute(
+            "SELECT sequence, event_id, type, order_id, client_id, payload, created_at"  # noqa: S608 - constants of ours
+            f" FROM events WHERE sequence > :after{mine} ORDER BY sequence LIMIT :limit",
+            {"after": after, "limit": limit, "client_id": client_id},
+        )
+        return [Event(*row) for row in rows]
+
+    def last_sequence(self) -> int:
+        """Tell the last event's sequence number, of whichever client; 0 before the first."""
+        (row,) = self._execute("SELECT COALESCE(MAX(sequence), 0) FROM events", {})
+        return int(row[0])
+
+    def find_relay_position(self) -> int:
+        """Find the sequence number of the last event that the relay has delivered; 0 at first."""
+        ((sequence,),) = self._execute("SELECT sequence FROM relay_position", {})
+        return int(sequence)
 
     def count_effects(self, customer_id: str) -> list[Effects]:
         """Count what each order of a customer, of whichever client, has left in each table."""
@@ -161,6 +195,13 @@ class WriteTx(ReadTx):
             },
         )
         return reply
+
+    def move_relay(self, sequence: int) -> None:
+        """Note that the relay has delivered everything up to a sequence number."""
+        self._execute(
+            "UPDATE relay_position SET sequence = :sequence, changed_at = :now",
+            {"sequence": sequence, "now": self._now},
+        )
 
     def touch_probe(self) -> None:
         """Rewrite the row that shows that writes still commit."""

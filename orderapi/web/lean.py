@@ -29,10 +29,12 @@ class LeanFlask(Flask):
 class Answer(Response):
     """A whole answer: a body that is there, and headers that are final when it leaves.
 
-    `body` is text in UTF-8; its length is announced.
+    `body` is text, or its UTF-8; its length is announced.
     """
 
-    def __init__(self, body: str, status: int = 200, media_type: str = "application/json") -> None:
+    def __init__(
+        self, body: str | bytes, status: int = 200, media_type: str = "application/json"
+    ) -> None:
         super().__init__(body, status, content_type=media_type)
 
     def get_wsgi_headers(self, environ: Any) -> Headers:  # noqa: ARG002 - werkzeug's signature

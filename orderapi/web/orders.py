@@ -1,7 +1,7 @@
 """Orders: create one, exactly once; show one; list them."""
 
 from functools import lru_cache
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from flask import Blueprint, Request, Response, request
 from werkzeug.http import parse_options_header
@@ -20,6 +20,7 @@ from orderapi.store.contract import Store
 from orderapi.store.tx import ORDER_CREATED, ReadTx, WriteTx
 from orderapi.web import cursor, request_id
 from orderapi.web.lean import Answer, current_request
+from orderapi.web.query import query_pairs
 from orderapi.web.schemas import load_order, load_order_query
 
 BODY_MAX_BYTES = 16 * 1024
@@ -62,7 +63,7 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
 
     @orders.get("/orders")
     def list_orders() -> Response:
-        query = load_order_query(_query_pairs(request))
+        query = load_order_query(query_pairs(request))
         filters = (PUBLIC_CLIENT, query.customer_id, query.key)
         before = cursor.decode(query.cursor, filters) if query.cursor is not None else None
         # One more than asked for tells whether there is a next page.
@@ -145,13 +146,6 @@ def _created(reply: Reply) -> Response:
     return response
 
 
-def _query_pairs(incoming: Request) -> list[tuple[str, str]]:
-    # Bytes that are not UTF-8 become lone surrogates, which no parameter may contain.
-    return parse_qsl(
-        incoming.query_string.decode("latin-1"), keep_blank_values=True, errors="surrogateescape"
-    )
-
-
 def _link_to_next(incoming: Request, next_cursor: str) -> str:
-    parameters = [pair for pair in _query_pairs(incoming) if pair[0] != "cursor"]
+    parameters = [pair for pair in query_pairs(incoming) if pair[0] != "cursor"]
     return f'</orders?{urlencode([*parameters, ("cursor", next_cursor)])}>; rel="next"'

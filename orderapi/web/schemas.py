@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,11 @@ ID_MAX_CHARS = 128
 QUANTITY_MAX = 1_000_000
 PAGE_LIMIT_MAX = 100
 PAGE_LIMIT_DEFAULT = 20
+EVENT_LIMIT_MAX = 1000
+EVENT_LIMIT_DEFAULT = 100
+# As the store has it; zeros before it, as in an event's own `sequence`, are fine.
+SEQUENCE_MAX = 2**63 - 1
+WAIT_MAX_S = 30
 # A valid body is one object deep; the JSON parser's own limit differs between Python versions.
 JSON_DEPTH_MAX = 64
 
@@ -36,10 +41,15 @@ def _check_text(value: str) -> None:
                 raise ValidationError("Must not contain control characters or lone surrogates.")
 
 
-def _check_page_limit(value: str) -> None:
+def _check_integer(least: int, most: int) -> Callable[[str], None]:
     # Digits as text: a query knows no integers, and int() takes more forms than digits.
-    if not re.fullmatch(r"[0-9]{1,3}", value) or not 1 <= int(value) <= PAGE_LIMIT_MAX:
-        raise ValidationError(f"Must be an integer from 1 to {PAGE_LIMIT_MAX}.")
+    digits = re.compile(rf"[0-9]{{1,{len(str(most))}}}")
+
+    def check(value: str) -> None:
+        if not digits.fullmatch(value) or not least <= int(value) <= most:
+            raise ValidationError(f"Must be an integer from {least} to {most}.")
+
+    return check
 
 
 def _check_key(value: str) -> None:
@@ -74,8 +84,21 @@ class OrderListSchema(Schema):
 
     customer_id = fields.String(validate=_check_text)
     idempotency_key = fields.String(validate=_check_key)
-    limit = fields.String(validate=_check_page_limit)
+    limit = fields.String(validate=_check_integer(1, PAGE_LIMIT_MAX))
     cursor = fields.String()
+
+
+class EventListSchema(Schema):
+    """The query of `GET /events`."""
+
+    class Meta:
+        """Refuse unknown parameters."""
+
+        unknown = RAISE
+
+    after = fields.String(validate=_check_integer(0, SEQUENCE_MAX))
+    limit = fields.String(validate=_check_integer(1, EVENT_LIMIT_MAX))
+    wait = fields.String(validate=_check_integer(0, WAIT_MAX_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +111,18 @@ class OrderQuery:
     cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """A validated query of `GET /events`."""
+
+    after: int
+    limit: int
+    wait_s: int
+
+
 _order_schema = OrderSchema()
 _order_list_schema = OrderListSchema()
+_event_list_schema = EventListSchema()
 
 
 def load_order(body: bytes) -> dict[str, Any]:
@@ -112,6 +145,19 @@ def load_order_query(pairs: Iterable[tuple[str, str]]) -> OrderQuery:
         key=None if key is None else idempotency.parse_key_parameter(key),
         limit=int(query.get("limit", PAGE_LIMIT_DEFAULT)),
         cursor=query.get("cursor"),
+    )
+
+
+def load_event_query(pairs: Iterable[tuple[str, str]]) -> EventQuery:
+    """Read the query parameters of the feed.
+
+    Raises ValidationFailed if one is bad, unknown or given twice.
+    """
+    query = _load(_event_list_schema, _once_each(pairs))
+    return EventQuery(
+        after=int(query.get("after", 0)),
+        limit=int(query.get("limit", EVENT_LIMIT_DEFAULT)),
+        wait_s=int(query.get("wait", 0)),
     )
 
 

@@ -1,0 +1,1 @@
+"""The relay: events, in order, to one webhook; one file per concern."""

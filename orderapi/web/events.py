@@ -1,0 +1,23 @@
+"""Events: the feed of what was committed, to be read from any number on."""
+
+from flask import Blueprint, Response, request
+
+from orderapi.feed import Feed
+from orderapi.records import EventPage
+from orderapi.web.lean import Answer
+from orderapi.web.orders import PUBLIC_CLIENT
+from orderapi.web.query import query_pairs
+from orderapi.web.schemas import load_event_query
+
+
+def blueprint(feed: Feed) -> Blueprint:
+    """Give the resource `/events` on a feed."""
+    events = Blueprint("events", __name__)
+
+    @events.get("/events")
+    def list_events() -> Response:
+        query = load_event_query(query_pairs(request))
+        page = EventPage(PUBLIC_CLIENT, query.after, query.limit)
+        return Answer(feed.read(page, query.wait_s))
+
+    return events

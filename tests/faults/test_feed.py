@@ -1,0 +1,197 @@
+"""The feed while many write, many wait, and processes end."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.crowd import Crowd
+from tests.faults.proof import assert_exactly_once
+from tests.faults.readers import Readers
+from tests.faults.test_kill import RetryingClients, all_workers
+from tests.running import WORKER_CLASS, Answer, Server, serving
+
+# With threads, few may wait and the rest ask again and again.
+MANY = 1000 if WORKER_CLASS == "gevent" else 60
+LONG_S = 30
+
+
+@contextmanager
+def reading(server: Server, count: int, limit: int = 1000) -> Iterator[Readers]:
+    readers = Readers(server, count, limit)
+    try:
+        yield readers
+    finally:
+        readers.stop()
+    assert readers.surprises == []
+
+
+def wait_for_pollers(server: Server, count: int) -> None:
+    """Wait until workers have accepted so many connections, each of somebody who polls."""
+    port = f":{server.port:04X}"
+    give_up_at = time.monotonic() + 60
+    while True:
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        fields = [line.split() for line in lines]
+        # Local address, state and inode (proc(5)); what nobody has accepted has no inode.
+        if sum(f[1].endswith(port) and f[3] == "01" and f[9] != "0" for f in fields) >= count:
+            return
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+
+
+class Polled:
+    """A poll that waits; and afterwards, when it was answered and by which process."""
+
+    def __init__(self, server: Server, after: int, pool: ThreadPoolExecutor, name: str) -> None:
+        self.name = name
+        self.server = server
+        self.answered_at = 0.0
+        self._answer = pool.submit(self._ask, after)
+
+    def _ask(self, after: int) -> Answer:
+        path = f"/events?after={after}&wait={LONG_S}"
+        answer = self.server.request("GET", path, headers={"X-Request-ID": self.name})
+        self.answered_at = time.monotonic()
+        return answer
+
+    def answer(self) -> Answer:
+        return self._answer.result(LONG_S + 10)
+
+
+def process_of(server: Server, request_id: str) -> int:
+    """Tell from its log which process answered a request."""
+    give_up_at = time.monotonic() + 10
+    while True:
+        for line in server.log_lines():
+            if line.get("request_id") == request_id:
+                return int(line["process"])
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+
+
+def test_readers_see_every_event_once_and_in_order_while_32_write(tmp_path: Path) -> None:
+    with serving(tmp_path, WORKERS="3") as server, reading(server, 4, limit=7) as slow:
+        with reading(server, 4) as fast:
+            crowd = Crowd(server.order, 32, "writer", count=12).start()
+            seen: list[int] = []
+            while len(seen) < 32 * 12:
+                answer = server.request("GET", f"/events?after={seen[-1] if seen else 0}&limit=50")
+                seen += [int(event["sequence"]) for event in answer.json["events"]]
+                assert crowd.errors == []
+            crowd.join()
+            assert seen == list(range(1, 32 * 12 + 1))
+            fast.wait_until_all_have(32 * 12)
+        slow.wait_until_all_have(32 * 12)
+        again = server.request("GET", "/events?limit=1000").json["events"]
+        assert [int(event["sequence"]) for event in again] == seen
+        ids = [event["data"]["order_id"] for event in again]
+        assert ids == [row[0] for row in server.rows("SELECT order_id FROM orders ORDER BY 1")]
+        assert assert_exactly_once(server.database, crowd.created) == 32 * 12
+
+
+def test_whoever_waits_is_answered_by_an_order_of_another_worker(server: Server) -> None:
+    all_workers(server)
+    with ThreadPoolExecutor(1) as pool:
+        for number in range(200):
+            waiting = Polled(server, number, pool, f"waits-{number}")
+            wait_for_pollers(server, 1)
+            server.order(f"key-{number}", X_Request_ID=f"orders-{number}")
+            answer = waiting.answer()
+            assert [int(e["sequence"]) for e in answer.json["events"]] == [number + 1]
+            processes = {process_of(server, f"{who}-{number}") for who in ("waits", "orders")}
+            if len(processes) == 2:
+                return
+    raise AssertionError("one worker took all")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_whoever_waits_is_answered_when_its_worker_should_end(
+    server: Server, number: signal.Signals
+) -> None:
+    all_workers(server)
+    server.order("key-1")
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [Polled(server, 1, pool, f"waits-{n}") for n in range(8)]
+        wait_for_pollers(server, 8)
+        began_at = time.monotonic()
+        server.signal(number)
+        for poll in waiting:
+            assert poll.answer().json == {"events": [], "next": 1}
+            assert poll.answered_at - began_at < LONG_S / 2
+    if number is signal.SIGHUP:
+        assert server.order("key-2").status == 201
+    assert server.stop() == 0
+
+
+@pytest.mark.long
+def test_orders_go_on_beside_many_readers_and_a_restart(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, reading(server, MANY) as readers:
+        all_workers(server)
+        readers.wait_until_all_ask()
+        first = Crowd(server.order, 8, "beside", count=15).start().join()
+        assert first.refused == []
+        readers.wait_until_all_have(120)
+        second = Crowd(server.order, 8, "restart", count=15).start()
+        server.signal(signal.SIGHUP)
+        second.join()
+        assert second.refused == []
+        readers.wait_until_all_have(240)
+        assert assert_exactly_once(server.database, first.created | second.created) == 240
+
+
+@pytest.mark.long
+def test_a_stop_does_not_wait_for_many_readers(tmp_path: Path) -> None:
+    """Each is answered at once; gunicorn's own patience would be 20 s, theirs 30 s."""
+    with serving(tmp_path) as server, reading(server, MANY) as readers:
+        readers.wait_until_all_ask()
+        wait_for_pollers(server, MANY)
+        began_at = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began_at < 20
+
+
+def test_readers_miss_and_double_nothing_when_workers_are_killed(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    with serving(tmp_path) as server, reading(server, 50, limit=20) as readers:
+        clients = RetryingClients(server)
+        for _ in range(8):
+            time.sleep(chance.uniform(0.1, 0.5))
+            for worker in chance.sample(all_workers(server), k=1):
+                os.kill(worker, signal.SIGKILL)
+        clients.stop()
+        assert clients.surprises == []
+        orders = assert_exactly_once(server.database, clients.acknowledged)
+        assert orders == len(clients.acknowledged) > 20
+        readers.wait_until_all_have(orders)
+
+
+def test_readers_go_on_where_they_were_when_all_was_killed(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, reading(server, 20) as readers:
+        made = Crowd(server.order, 4, "before", count=5).start().join()
+        readers.wait_until_all_have(20)
+        server.kill()
+        server.start()
+        made_later = Crowd(server.order, 4, "after", count=5).start().join()
+        readers.wait_until_all_have(40)
+        assert assert_exactly_once(server.database, made.created | made_later.created) == 40
+
+
+def test_orders_have_threads_however_many_would_wait(tmp_path: Path) -> None:
+    """With threads a poll that waits holds one: a quarter of them may."""
+    settings = {"WORKER_CLASS": "gthread", "THREADS": "4", "WORKERS": "1"}
+    with serving(tmp_path, **settings) as server, ThreadPoolExecutor(1) as pool:
+        server.order("key-0")
+        waiting = Polled(server, 1, pool, "waits")
+        wait_for_pollers(server, 1)
+        for _ in range(8):
+            answer = server.request("GET", f"/events?after=1&wait={LONG_S}", timeout_s=LONG_S / 2)
+            assert answer.json == {"events": [], "next": 1}
+        assert server.order("key-1").status == 201
+        assert waiting.answer().json["next"] == 2

@@ -1,0 +1,139 @@
+"""A receiver that fails at random, and a relay that is killed at random."""
+
+import random
+import re
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+from orderapi.store.sqlite import SqliteStore
+from tests.relay.receiving import (
+    RESET_MID_BODY,
+    TAKE,
+    Behaviour,
+    Receiver,
+    RelayProcess,
+    filled,
+    position,
+    receiving,
+    reset_after,
+    status,
+    wait_until,
+)
+from tests.store.placing import place, query
+
+EVENTS = 120
+DELIVERIES_MOST = 20
+
+FAULTS = {
+    "500": (10, status(500, b"no")),
+    "503 with Retry-After": (5, status(503, Retry_After="1")),
+    "reset before the answer": (5, reset_after(b"")),
+    "reset mid-body": (7, RESET_MID_BODY),
+    "410": (1, status(410)),
+}
+SILENCE = "time-out"
+
+
+class Moody:
+    """Takes an event, or fails in one of many ways, as chance says; in each way at least once."""
+
+    def __init__(self, receiver: Receiver, chance: random.Random) -> None:
+        self.counted: Counter[str] = Counter()
+        self._chance = chance
+        weights = {name: weight for name, (weight, _) in FAULTS.items()} | {SILENCE: 1}
+        self._kinds = [*weights, "taken"]
+        self._due = chance.sample(list(weights), k=len(weights))
+        self._weights = [*weights.values(), 100 - sum(weights.values())]
+        self._behaviours = {name: behaviour for name, (_, behaviour) in FAULTS.items()}
+        self._behaviours |= {SILENCE: receiver.silence(), "taken": TAKE}
+
+    def behave(self, number: int) -> Behaviour:
+        if self._due and number % 10 == 0:
+            kind = self._due.pop()
+        else:
+            (kind,) = self._chance.choices(self._kinds, self._weights)
+        self.counted[kind] += 1
+        return self._behaviours[kind]
+
+
+def test_random_faults_and_kills_lose_and_reorder_nothing(tmp_path: Path) -> None:
+    chance = random.Random(4_000)
+    database = filled(tmp_path / "orders.db", EVENTS // 2)
+    with receiving() as receiver:
+        moody = Moody(receiver, chance)
+        receiver.behave = moody.behave
+        relay = RelayProcess(database, receiver.url, ORDERAPI_LOG_LEVEL="debug")
+        placing = threading.Thread(target=place_more, args=(database,))
+        placing.start()
+        kills, gone = run_and_kill(relay, receiver, chance)
+        placing.join()
+    assert receiver.refused == []
+    assert_in_order(receiver.sequences())
+    assert set(receiver.taken()) == set(range(1, EVENTS + 1))
+    assert_one_id_each(receiver, database)
+    # A crash repeats what was in flight, and nothing else does, but an answer that came too late.
+    late = len(re.findall(r"sent event \d+: no whole answer", relay.log()))
+    repeats = len(receiver.taken()) - EVENTS
+    assert repeats <= kills + late
+    # Where it was not killed before it had ended.
+    assert 1 <= gone <= moody.counted["410"]
+    assert kills >= 3
+    assert set(moody.counted) == {*FAULTS, SILENCE, "taken"}
+    sys.stdout.write(
+        f"\n{EVENTS} events, {len(receiver.arrivals)} deliveries, {dict(moody.counted)},"
+        f" {kills} kills, {repeats} taken again, 0 lost, 0 out of order\n"
+    )
+
+
+def place_more(database: Path) -> None:
+    with closing(SqliteStore(database)) as store:
+        for number in range(EVENTS // 2):
+            place(store, f"more-{number}")
+            time.sleep(0.02)
+
+
+def run_and_kill(relay: RelayProcess, receiver: Receiver, chance: random.Random) -> tuple[int, int]:
+    """Kill the relay soon after it has delivered something, and start it again, to the end.
+
+    Gives how often it was killed, and how often it ended by itself, at a 410.
+    """
+    kills = gone = 0
+    while position(relay.database) < EVENTS:
+        before = len(receiver.arrivals)
+        enough = before + chance.randint(1, DELIVERIES_MOST)
+        relay.start("--total", "1")
+        wait_until(
+            lambda: (
+                len(receiver.arrivals) >= enough  # noqa: B023 - asked at once
+                or not relay.is_running()
+                or position(relay.database) == EVENTS
+            )
+        )
+        time.sleep(chance.uniform(0, 0.005))
+        if relay.is_running():
+            relay.kill()
+            kills += 1
+        else:
+            assert relay.wait() == 3
+            gone += 1
+        newest = max(receiver.sequences())
+        assert newest - 1 <= position(relay.database) <= newest
+    return kills, gone
+
+
+def assert_in_order(sequences: list[int]) -> None:
+    """Hold that each delivery is of the next event, or of the last one again."""
+    newest = 0
+    for sequence in sequences:
+        assert sequence in (newest, newest + 1)
+        newest = sequence
+
+
+def assert_one_id_each(receiver: Receiver, database: Path) -> None:
+    stored = query(database, "SELECT sequence, event_id FROM events")
+    sent = {(arrival.sequence, arrival.headers["webhook-id"]) for arrival in receiver.arrivals}
+    assert sent == set(stored)

@@ -1,0 +1,66 @@
+"""How long a receiver is left alone: whatever it asks, and whatever chance says."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orderapi.relay.attempt import Answer
+from orderapi.relay.pace import Pace
+from tests.relay.fakes import START_S
+
+NOW = datetime.fromtimestamp(START_S, UTC)
+
+
+def asked_s(value: str | None) -> float:
+    return Answer(503, "HTTP 503", value).retry_after_s(START_S)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, 0),
+        ("", 0),
+        ("120", 120),
+        (" 120 ", 120),
+        ("0", 0),
+        ("-1", 0),
+        ("1.5", 0),
+        ("1_000", 0),
+        ("\u0661", 0),
+        ("9" * 5_000, float("inf")),
+        ("tomorrow", 0),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
+        (format_datetime(NOW - timedelta(days=1), usegmt=True), 0),
+        ((NOW + timedelta(seconds=90)).strftime("%A, %d-%b-%y %H:%M:%S GMT"), 90),
+        ((NOW + timedelta(seconds=90)).strftime("%a %b %d %H:%M:%S %Y"), 90),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", 0),
+        ("5, 10", 0),
+    ],
+)
+def test_retry_after_is_a_number_of_seconds_or_a_date(value: str | None, seconds: float) -> None:
+    assert asked_s(value) == seconds
+
+
+@given(st.text() | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ [-+\w]*"))
+def test_no_retry_after_is_ever_an_error(value: str) -> None:
+    assert asked_s(value) >= 0
+
+
+@given(st.integers(1, 10_000), st.floats(0) | st.just(float("inf")))
+def test_a_pause_is_within_its_bounds(failures: int, asked: float) -> None:
+    pace = Pace()
+    pause_s = pace.pause_s(failures, asked)
+    assert min(asked, pace.retry_after_most_s) <= pause_s
+    assert pause_s <= max(pace.most_s, min(asked, pace.retry_after_most_s))
+    if failures < 5 and not asked:
+        assert pause_s <= pace.first_s * 2 ** (failures - 1)
+
+
+def test_a_pause_is_anything_up_to_its_bound() -> None:
+    pauses = [Pace().pause_s(10) for _ in range(1_000)]
+    # Full jitter: 1 in 10^18 runs has none below a twentieth, or above nineteen.
+    assert min(pauses) < 3
+    assert max(pauses) > 57

@@ -1,0 +1,115 @@
+"""Where the relay goes on: while the store fails, and with `--from`."""
+
+from pathlib import Path
+
+import pytest
+
+from orderapi.errors import StartRefused
+from orderapi.relay.attempt import Message
+from orderapi.relay.clock import Stopped
+from orderapi.relay.deliver import PositionMoved
+from orderapi.store.sqlite import SqliteStore
+from tests.relay.fakes import FakeClock, FakeReceiver, relay
+from tests.relay.receiving import position
+from tests.store.placing import spoil_lock_file
+
+# The store on a bad day.
+
+
+def test_what_was_taken_is_not_sent_again_while_it_cannot_be_recorded(
+    three: SqliteStore, database: Path
+) -> None:
+    spoilt: list[Path] = []
+
+    def spoil(_: Message) -> None:
+        if len(receiver.messages) == 2:
+            spoilt.append(spoil_lock_file(database))
+
+    def mend() -> None:
+        if len(clock.pauses) == 3:
+            spoilt.pop().unlink()
+
+    receiver = FakeReceiver(on_send=spoil)
+    clock = FakeClock(on_pause=mend).until_idle()
+    with pytest.raises(Stopped):
+        relay(three, receiver, clock).run()
+    assert clock.pauses[:3] == [1, 2, 4]
+    assert receiver.sequences() == [1, 2, 3]
+    assert position(database) == 3
+
+
+def test_a_store_that_cannot_be_read_is_waited_for(three: SqliteStore, database: Path) -> None:
+    away = database.with_name("away")
+
+    def mend() -> None:
+        if away.exists():
+            away.rename(database)
+
+    clock = FakeClock(on_pause=mend).until_idle()
+    receiver = FakeReceiver()
+    patient = relay(three, receiver, clock)
+    database.rename(away)
+    with pytest.raises(Stopped):
+        patient.run()
+    assert receiver.sequences() == [1, 2, 3]
+
+
+def test_a_position_that_somebody_else_moved_is_left_to_them(
+    three: SqliteStore, database: Path
+) -> None:
+    receiver = FakeReceiver(on_send=lambda _: three.write(lambda tx: tx.move_relay(3)))
+    with pytest.raises(PositionMoved):
+        relay(three, receiver).run_once()
+    assert position(database) == 3
+    assert receiver.sequences() == [1]
+
+
+def test_a_record_whose_outcome_was_unknown_may_be_made_again(
+    three: SqliteStore, database: Path
+) -> None:
+    def record_unseen(_: Message) -> None:
+        if len(receiver.messages) == 2:
+            three.write(lambda tx: tx.move_relay(2))
+
+    receiver = FakeReceiver(on_send=record_unseen)
+    assert relay(three, receiver).run_once() == 3
+    assert receiver.sequences() == [1, 2, 3]
+    assert position(database) == 3
+
+
+# `--from`.
+
+
+def test_delivering_again_from_a_sequence_number(three: SqliteStore) -> None:
+    receiver = FakeReceiver()
+    again = relay(three, receiver)
+    again.run_once()
+    again.go_to(2)
+    assert again.run_once() == 2
+    assert receiver.sequences() == [1, 2, 3, 2, 3]
+
+
+def test_a_new_position_stands_before_anything_is_sent(three: SqliteStore, database: Path) -> None:
+    receiver = FakeReceiver()
+    relay(three, receiver).run_once()
+    relay(three, receiver).go_to(3)
+    assert position(database) == 2
+    assert relay(three, receiver).run_once() == 1
+
+
+def test_a_position_may_skip_what_a_receiver_will_never_take(three: SqliteStore) -> None:
+    receiver = FakeReceiver()
+    skipping = relay(three, receiver)
+    skipping.go_to(3)
+    skipping.run_once()
+    skipping.go_to(4)
+    assert receiver.sequences() == [3]
+
+
+@pytest.mark.parametrize("sequence", [0, -1, 5, 2**62])
+def test_a_position_outside_the_events_is_refused(
+    three: SqliteStore, database: Path, sequence: int
+) -> None:
+    with pytest.raises(StartRefused, match="--from: expected 1 to 4"):
+        relay(three, FakeReceiver()).go_to(sequence)
+    assert position(database) == 0

@@ -1,0 +1,275 @@
+"""The relay as operators run it: stopped, doubled, gone, misused; and what it never shows."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from base64 import b64encode
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from orderapi.store.sqlite import SqliteStore
+from tests.faults.crowd import Crowd
+from tests.front import run
+from tests.relay.receiving import (
+    IMPATIENT,
+    ORDERAPI,
+    RESET_MID_BODY,
+    SECRET,
+    TAKE,
+    Behaviour,
+    RelayProcess,
+    filled,
+    position,
+    receiving,
+    relaying,
+    status,
+    wait_until,
+)
+from tests.running import REPOSITORY, Server, free_port
+from tests.store.placing import place
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A database with three events."""
+    return filled(tmp_path / "orders.db", 3)
+
+
+# The command.
+
+
+def test_once_delivers_what_is_there_and_ends(database: Path) -> None:
+    with receiving() as receiver:
+        relay = RelayProcess(database, receiver.url, ORDERAPI)
+        assert relay.run("--once") == 0
+        assert relay.run("--once") == 0
+        assert receiver.sequences() == [1, 2, 3]
+        assert relay.run("--once", "--from", "2") == 0
+        assert receiver.sequences() == [1, 2, 3, 2, 3]
+        assert receiver.refused == []
+    messages = [line["message"] for line in relay.log_lines()]
+    assert [m for m in messages if m.startswith("delivered")] == [
+        "delivered 3 events",
+        "delivered 0 events",
+        "delivered 2 events",
+    ]
+
+
+def test_once_exits_with_1_when_it_cannot_deliver_all(database: Path) -> None:
+    def behave(number: int) -> Behaviour:
+        return TAKE if number == 1 else status(500)
+
+    with receiving(behave) as receiver:
+        relay = RelayProcess(database, receiver.url)
+        assert relay.run("--once") == 1
+        assert position(database) == 1
+        receiver.behave = lambda _: TAKE
+        assert relay.run("--once") == 0
+        assert receiver.taken() == [1, 2, 3]
+
+
+def test_a_running_relay_delivers_new_orders_of_a_server(server: Server) -> None:
+    with receiving() as receiver, relaying(server.database, receiver.url, command=ORDERAPI):
+        ids = [server.order(f"key-{number}").json["order_id"] for number in range(20)]
+        wait_until(lambda: len(receiver.arrivals) == 20)
+        assert [arrival.event["subject"] for arrival in receiver.arrivals] == ids
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_records_what_is_in_flight(database: Path, ending: signal.Signals) -> None:
+    """The signal comes while the receiver has the event and has not answered yet."""
+    has_arrived, may_answer = threading.Event(), threading.Event()
+
+    def behave(_: int) -> Behaviour:
+        has_arrived.set()
+        may_answer.wait(10)
+        return TAKE
+
+    with receiving(behave) as receiver, relaying(database, receiver.url, command=ORDERAPI) as relay:
+        assert has_arrived.wait(20)
+        assert relay.process is not None
+        relay.process.send_signal(ending)
+        may_answer.set()
+        assert relay.wait() == 0
+        assert receiver.sequences() == [1]
+        assert position(database) == 1
+
+
+def test_a_stop_ends_a_long_wait(database: Path) -> None:
+    with (
+        receiving(lambda _: status(503, Retry_After="3000")) as receiver,
+        relaying(database, receiver.url, command=ORDERAPI) as relay,
+    ):
+        wait_until(lambda: "is not taken" in relay.log())
+        assert relay.stop() == 0
+        assert len(receiver.arrivals) == 1
+        (blocked,) = [line for line in relay.log_lines() if line["level"] == "WARNING"]
+        assert blocked["next_attempt_s"] == 3000
+
+
+def test_a_receiver_that_is_gone_ends_it_with_a_status_of_its_own(database: Path) -> None:
+    with receiving(lambda _: status(410)) as receiver:
+        relay = RelayProcess(database, receiver.url, ORDERAPI)
+        assert relay.run() == 3
+        assert len(receiver.arrivals) == 1
+    last = relay.log_lines()[-1]
+    assert last["level"] == "CRITICAL"
+    assert "410 Gone" in last["message"]
+    unit = (REPOSITORY / "deploy/systemd/orderapi-relay.service").read_text()
+    assert "\nRestartPreventExitStatus=3\n" in unit
+
+
+# Two at once.
+
+
+def test_a_second_relay_waits_and_takes_over(database: Path) -> None:
+    with receiving() as receiver, relaying(database, receiver.url, command=ORDERAPI) as first:
+        wait_until(lambda: receiver.sequences() == [1, 2, 3])
+        with relaying(database, receiver.url, command=ORDERAPI) as second:
+            wait_until(lambda: "another relay delivers" in second.log())
+            assert RelayProcess(database, receiver.url, ORDERAPI).run("--once") == 1
+            with closing(SqliteStore(database)) as store:
+                place(store, "while both run")
+                wait_until(lambda: position(database) == 4)
+                first.kill()
+                place(store, "after the first")
+            wait_until(lambda: position(database) == 5)
+            assert second.stop() == 0
+        assert receiver.sequences() == [1, 2, 3, 4, 5]
+
+
+def test_a_relay_that_waits_for_another_can_be_stopped(database: Path) -> None:
+    with closing(SqliteStore(database)) as store, receiving() as receiver:
+        assert store.claim_delivery()
+        with relaying(database, receiver.url) as relay:
+            wait_until(lambda: "another relay delivers" in relay.log())
+            assert relay.stop() == 0
+        assert receiver.arrivals == []
+
+
+def test_the_right_to_deliver_belongs_to_one_until_it_ends(tmp_path: Path) -> None:
+    path = filled(tmp_path / "orders.db", 0)
+    with closing(SqliteStore(path)) as second:
+        with closing(SqliteStore(path)) as first:
+            assert first.claim_delivery()
+            assert first.claim_delivery()
+            assert not second.claim_delivery()
+            # It keeps nobody from writing.
+            place(second, "meanwhile")
+        assert second.claim_delivery()
+
+
+# A receiver that hangs.
+
+
+def test_orders_and_reads_do_not_notice_a_receiver_that_hangs(server: Server) -> None:
+    with receiving() as receiver:
+        receiver.behave = lambda _: receiver.silence()
+        with relaying(server.database, receiver.url, command=ORDERAPI) as relay:
+            server.order("first")
+            wait_until(lambda: len(receiver.arrivals) == 1)
+            crowd = Crowd(server.order, 8, "meanwhile", count=25).start().join()
+            assert crowd.refused == []
+            events = server.request("GET", "/events?limit=1000").json["events"]
+            assert len(events) == 201
+            assert server.request("GET", "/readyz").status == 200
+            # Still in its first attempt.
+            assert relay.is_running()
+            assert len(receiver.arrivals) == 1
+            assert position(server.database) == 0
+
+
+# What nobody may see.
+
+
+def test_no_secret_is_ever_shown(database: Path) -> None:
+    """At the level `debug`, through every kind of answer."""
+
+    def behave(number: int) -> Behaviour:
+        kinds = [status(500), RESET_MID_BODY, status(301, Location="/x"), receiver.silence()]
+        return kinds[number] if number < len(kinds) else TAKE
+
+    with receiving(behave) as receiver:
+        url = receiver.url.replace("//", "//bob:hunter2@") + "/pa-th?token=sesame"
+        with relaying(database, url, command=IMPATIENT, ORDERAPI_LOG_LEVEL="debug") as relay:
+            assert relay.process is not None
+            process = Path(f"/proc/{relay.process.pid}")
+            wait_until(lambda: len(receiver.taken()) == 3)
+            shown = (process / "cmdline").read_bytes().decode()
+            assert relay.stop() == 0
+        shown += relay.log()
+        dead = RelayProcess(
+            database, url.replace(receiver.url.rpartition(":")[2], str(free_port()))
+        )
+        assert dead.run("--once", "--from", "1") == 1
+        shown += dead.log()
+    assert "receiver is at http://127.0.0.1:" in shown
+    assert "Connection refused" in shown
+    signatures = [arrival.headers["webhook-signature"] for arrival in receiver.arrivals]
+    userinfo = b64encode(b"bob:hunter2").decode()
+    secret = SECRET.removeprefix("whsec_")
+    for hidden in (secret, "bob", "hunter2", "sesame", "pa-th", userinfo, *signatures):
+        assert hidden not in shown
+
+
+# Misuse.
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({}, "WEBHOOK_URL"),
+        ({"WEBHOOK_SECRET": SECRET}, "WEBHOOK_URL"),
+        ({"WEBHOOK_URL": "http://127.0.0.1:1/?token=sesame"}, "WEBHOOK_SECRET"),
+        ({"WEBHOOK_URL": "http://a b", "WEBHOOK_SECRET": SECRET}, "WEBHOOK_URL"),
+        ({"WEBHOOK_URL": "http://h:99999", "WEBHOOK_SECRET": SECRET}, "WEBHOOK_URL"),
+    ],
+)
+def test_a_missing_or_bad_setting_is_named_in_one_line(
+    database: Path, settings: dict[str, str], named: str
+) -> None:
+    result = run(command="relay", DATABASE_URL=f"sqlite:///{database}", **settings)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: ORDERAPI_{named}: ")
+    assert result.stderr.count("\n") == 1
+    assert "sesame" not in result.stderr
+
+
+@pytest.mark.parametrize("sequence", ["5", "9" * 18])
+def test_from_beyond_the_next_event_is_refused(database: Path, sequence: str) -> None:
+    relay = RelayProcess(database, "http://127.0.0.1:1", ORDERAPI)
+    assert relay.run("--from", sequence) == 2
+    assert relay.log().splitlines()[-1] == "Error: --from: expected 1 to 4"
+
+
+@pytest.mark.parametrize("library", ["httpx2", "standardwebhooks"])
+def test_a_missing_library_is_named_in_one_line(database: Path, library: str) -> None:
+    script = (
+        f"import sys; sys.modules[{library!r}] = None\n"
+        "from orderapi.cli import main; main(['relay'])"
+    )
+    relay = RelayProcess(database, "http://127.0.0.1:1")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY,
+        env=relay.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"Error: the relay needs {library}, which is not installed: pip install 'orderapi[relay]'\n"
+    )
+
+
+def test_every_line_of_the_log_is_json(database: Path) -> None:
+    with receiving() as receiver, relaying(database, receiver.url, command=ORDERAPI) as relay:
+        wait_until(lambda: len(receiver.arrivals) == 3)
+        assert relay.stop() == 0
+    for line in relay.log().splitlines():
+        assert {"time", "level", "logger", "message"} <= json.loads(line).keys()
