@@ -62,3 +62,10 @@ def refusing(client: FlaskClient, tmp_path: Path) -> Iterator[FlaskClient]:
     """The application in this process, which stores nothing in this test."""
     yield client
     assert set(counts(tmp_path / "orders.db").values()) == {0}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have counted, from other processes too."""
+    for report in terminalreporter.getreports(""):  # the reports of ends, one per test
+        for name, value in getattr(report, "user_properties", ()):
+            terminalreporter.write_line(f"{name}: {value}")

@@ -39,6 +39,9 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.records", "orderapi.errors"),
 ]
 
+# What callers and receivers import: it shares nothing with the service.
+APART = ("orderapi.client", "orderapi.webhooks")
+
 WALLS = {
     "flask": {"orderapi.app", "orderapi.cli", "orderapi.web."},
     "werkzeug": {"orderapi.web."},
@@ -51,8 +54,9 @@ WALLS = {
     "pythonjsonlogger": {"orderapi.logs"},
     "click": {"orderapi.cli", "orderapi.report"},
     "gevent": {"orderapi.store.batch"},
-    "httpx2": {"orderapi.relay.webhook"},
-    "standardwebhooks": {"orderapi.relay.webhook"},
+    "httpx2": {"orderapi.client.exchange", "orderapi.relay.webhook"},
+    "tenacity": {"orderapi.client.retrying"},
+    "standardwebhooks": {"orderapi.webhooks", "orderapi.relay.webhook"},
     "gunicorn": set(),
 }
 
@@ -82,12 +86,16 @@ def _imports(path: Path) -> Iterator[str]:
 
 def _layer(module: str) -> int | None:
     for depth, layer in enumerate(LAYERS):
-        if any(module == name or module.startswith(name + ".") for name in layer):
+        if _is_in(module, layer):
             return depth
     return None
 
 
-@pytest.mark.parametrize("module", MODULES)
+def _is_in(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in packages)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if not _is_in(module, APART)])
 def test_a_module_imports_only_from_its_own_folder_or_further_in(module: str) -> None:
     here = _layer(module)
     if here is None:
@@ -99,6 +107,16 @@ def test_a_module_imports_only_from_its_own_folder_or_further_in(module: str) ->
         same_folder = imported.rpartition(".")[0] == module.rpartition(".")[0]
         if there is not None:
             assert there > here or (there == here and same_folder), imported
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_callers_import_and_the_service_share_nothing(module: str) -> None:
+    own = tuple(package for package in APART if _is_in(module, (package,)))
+    for imported in _imports(MODULES[module]):
+        if own:
+            assert _is_in(imported, own) or not _is_in(imported, ("orderapi",)), imported
+        else:
+            assert not _is_in(imported, APART), imported
 
 
 @pytest.mark.parametrize("library", WALLS)

@@ -1,0 +1,39 @@
+from collections.abc import Iterator
+
+import pytest
+
+from orderapi.client import OrderClient
+from tests.front import Front, fronted
+from tests.running import Server, serving
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a proxy of the machine that runs the tests out of them."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real gunicorn whose orders are told apart by their customers."""
+    with serving(tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: Server) -> Iterator[OrderClient]:
+    with OrderClient(service.url, wait=False) as client:
+        yield client
+
+
+@pytest.fixture
+def front(service: Server) -> Iterator[Front]:
+    """A server in front of the real one; `front.answers` says which answers it spoils."""
+    with fronted(service) as front:
+        yield front
+
+
+@pytest.fixture
+def fronted_client(front: Front) -> Iterator[OrderClient]:
+    with OrderClient(front.url, wait=False) as client:
+        yield client

@@ -1,0 +1,311 @@
+"""What is tried again, what is not, when, and until when."""
+
+import logging
+import pickle
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orderapi.client import DeadlineExceeded, OrderClient, Refused, Unavailable
+from orderapi.client.retrying import NEVER_RETRIED, RETRIED, seconds_until
+from orderapi.ops.target import Answer
+from tests.client.answers import Always, customer, keys, problem, said
+from tests.faults.chaos import Fault, chaos
+from tests.front import Front, Tamper
+from tests.running import Server, free_port
+from tests.test_target import socket_server
+
+HTML = b"<h1>Something else answered</h1>"
+OTHER_ORDER = (
+    b'{"order_id": "1", "customer_id": "c", "item_id": "i", "quantity": 1, "status": "created"}'
+)
+
+
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.NONE])
+def test_an_order_is_made_once_whatever_the_network_does(service: Server, fault: Fault) -> None:
+    name = customer()
+    faults = iter([fault, fault])
+    with (
+        chaos(service, lambda: next(faults, Fault.NONE), late_s=0.8) as proxy,
+        OrderClient(proxy.url, attempt_s=0.5) as client,
+    ):
+        order = client.create(name, "item1", 1)
+        sent = {request for request in proxy.requests if request.startswith(b"POST")}
+        assert len(sent) == 1
+    assert list(OrderClient(service.url).list(name)) == [order]
+    surely_made_before = (
+        Fault.DROPPED_AFTER,
+        Fault.CUT_ANSWER,
+        Fault.SHORTENED,
+        Fault.BAD_GATEWAY,
+    )
+    assert order.replayed or fault not in surely_made_before
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        said(201, b""),
+        said(201, HTML),
+        said(200, HTML, content_type="text/html"),
+        said(201, b'{"order_id": "cut", "customer_'),
+        said(201, b'{"order_id": "1"}'),
+        said(201, b"[]"),
+        said(201, b"[" * 100_000),
+        said(204),
+        said(201, OTHER_ORDER + b" " * (5 * 1024 * 1024)),
+        said(201, b"{}", content_encoding="gzip"),
+    ],
+    ids=["empty", "html", "a portal's page", "cut", "not all members", "a list", "deep", "no body",
+         "endless", "wrongly coded"],
+)  # fmt: skip
+def test_a_success_that_is_no_order_is_a_lost_answer(
+    front: Front, fronted_client: OrderClient, lost: Tamper
+) -> None:
+    name = customer()
+    front.answers = {1: lost}
+    order = fronted_client.create(name, "item1", 1)
+    assert order.replayed
+    assert len(keys(front)) == 2
+    assert len(set(keys(front))) == 1
+    assert list(fronted_client.list(name)) == [order]
+
+
+@pytest.mark.parametrize("status", sorted(RETRIED))
+@pytest.mark.parametrize("kind", [problem, lambda status: said(status, HTML)], ids=["own", "html"])
+def test_failures_that_may_pass_are_retried_with_the_same_key(
+    front: Front, fronted_client: OrderClient, status: int, kind: Callable[[int], Tamper]
+) -> None:
+    front.answers = {1: kind(status), 2: kind(status)}
+    assert fronted_client.create(customer(), "item1", 1).replayed
+    assert len(keys(front)) == 3
+    assert len(set(keys(front))) == 1
+
+
+@pytest.mark.parametrize("status", sorted(NEVER_RETRIED))
+def test_failures_of_the_request_itself_are_not_retried(
+    front: Front, fronted_client: OrderClient, status: int
+) -> None:
+    front.answers = {1: problem(status, retryable=True, key_action="reuse")}
+    with pytest.raises(Refused) as caught:
+        fronted_client.create(customer(), "item1", 1, "the-key" + customer())
+    assert (caught.value.status, caught.value.problem["type"]) == (status, "/problems/x")
+    assert caught.value.key == keys(front)[0]
+    assert len(keys(front)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "members", "attempts"),
+    [
+        (418, {"retryable": True, "key_action": "reuse"}, 2),
+        (418, {"retryable": True, "key_action": "none"}, 2),
+        (418, {"retryable": True}, 2),
+        (418, {"retryable": True, "key_action": "rotate"}, 1),
+        (418, {"retryable": False, "key_action": "reuse"}, 1),
+        (418, {"retryable": "true"}, 1),
+        (507, {}, 1),
+        (503, {"retryable": False}, 1),
+        (503, {"retryable": True, "key_action": "rotate"}, 1),
+    ],
+)
+def test_otherwise_the_problem_document_decides(
+    front: Front,
+    fronted_client: OrderClient,
+    status: int,
+    members: dict[str, object],
+    attempts: int,
+) -> None:
+    front.answers = {1: problem(status, **members)}
+    if attempts == 1:
+        with pytest.raises(Refused):
+            fronted_client.create(customer(), "item1", 1)
+    else:
+        assert fronted_client.create(customer(), "item1", 1).replayed
+    assert len(keys(front)) == attempts
+    assert len(set(keys(front))) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(
+    service: Server, front: Front, fronted_client: OrderClient, status: int
+) -> None:
+    front.answers = {1: said(status, location=service.url + "/orders")}
+    with pytest.raises(Refused) as caught:
+        fronted_client.create(customer(), "item1", 1)
+    assert (caught.value.status, caught.value.problem) == (status, {})
+    assert len(front.requests) == 1
+
+
+def test_reads_are_retried_as_well(front: Front, fronted_client: OrderClient) -> None:
+    name = customer()
+    made = [fronted_client.create(name, "item1", number) for number in (1, 2, 3)]
+    spoiled: dict[int, Tamper] = {4: said(502, HTML), 6: problem(503), 8: said(200, b"{")}
+    front.answers = spoiled
+    assert fronted_client.get(made[0].order_id) == made[0]
+    assert list(fronted_client.list(name, page_orders=2)) == made[::-1]
+    assert len(front.requests) == 3 + 2 + 4
+
+
+def test_a_caller_that_runs_into_the_deadline_can_go_on_with_the_key(
+    service: Server, front: Front, fronted_client: OrderClient
+) -> None:
+    name = customer()
+    front.answers = Always(problem(503, detail="Not now.", retryable=True, key_action="reuse"))
+    with pytest.raises(DeadlineExceeded, match=r"no result within 60 s.*503: Not now\.") as caught:
+        fronted_client.create(name, "item1", 1)
+    failure = caught.value
+    assert isinstance(failure.last, Unavailable)
+    assert failure.problem["detail"] == "Not now."
+    assert failure.key_action == "reuse"
+    assert failure.attempts == len(keys(front)) > 10
+    assert {failure.key} == set(keys(front))
+    with OrderClient(service.url) as later:
+        order = later.create(name, "item1", 1, failure.key)
+        assert order.replayed
+        assert list(later.list(name)) == [order]
+
+
+def test_nobody_there_is_told_with_the_key_within_the_deadline() -> None:
+    started = time.monotonic()
+    with OrderClient(f"http://127.0.0.1:{free_port()}", deadline_s=1.0) as client:
+        with pytest.raises(DeadlineExceeded, match="refused; go on with key") as caught:
+            client.create("cust1", "item1", 1)
+        assert caught.value.key
+        assert caught.value.attempts >= 2
+        assert caught.value.problem == {}
+        assert caught.value.retry_after_s == 0
+    assert time.monotonic() - started < 10
+
+
+def test_failures_can_be_pickled() -> None:
+    """Task queues and process pools hand them on so."""
+    last = Unavailable(503, {"detail": "Not now."}, "key-1", 2.0)
+    failure = pickle.loads(pickle.dumps(DeadlineExceeded(60.0, 3, "key-1", last)))
+    assert (failure.key, failure.attempts, failure.last.status) == ("key-1", 3, 503)
+    assert str(failure) == (
+        "no result within 60 s, after 3 attempts; the last: 503: Not now.; go on with key 'key-1'"
+    )
+
+
+def test_retry_after_is_waited_for(front: Front) -> None:
+    front.answers = {1: said(503, Retry_After="1")}
+    started = time.monotonic()
+    with OrderClient(front.url) as client:
+        client.create(customer(), "item1", 1)
+    assert time.monotonic() - started >= 1.0
+
+
+def test_retry_after_counts_against_the_deadline(front: Front, fronted_client: OrderClient) -> None:
+    """60 s have room for 20 s twice: three attempts."""
+    front.answers = Always(said(429, Retry_After="20"))
+    with pytest.raises(DeadlineExceeded) as caught:
+        fronted_client.create(customer(), "item1", 1)
+    assert caught.value.attempts == 3
+    assert caught.value.retry_after_s == 20
+
+
+@pytest.mark.parametrize("retry_after", ["61", "9" * 400])
+def test_a_retry_after_beyond_the_deadline_is_not_waited_for(
+    front: Front, retry_after: str
+) -> None:
+    front.answers = Always(said(503, Retry_After=retry_after))
+    with OrderClient(front.url) as client, pytest.raises(DeadlineExceeded) as caught:
+        client.create(customer(), "item1", 1)
+    assert caught.value.attempts == 1
+    assert caught.value.retry_after_s >= 61
+
+
+def test_waits_come_from_windows_that_double_up_to_a_limit(
+    front: Front, fronted_client: OrderClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    front.answers = Always(said(500))
+    caplog.set_level(logging.INFO, "orderapi.client")
+    for _ in range(3):
+        with pytest.raises(DeadlineExceeded):
+            fronted_client.get("x")
+    noted = [r.args for r in caplog.records if r.name == "orderapi.client"]
+    waits = [(args[0], args[2]) for args in noted if isinstance(args, tuple)]
+    assert len(waits) == len(noted) > 30
+    for attempt, wait_s in waits:
+        assert isinstance(attempt, int)
+        assert isinstance(wait_s, float)
+        assert 0 <= wait_s <= min(0.1 * 2 ** (attempt - 1), 5.0)
+    # Full jitter: any part of the window may come.
+    late = [wait_s for attempt, wait_s in waits if isinstance(attempt, int) and attempt > 7]
+    assert len(set(late)) == len(late)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("120", 120), (" 7 ", 7), ("", 0), ("-1", 0), ("1.5", 0), ("soon", 0), ("\u0661", 0),
+     ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Fri, 31 Dec 9999 23:59:59 -2359", 0)],
+)  # fmt: skip
+def test_retry_after_is_read_or_ignored(text: str, seconds: float) -> None:
+    assert seconds_until(text) == seconds
+
+
+def test_retry_after_may_be_a_date() -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    assert 80 < seconds_until(date) <= 90
+
+
+@given(st.text())
+def test_no_retry_after_is_a_failure(text: str) -> None:
+    assert seconds_until(text) >= 0
+
+
+def test_a_server_that_drips_is_given_up_in_time() -> None:
+    pause = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        while not pause.wait(0.05):
+            connection.sendall(b"x")
+
+    with socket_server(drip) as url, OrderClient(url, deadline_s=0.8) as client:
+        started = time.monotonic()
+        with pytest.raises(DeadlineExceeded, match=r"no answer within"):
+            client.get("x")
+        assert time.monotonic() - started < 5
+        pause.set()
+
+
+def test_an_attempt_that_hangs_leaves_time_for_another(service: Server) -> None:
+    """However long an attempt may take: half of the deadline is the most."""
+    faults = iter([Fault.LATE])
+    with (
+        chaos(service, lambda: next(faults, Fault.NONE), late_s=3.5) as proxy,
+        OrderClient(proxy.url, deadline_s=6, attempt_s=1000) as client,
+    ):
+        order = client.create(customer(), "item1", 1)
+        assert len(proxy.requests) == 2
+    assert list(OrderClient(service.url).list(order.customer_id)) == [order]
+
+
+def test_one_client_serves_many_threads_and_their_calls_are_their_own(front: Front) -> None:
+    def spoil(answer: Answer) -> Answer:
+        return answer if answer.headers.get("idempotent-replayed") else said(503)(answer)
+
+    front.answers = Always(spoil)
+    name = customer()
+    made: dict[int, tuple[str, bool]] = {}
+    with OrderClient(front.url) as client:
+
+        def call(number: int) -> None:
+            order = client.create(name, f"item-{number}", 1)
+            made[number] = (order.item_id, order.replayed)
+
+        threads = [threading.Thread(target=call, args=(number,)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert made == {number: (f"item-{number}", True) for number in range(16)}
+    assert len(keys(front)) == 32

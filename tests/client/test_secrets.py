@@ -1,0 +1,74 @@
+"""The token goes to the service, and nowhere else."""
+
+import logging
+import traceback
+
+import pytest
+
+from orderapi.client import OrderClient, OrderClientError, Unauthorized
+from tests.client.answers import Always, customer, problem, said
+from tests.front import Front
+from tests.test_target import socket_server
+
+TOKEN = "token-that-nobody-may-see"
+
+
+def test_the_token_is_sent_with_every_request(front: Front) -> None:
+    with OrderClient(front.url, TOKEN) as client:
+        order = client.create(customer(), "item1", 1)
+        client.get(order.order_id)
+    assert {headers["Authorization"] for _, _, headers in front.requests} == {f"Bearer {TOKEN}"}
+
+
+def test_without_a_token_none_is_sent(front: Front, fronted_client: OrderClient) -> None:
+    fronted_client.create(customer(), "item1", 1)
+    assert "Authorization" not in front.requests[0][2]
+
+
+def test_no_log_repr_or_failure_has_the_token(
+    front: Front, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even that of a server which sends it back."""
+    caplog.set_level(logging.DEBUG)
+    shown = []
+    echoed = {"detail": f"Bearer {TOKEN}?", "errors": {"x": [TOKEN, {"y": TOKEN}]}}
+    for tamper in (problem(401, **echoed), problem(503, **echoed), said(302, location="/x")):
+        front.answers = Always(tamper)
+        with OrderClient(front.url, TOKEN, wait=False) as client:
+            with pytest.raises(OrderClientError) as caught:
+                client.create(customer(), "item1", 1)
+            shown += ["".join(traceback.format_exception(caught.value)), str(caught.value.problem)]
+            shown += [repr(caught.value), repr(client), repr(vars(client))]
+            shown += [repr(vars(value)) for value in vars(client).values()]
+    assert TOKEN not in "".join(shown)
+    assert "[token]" in "".join(shown)
+    assert caplog.text
+    assert TOKEN not in caplog.text
+
+
+def test_a_token_that_is_refused_is_told_as_such(front: Front) -> None:
+    front.answers = {1: problem(401, retryable=False, key_action="none")}
+    with OrderClient(front.url, TOKEN) as client, pytest.raises(Unauthorized):
+        client.get("x")
+
+
+@pytest.mark.parametrize("token", ["", f"{TOKEN}\n", f" {TOKEN}", f"{TOKEN}é", TOKEN * 1000])
+def test_what_cannot_be_a_token_is_refused_without_repeating_it(token: str) -> None:
+    with pytest.raises(ValueError, match="token: expected") as caught:
+        OrderClient("http://127.0.0.1", token)
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_answer_that_is_not_http_does_not_bring_the_token_to_light(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What is said of it quotes what came."""
+    caplog.set_level(logging.INFO)
+    with (
+        socket_server(lambda connection: connection.sendall(TOKEN.encode() + b"\r\n\r\n")) as url,
+        OrderClient(url, TOKEN, deadline_s=0.8) as client,
+        pytest.raises(OrderClientError) as caught,
+    ):
+        client.get("x")
+    assert "[token]" in caplog.text
+    assert TOKEN not in caplog.text + "".join(traceback.format_exception(caught.value))

@@ -1,0 +1,116 @@
+"""The README's programs run as they are printed."""
+
+import base64
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from standardwebhooks import Webhook
+
+from tests.running import REPOSITORY, Server, free_port
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four b").decode()
+OTHER_SECRET = "whsec_" + base64.b64encode(b"another").decode()
+
+
+def printed(imported: str) -> str:
+    """Give the one Python program in the README that imports a module."""
+    programs = re.findall(
+        r"^```python\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.M | re.S
+    )
+    (program,) = [program for program in programs if f"from {imported} import" in program]
+    return str(program)
+
+
+def test_the_client_s_program_orders_once_and_can_be_run_again(
+    server: Server, tmp_path: Path
+) -> None:
+    program = printed("orderapi.client")
+    here = program.replace("http://127.0.0.1:8000", server.url)
+    assert here != program
+
+    def run(code: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=os.environ | {"NO_PROXY": "127.0.0.1"},
+            capture_output=True,
+            text=True,
+        )
+
+    # It dies after the call, before it could note that.
+    assert run(here.replace("print(order", "1 / 0\nprint(order")).returncode == 1
+    assert run(here).stdout.endswith("(a replay)\n")
+    assert server.counts()["orders"] == 1
+    assert run(here).stdout.endswith("(new)\n")
+    assert server.counts()["orders"] == 2
+
+    server.stop()
+    gave_up = run(here.replace("deadline_s=60", "deadline_s=0.5"))
+    assert gave_up.returncode == 1
+    assert re.fullmatch(r"run it again, whenever you like: no result .*\n", gave_up.stderr)
+    saved = json.loads((tmp_path / "job.json").read_text())
+    assert saved["key"] in gave_up.stderr
+
+
+def test_the_receiver_drops_repeats_and_what_is_not_signed(tmp_path: Path) -> None:
+    (tmp_path / "receiver.py").write_text(printed("orderapi.webhooks"))
+    with receiving(tmp_path) as port:
+        events = ["event-1", "event-2", "event-1", "event-2"]
+        assert [deliver(port, event) for event in events] == [204] * 4
+        assert deliver(port, "event-3", secret=OTHER_SECRET) == 400
+    told = (tmp_path / "receiver.out").read_text().splitlines()
+    assert [line for line in told if "new:" in line] == ["new: event-1", "new: event-2"]
+
+
+def test_the_receiver_is_as_short_as_it_should_be() -> None:
+    lines = [line for line in printed("orderapi.webhooks").splitlines() if line.strip()]
+    assert len(lines) <= 20
+
+
+@contextmanager
+def receiving(directory: Path) -> Iterator[int]:
+    """Run the receiver as the README says, and give its port."""
+    port = free_port()
+    flask = [str(Path(sys.executable).parent / "flask"), "--app", "receiver", "run", "--port"]
+    environ = os.environ | {"WEBHOOK_SECRET": SECRET, "PYTHONUNBUFFERED": "1"}
+    with (directory / "receiver.out").open("wb") as out:
+        process = subprocess.Popen(
+            [*flask, str(port)], cwd=directory, env=environ, stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        give_up_at = time.monotonic() + 20
+        while True:
+            assert time.monotonic() < give_up_at
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def deliver(port: int, event_id: str, secret: str = SECRET) -> int:
+    body = json.dumps({"id": event_id, "subject": "order-1", "data": event_id})
+    now = datetime.now(UTC)
+    headers = {
+        "Content-Type": "application/cloudevents+json",
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(event_id, now, body),
+    }
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/webhook", body, headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status

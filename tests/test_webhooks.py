@@ -1,0 +1,104 @@
+"""The receiver's side: what is genuine passes, all else is one kind of refusal."""
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.message import Message
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook
+from werkzeug.datastructures import Headers
+
+from orderapi.webhooks import NotVerified, verify
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four b").decode()
+OTHER_SECRET = "whsec_" + base64.b64encode(b"another of that length..").decode()
+EVENT = {"specversion": "1.0", "id": "event-1", "data": {"item_id": "Ünïcode"}}
+BODY = json.dumps(EVENT, ensure_ascii=False).encode()
+
+
+def signed(
+    body: bytes = BODY, secret: str = SECRET, age: timedelta = timedelta(0)
+) -> dict[str, str]:
+    moment = datetime.now(UTC) - age
+    return {
+        "webhook-id": "event-1",
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": Webhook(secret).sign("event-1", moment, body.decode()),
+    }
+
+
+def test_a_genuine_delivery_gives_its_event() -> None:
+    assert verify(BODY, signed(), SECRET) == EVENT
+
+
+def test_headers_may_come_as_frameworks_have_them() -> None:
+    message = Message()
+    for name, value in signed().items():
+        message[name.title()] = value
+    assert verify(BODY, message, SECRET) == EVENT
+    assert verify(BODY, Headers(signed()), SECRET) == EVENT
+
+
+def test_one_signature_of_several_is_enough_while_secrets_are_rotated() -> None:
+    both = signed() | {
+        "webhook-signature": f"{signed(secret=OTHER_SECRET)['webhook-signature']} "
+        f"{signed()['webhook-signature']}"
+    }
+    assert verify(BODY, both, SECRET) == verify(BODY, both, OTHER_SECRET) == EVENT
+
+
+Delivery = tuple[bytes, dict[str, str]]
+
+NOT_GENUINE: dict[str, Callable[[], Delivery]] = {
+    "another body": lambda: (BODY + b" ", signed()),
+    "another id": lambda: (BODY, signed() | {"webhook-id": "event-2"}),
+    "another time": lambda: (BODY, signed() | {"webhook-timestamp": str(int(time.time()) - 9)}),
+    "another secret": lambda: (BODY, signed(secret=OTHER_SECRET)),
+    "too old": lambda: (BODY, signed(age=timedelta(minutes=6))),
+    "from the future": lambda: (BODY, signed(age=timedelta(minutes=-6))),
+    "no time": lambda: (BODY, signed() | {"webhook-timestamp": "nan"}),
+    "half a signature": lambda: (BODY, signed() | {"webhook-signature": "v1"}),
+    "no base64": lambda: (BODY, signed() | {"webhook-signature": "v1,***"}),
+    "another scheme": lambda: (BODY, signed() | {"webhook-signature": "v2,AAAA"}),
+    "not signed": lambda: (BODY, {}),
+    "not UTF-8": lambda: (b"\xff", signed()),
+    "signed, but no event": lambda: (b"[]", signed(b"[]")),
+    "signed, but no JSON": lambda: (b"{", signed(b"{")),
+}
+
+
+@pytest.mark.parametrize("delivery", NOT_GENUINE.values(), ids=NOT_GENUINE)
+def test_what_is_not_genuine_is_refused(delivery: Callable[[], Delivery]) -> None:
+    body, headers = delivery()
+    with pytest.raises(NotVerified):
+        verify(body, headers, SECRET)
+
+
+@given(
+    body=st.binary(),
+    headers=st.fixed_dictionaries({name: st.text() for name in signed()}),
+)
+def test_no_delivery_fails_in_another_way(body: bytes, headers: dict[str, str]) -> None:
+    with pytest.raises(NotVerified):
+        verify(body, headers, SECRET)
+
+
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_***", SECRET.removeprefix("whsec_")])
+def test_a_secret_that_is_none_is_the_receivers_own_mistake(secret: str) -> None:
+    with pytest.raises(ValueError, match="secret: expected whsec_ and base64"):
+        verify(BODY, signed(), secret)
+
+
+def test_without_its_library_the_import_says_how_to_get_it() -> None:
+    code = "import sys; sys.modules['standardwebhooks'] = None; import orderapi.webhooks"
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert failed.stderr.splitlines()[-1] == (
+        "ImportError: orderapi.webhooks needs standardwebhooks: pip install 'orderapi[webhooks]'"
+    )
