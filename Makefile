@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run install test test-all bench lint
+.PHONY: run install test test-all test-deploy bench lint lock
 
 run: $(VENV)/.run
 	exec $(BIN)/gunicorn -c deploy/gunicorn.conf.py wsgi:app
@@ -21,6 +21,11 @@ test-all: $(VENV)/.test
 	TEST_WORKER_CLASS=gevent $(BIN)/pytest -n auto
 	TEST_WORKER_CLASS=gthread $(BIN)/pytest -n auto
 
+# Boots a fresh Debian or Ubuntu, installs into it and takes it through all that may happen to it:
+# as root, about ten minutes. `make test-deploy DEPLOY="--suite trixie"`, `--help` ...
+test-deploy: $(VENV)/.test
+	$(BIN)/python -m tests.deploy.life_of_a_box $(DEPLOY)
+
 # Also wants wrk, and node, npm and gcc for all rows. `make bench BENCH="--quick"`, `--help` ...
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.bench $(BENCH)
@@ -29,6 +34,12 @@ lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# What releases are installed from; after a change of setup.cfg's install_requires.
+lock: $(VENV)/.lock
+	$(BIN)/uv pip compile setup.cfg --extra release --universal --python-version 3.11 \
+	    --generate-hashes --no-annotate --custom-compile-command "make lock" \
+	    --quiet --output-file deploy/requirements.lock
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -48,6 +59,10 @@ $(VENV)/.test: $(VENV)/.run
 
 $(VENV)/.bench: $(VENV)/.run
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+$(VENV)/.lock: $(VENV)/.run
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lock]'
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.run

@@ -4,7 +4,11 @@ from gunicorn.http import wsgi
 
 
 class Response(wsgi.Response):
-    """A response whose head waits for the first part of its body."""
+    """A response whose head waits for the first part of its body.
+
+    A worker that is killed between the two would leave a head alone, and then no proxy may send the
+    request to another worker any more.
+    """
 
     _head = b""
 

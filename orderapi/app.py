@@ -6,7 +6,7 @@ from orderapi.feed import Feed
 from orderapi.settings import Settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
-from orderapi.web import events, health, orders, problems, request_id
+from orderapi.web import events, health, orders, problems, proxy, request_id
 from orderapi.web.lean import LeanFlask
 
 
@@ -27,6 +27,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     app.extensions["feed"] = feed
     # `/orders/` and `//orders` are other paths, and not found.
     app.url_map.merge_slashes = False
+    proxy.register(app)
     request_id.register(app)
     problems.register(app)
     app.register_blueprint(health.blueprint(store))

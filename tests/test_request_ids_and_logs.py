@@ -21,7 +21,7 @@ from tests.http_messages import (
 from tests.running import ORDER, Server, serving
 
 BODY = json.dumps(ORDER).encode()
-LINE_OF_REQUEST = {"method", "path", "status", "duration_ms"}
+LINE_OF_REQUEST = {"address", "method", "path", "status", "duration_ms"}
 LINE_OF_ALL = {"time", "level", "logger", "process", "message"}
 
 

@@ -40,7 +40,8 @@ class Problem:
 
 PROBLEMS = (
     Problem("bad-request", 400, "Bad request", False, "reuse",
-            "The request could not be read whole: its body was cut short or its framing is broken.",
+            "The request could not be read whole: its body was cut short, its framing is broken, "
+            "or a line of its head is too long.",
             "Nothing was executed. Send the whole request, with the same key."),
     Problem("idempotency-key-missing", 400, "Idempotency-Key missing", False, "none",
             "An order needs an Idempotency-Key header, or a retry could order twice.",

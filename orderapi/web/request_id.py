@@ -70,6 +70,7 @@ def _end(response: Response) -> Response:
     _log.info(
         "request",
         extra={
+            "address": incoming.remote_addr,
             "method": incoming.method,
             "path": incoming.path[:_PATH_MOST_CHARS],
             "status": response.status_code,

@@ -14,7 +14,7 @@ from tests.faults.crowd import ANSWERED_WITHIN_S, Crowd, assert_reads_go_on, ret
 from tests.faults.kept import KeptClient, all_created
 from tests.faults.proof import assert_exactly_once
 from tests.faults.test_kill import all_workers
-from tests.http_messages import raw_order
+from tests.http_messages import raw_order, raw_request
 from tests.running import ORDER, Answer, Server, serving
 from tests.store.placing import held
 
@@ -35,6 +35,19 @@ def test_a_connection_is_kept_while_its_client_says_nothing(server: Server) -> N
     assert connection.sock is kept
     connection.close()
     assert {line["level"] for line in server.log_lines()} == {"INFO"}
+
+
+def test_an_answer_leaves_in_one_piece(server: Server) -> None:
+    """A worker that is killed leaves no head without its body, which no proxy could mend."""
+    first = server.order("first")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        for _ in range(200):
+            connection.sendall(raw_order("first", BODY))
+            assert connection.recv(65_536).endswith(first.body)
+        # What has no body has a head all the same.
+        for method in ("HEAD", "OPTIONS"):
+            connection.sendall(raw_request(method, "/orders"))
+            assert connection.recv(65_536).endswith(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize("part", ["headers", "body"])

@@ -1,0 +1,171 @@
+"""The shipped nginx site: what it answers itself, and whom it does not wait for."""
+
+import http.client
+import re
+import socket
+
+import pytest
+
+from orderapi.documents import dump
+from orderapi.web.problems import BY_SLUG, RETRY_AFTER_S
+from tests.deploy.site import (
+    ELSEWHERE,
+    ELSEWHERE_TOO,
+    SHIPPED,
+    THIS_MACHINE,
+    Site,
+    ask,
+    new_site,
+    serving_behind,
+    wait_until,
+)
+from tests.deploy.upstream import Upstream, listening
+from tests.http_messages import answers, check_problem, raw_order
+from tests.running import Answer
+
+OWN_PROBLEMS = (
+    "bad-request",
+    "not-found",
+    "method-not-allowed",
+    "body-too-large",
+    "rate-limited",
+    "internal-error",
+    "bad-gateway",
+    "store-unavailable",
+    "gateway-timeout",
+)
+
+# Its own answers.
+
+
+def test_its_problem_documents_are_the_services_own() -> None:
+    written = dict(
+        re.findall(r"^    (\d+) '(.*)\\n';$", (SHIPPED / "orderapi/http.conf").read_text(), re.M)
+    )
+    expected = {}
+    for problem in (BY_SLUG[slug] for slug in OWN_PROBLEMS):
+        document = {
+            "type": f"/problems/{problem.slug}",
+            "title": problem.title,
+            "status": problem.status,
+            "detail": problem.meaning,
+            "request_id": "$orderapi_request_id",
+            "retryable": problem.retryable,
+            "key_action": problem.key_action,
+        }
+        expected[str(problem.status)] = dump(document).removesuffix("\n")
+    assert written == expected
+
+
+def test_every_status_that_it_answers_with_a_document_has_one() -> None:
+    text = (SHIPPED / "orderapi/server.conf").read_text()
+    lists = re.findall(r"error_page ([0-9 ]+) /nginx-problem;", text)
+    every, behind = (set(each.split()) for each in lists)
+    assert every == {str(BY_SLUG[slug].status) for slug in OWN_PROBLEMS}
+    # Where a 502 leads to another attempt, all else is as everywhere.
+    assert behind == every - {"502"}
+
+
+def test_without_the_service_everything_is_a_bad_gateway(site: Site) -> None:
+    for target in ("/orders", "/healthz", "/nowhere"):
+        answer = ask(site, target)
+        check_problem(answer, "bad-gateway")
+        assert answer.headers["retry-after"] == str(RETRY_AFTER_S)
+        assert answer.headers["server"] == "nginx"
+
+
+def test_it_serves_as_soon_as_the_service_does(nginx: str) -> None:
+    with new_site(nginx) as site:
+        site.start()
+        for _ in range(2):
+            check_problem(ask(site, "/healthz"), "bad-gateway")
+            with serving_behind(site) as server:
+                assert server.order("k").status == 201
+
+
+def test_a_body_over_32_kib_is_refused_without_the_service(site: Site) -> None:
+    for framing in (
+        b"Content-Length: 40000\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n9c40\r\n",
+    ):
+        head = b"POST /orders HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\n"
+        with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
+            connection.sendall(head + framing + b" " * 40_000)
+            check_problem(read_one(connection), "body-too-large")
+
+
+def read_one(connection: socket.socket) -> Answer:
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    received = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, received, response.read())
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/metrics",
+        "/metrics?x",
+        "/%6detrics",
+        "//metrics",
+        "/./metrics",
+        "/a/../metrics",
+        "/METRICS",
+    ],
+)
+def test_metrics_are_not_for_others(site: Site, upstream: Upstream, target: str) -> None:
+    upstream.script = [404]
+    assert ask(site, target).status == 404
+    # In capitals it is another path, which the service does not have either.
+    assert [each.line for each in upstream.received] == (
+        ["GET /METRICS HTTP/1.1"] if target == "/METRICS" else []
+    )
+
+
+# The rate limit.
+
+
+def flood(site: Site, source: str) -> list[Answer]:
+    """Send more requests at once than one address may, and give the answers."""
+    one = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+    with socket.create_connection(
+        ("127.0.0.1", site.port), timeout=30, source_address=(source, 0)
+    ) as connection:
+        connection.sendall((one + b"\r\n") * 899 + one + b"Connection: close\r\n\r\n")
+        received = b"".join(iter(lambda: connection.recv(65_536), b""))
+    return answers(received)
+
+
+def test_an_address_that_asks_too_often_has_to_wait_and_others_do_not(site: Site) -> None:
+    found = flood(site, ELSEWHERE)
+    limited = [answer for answer in found if answer.status == 429]
+    # The service is not there: what is let through is answered at once.
+    assert [answer.status for answer in found[:200]] == [502] * 200
+    assert limited
+    for answer in limited:
+        check_problem(answer, "rate-limited")
+        assert answer.headers["retry-after"] == str(RETRY_AFTER_S)
+    assert ask(site, "/healthz", source=ELSEWHERE_TOO).status == 502
+    wait_until(lambda: ask(site, "/healthz", source=ELSEWHERE).status == 502, "it may again")
+
+
+def test_this_machine_itself_does_not_have_to_wait(site: Site) -> None:
+    assert {answer.status for answer in flood(site, THIS_MACHINE)} == {502}
+
+
+# Time-outs.
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"POST /orders HT", raw_order("k", b"{", "Content-Length: 900")]
+)
+def test_a_client_that_stops_in_the_middle_is_not_waited_for(nginx: str, begun: bytes) -> None:
+    with new_site(nginx) as site:
+        site.replace("client_header_timeout 10s;", "client_header_timeout 1s;")
+        site.replace("client_body_timeout 10s;", "client_body_timeout 1s;")
+        site.start()
+        with listening(site.socket) as upstream:
+            with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
+                connection.sendall(begun)
+                assert connection.recv(1) == b""
+            assert upstream.connections == 0

@@ -1,0 +1,21 @@
+import subprocess
+
+from tests.deploy.conftest import Program
+from tests.running import REPOSITORY
+
+SCRIPTS = sorted((REPOSITORY / "deploy").rglob("*.sh"))
+
+
+def test_the_scripts_are_clean_shell(program: Program) -> None:
+    command = [program("shellcheck", "shellcheck"), "--external-sources", *map(str, SCRIPTS)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_wrong_option_is_told_the_right_ones() -> None:
+    install = str(REPOSITORY / "deploy/install.sh")
+    wrong = subprocess.run([install, "--unistall"], capture_output=True, text=True, timeout=10)
+    right = subprocess.run([install, "--help"], capture_output=True, text=True, timeout=10)
+    assert (wrong.returncode, right.returncode) == (2, 0)
+    assert wrong.stderr == right.stdout
+    assert "--uninstall" in right.stdout

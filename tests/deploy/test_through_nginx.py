@@ -1,0 +1,132 @@
+"""What holds of the service holds through nginx: the same tests, sent through the shipped site."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests import test_bad_input as bad_input
+from tests import test_orders_show as orders_show
+from tests.deploy.site import ServerBehind, new_site, serving_behind
+from tests.http_messages import answers, check_problem, one_answer, raw_order, raw_request
+from tests.running import Server
+from tests.test_bad_input import (  # noqa: F401
+    test_a_body_over_16_kib_is_too_large_however_it_is_framed,
+    test_a_content_encoding_is_refused,
+    test_a_key_in_a_header_of_another_spelling_is_missing,
+    test_a_key_of_neither_form_is_refused,
+    test_a_missing_content_type_is_refused,
+    test_a_missing_key_is_refused,
+    test_a_strange_host_is_no_surprise,
+    test_http_1_0_is_answered_and_closed,
+    test_other_content_types_are_refused,
+    test_two_key_headers_are_refused_whatever_their_join_would_be,
+)
+from tests.test_bad_json import *  # noqa: F403
+from tests.test_problems import (  # noqa: F401
+    NOWHERE,
+    test_head_answers_as_get_without_the_body,
+    test_no_header_changes_which_path_was_asked_for,
+    test_options_names_the_methods,
+    test_other_methods_are_named_as_not_allowed,
+)
+
+
+@pytest.fixture(scope="module")
+def shared_server(nginx: str) -> Iterator[ServerBehind]:
+    with new_site(nginx) as site:
+        site.start()
+        with serving_behind(site) as server:
+            yield server
+
+
+@pytest.fixture
+def refusing(clean: ServerBehind) -> "ClientOf":
+    return ClientOf(clean)
+
+
+class ClientOf:
+    """What these tests use of Flask's test client."""
+
+    def __init__(self, server: ServerBehind) -> None:
+        self._server = server
+
+    def post(self, target: str, *, data: bytes, headers: Mapping[str, str]) -> Any:
+        answer = self._server.request("POST", target, data, headers)
+        return SimpleNamespace(status_code=answer.status, headers=answer.headers, data=answer.body)
+
+
+def cases(test: Callable[..., None]) -> list[Any]:
+    """Give what a test is parametrized with."""
+    (mark,) = (mark for mark in vars(test)["pytestmark"] if mark.name == "parametrize")
+    return list(mark.args[1])
+
+
+# Where nginx itself refuses, its answer is a 400; nothing reaches the service.
+
+PATHS = [
+    *NOWHERE,
+    # nginx's own, for its problem documents.
+    "/nginx-problem",
+    *(f"/orders/{each}" for each in cases(orders_show.test_an_id_that_is_no_orders_is_not_found)),
+]
+REFUSED_PATHS = ["/orders%00", "/orders/%00", "/orders/..%2f..%2fetc%2fpasswd"]
+
+
+@pytest.mark.parametrize("target", [path for path in PATHS if path not in REFUSED_PATHS])
+def test_other_paths_are_not_found(shared_server: ServerBehind, target: str) -> None:
+    check_problem(one_answer(shared_server.raw(raw_request("GET", target))), "not-found")
+
+
+@pytest.mark.parametrize("target", [*REFUSED_PATHS, "/../orders", "/" + "a" * 9000])
+def test_a_path_that_nginx_cannot_read_is_a_bad_request(
+    shared_server: ServerBehind, target: str
+) -> None:
+    check_problem(one_answer(shared_server.raw(raw_request("GET", target))), "bad-request")
+
+
+@pytest.mark.parametrize("length", [9_000, 100_000])
+def test_a_header_over_8_kib_is_a_bad_request(clean: ServerBehind, length: int) -> None:
+    received = clean.raw(raw_order("k" * length, bad_input.BODY))
+    check_problem(one_answer(received), "bad-request")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        # nginx drops such a line, and hands on a request without it.
+        *(c for c in cases(bad_input.test_what_is_not_http_is_refused_by_the_server_itself)
+          if c != ("No-Colon",)),
+        ("Content-Length: 99999999999999999999",),
+    ],
+)  # fmt: skip
+def test_what_is_not_http_is_refused(clean: ServerBehind, headers: tuple[str, ...]) -> None:
+    received = clean.raw(raw_order("framing", bad_input.BODY, *headers))
+    assert 400 <= answers(received)[0].status <= 501
+
+
+# nginx reads a chunk's size with a blank or a bare line feed after it, and then the body is whole.
+READ_ALL_THE_SAME = re.compile(rb"[0-9a-f]+( \r|)\n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        body
+        for body in cases(bad_input.test_a_body_with_broken_chunks_is_never_executed)
+        if not READ_ALL_THE_SAME.match(body)
+    ],
+)
+def test_a_body_with_broken_chunks_is_never_executed(clean: ServerBehind, body: bytes) -> None:
+    # To nginx a client that ends its side has left; it may not get an answer.
+    received = Server.raw(clean, raw_order("chunks", body, bad_input.CHUNKED))
+    for answer in answers(received):
+        check_problem(answer, "bad-request")
+
+
+@pytest.mark.parametrize("announced", [len(bad_input.BODY) + 1, 500, 16_384])
+def test_a_body_cut_short_is_never_executed(clean: ServerBehind, announced: int) -> None:
+    request = raw_order("cut", bad_input.BODY, f"Content-Length: {announced}")
+    assert Server.raw(clean, request) == b""
