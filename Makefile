@@ -35,9 +35,9 @@ lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# What releases are installed from; after a change of setup.cfg's install_requires.
+# What releases are installed from; after a change of what setup.cfg asks for.
 lock: $(VENV)/.lock
-	$(BIN)/uv pip compile setup.cfg --extra release --universal --python-version 3.11 \
+	$(BIN)/uv pip compile setup.cfg --extra relay --extra release --universal --python-version 3.11 \
 	    --generate-hashes --no-annotate --custom-compile-command "make lock" \
 	    --quiet --output-file deploy/requirements.lock
 

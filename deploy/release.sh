@@ -9,7 +9,6 @@ readonly ENV_FILE=/etc/orderapi/orderapi.env
 readonly DATA=/var/lib/orderapi
 readonly COMMAND=/usr/local/bin/orderapi
 readonly UNIT_DIR=/etc/systemd/system
-readonly UNITS=(orderapi.socket orderapi.service orderapi-backup.service orderapi-backup.timer)
 readonly NGINX=/etc/nginx
 readonly SITE=sites-available/orderapi
 readonly SOCKET=/run/orderapi.sock
@@ -80,10 +79,10 @@ make_release() {
 check_release() {
     local release=$1 staged unit
     staged=$(mktemp -d)
-    for unit in "${UNITS[@]}"; do
-        sed "s#$CURRENT\b#$release#" "$release/deploy/systemd/$unit" >"$staged/$unit"
+    for unit in "$release"/deploy/systemd/*; do
+        sed "s#$CURRENT\b#$release#" "$unit" >"$staged/$(basename "$unit")"
     done
-    systemd-analyze verify --man=no --recursive-errors=no "${UNITS[@]/#/$staged/}" ||
+    systemd-analyze verify --man=no --recursive-errors=no "$staged"/* ||
         die "nothing was changed; systemd does not accept the units of $(basename "$release")"
     rm -rf "$staged"
     check_site "$release" ||
@@ -112,10 +111,10 @@ misfit_of() {
 switch_to() {
     local release=$1 unit changed=false socket_changed=false site_changed=false
     if put_site "$release" "$NGINX"; then site_changed=true; fi
-    for unit in "${UNITS[@]}"; do
-        put "$release/deploy/systemd/$unit" "$UNIT_DIR/$unit" 0644 || continue
+    for unit in "$release"/deploy/systemd/*; do
+        put "$unit" "$UNIT_DIR/$(basename "$unit")" 0644 || continue
         changed=true
-        if [ "$unit" = orderapi.socket ]; then socket_changed=true; fi
+        if [ "$(basename "$unit")" = orderapi.socket ]; then socket_changed=true; fi
     done
     put "$release/deploy/orderapi.sh" "$COMMAND" 0755 || true
     if [ "$(release_at "$CURRENT")" != "$release" ]; then
@@ -129,6 +128,8 @@ switch_to() {
     systemctl start orderapi.socket orderapi-backup.timer
     if $changed; then
         systemctl restart orderapi.service || return 1
+        # Whoever wants the relay has started it; it may lag behind, and is no part of being healthy.
+        systemctl try-restart orderapi-relay.service || true
     else
         systemctl start orderapi.service || return 1
     fi
