@@ -4,6 +4,8 @@ set -euo pipefail
 THIS_COPY=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 # shellcheck source=deploy/release.sh
 . "$THIS_COPY/deploy/release.sh"
+# shellcheck source=deploy/relay.sh
+. "$THIS_COPY/deploy/relay.sh"
 
 usage() {
     cat <<'USAGE'
@@ -39,9 +41,10 @@ install_this_copy() {
     say "Starting $(basename "$release")"
     if ! { switch_to "$release" && wait_until_healthy "$release"; }; then
         show_why
-        if [ -z "$installed" ]; then take_out_of_service; fi
+        if [ -z "$installed" ]; then take_out_of_service; else settle_relay "$release"; fi
         die "$(basename "$release") is not healthy: journalctl -u orderapi"
     fi
+    settle_relay "$release"
     sync
     say "Installed: http://$(hostname -I | cut -d' ' -f1)/orders. Settings: $ENV_FILE; data: $DATA" \
         "Next: sudo orderapi verify. TLS, and all that follows: $CURRENT/deploy/README.md"
@@ -92,7 +95,8 @@ uninstall() {
     systemctl daemon-reload
     if [ -d "$NGINX" ]; then reload_nginx; fi
     if [ "${1:-}" = purge ]; then
-        rm -rf "$DATA" "$(dirname "$ENV_FILE")" /var/log/nginx/orderapi.log*
+        remove_data
+        rm -rf "$(dirname "$ENV_FILE")" /var/log/nginx/orderapi.log*
         rm -f /var/lib/systemd/timers/stamp-orderapi-backup.timer
         if id orderapi >/dev/null 2>&1; then userdel orderapi; fi
         say "Removed, with data and settings. The packages stay"
@@ -106,24 +110,41 @@ uninstall() {
 replace() {
     local old=$1 new=$2 before=$3 reason
     point "$PREVIOUS" "$old"
-    if switch_to "$new" && wait_until_healthy "$new"; then return; fi
+    if switch_to "$new" && wait_until_healthy "$new"; then
+        settle_relay "$new"
+        return
+    fi
     show_why
     if ! reason=$(misfit_of "$old"); then
+        settle_relay "$new"
         die "$(basename "$new") is not healthy, and stays, for $(basename "$old") cannot run here now:" \
             "$reason"
     fi
     say "$(basename "$new") is not healthy: going back to $(basename "$old")"
     if ! { switch_to "$old" && wait_until_healthy "$old"; }; then
+        settle_relay "$old"
         die "$(basename "$old") is not healthy either: journalctl -u orderapi"
     fi
     point "$PREVIOUS" "$before"
+    settle_relay "$old"
     sync
     die "$(basename "$old") serves as before"
 }
 
+# A mount point can be emptied, not removed; its user goes.
+remove_data() {
+    if mountpoint --quiet "$DATA"; then
+        find "$DATA" -mindepth 1 -delete
+        chown root:root "$DATA"
+        say "The volume at $DATA is empty, and stays mounted"
+    else
+        rm -rf "$DATA"
+    fi
+}
+
 take_out_of_service() {
-    systemctl disable --quiet --now orderapi-relay.service orderapi-backup.timer \
-        orderapi.socket orderapi.service 2>/dev/null || true
+    disable_relay
+    systemctl disable --quiet --now orderapi-backup.timer orderapi.socket orderapi.service 2>/dev/null || true
     rm -f "$CURRENT"
 }
 

@@ -9,6 +9,8 @@ readonly ENV_FILE=/etc/orderapi/orderapi.env
 readonly DATA=/var/lib/orderapi
 readonly COMMAND=/usr/local/bin/orderapi
 readonly UNIT_DIR=/etc/systemd/system
+readonly UNITS=(orderapi.socket orderapi.service orderapi-backup.service orderapi-backup.timer
+    orderapi-relay.service)
 readonly NGINX=/etc/nginx
 readonly SITE=sites-available/orderapi
 readonly SOCKET=/run/orderapi.sock
@@ -79,8 +81,10 @@ make_release() {
 check_release() {
     local release=$1 staged unit
     staged=$(mktemp -d)
-    for unit in "$release"/deploy/systemd/*; do
-        sed "s#$CURRENT\b#$release#" "$unit" >"$staged/$(basename "$unit")"
+    for unit in "${UNITS[@]}"; do
+        if has_unit "$release" "$unit"; then
+            sed "s#$CURRENT\b#$release#" "$release/deploy/systemd/$unit" >"$staged/$unit"
+        fi
     done
     systemd-analyze verify --man=no --recursive-errors=no "$staged"/* ||
         die "nothing was changed; systemd does not accept the units of $(basename "$release")"
@@ -110,9 +114,14 @@ misfit_of() {
 
 switch_to() {
     local release=$1 unit changed=false socket_changed=false site_changed=false
+    stop_relay
     if put_site "$release" "$NGINX"; then site_changed=true; fi
-    for unit in "$release"/deploy/systemd/*; do
-        put "$unit" "$UNIT_DIR/$(basename "$unit")" 0644 || continue
+    for unit in "${UNITS[@]}"; do
+        if ! has_unit "$release" "$unit"; then
+            remove_unit "$unit"
+            continue
+        fi
+        put "$release/deploy/systemd/$unit" "$UNIT_DIR/$unit" 0644 || continue
         changed=true
         if [ "$(basename "$unit")" = orderapi.socket ]; then socket_changed=true; fi
     done
@@ -134,6 +143,16 @@ switch_to() {
         systemctl start orderapi.service || return 1
     fi
     if $site_changed; then reload_nginx; else systemctl start nginx.service; fi
+}
+
+# An older release may be without one of them.
+has_unit() {
+    [ -e "$1/deploy/systemd/$2" ]
+}
+
+remove_unit() {
+    systemctl disable --quiet --now "$1" 2>/dev/null || true
+    rm -f "$UNIT_DIR/$1"
 }
 
 # Put a release's site into a configuration of nginx; fails if it was there already, as it is.

@@ -1,5 +1,6 @@
 """The shipped units, as systemd itself judges them; without one that runs."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -10,8 +11,14 @@ from tests.running import REPOSITORY
 
 UNITS = sorted((REPOSITORY / "deploy/systemd").iterdir())
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
-# In tenths, as --threshold takes it. The relay calls others, so it has a network.
-EXPOSURE_MOST = {"orderapi.service": 5, "orderapi-backup.service": 5, "orderapi-relay.service": 15}
+# What a unit that must reach any address has, and no other may.
+NETWORK = {"PrivateNetwork", "RestrictAddressFamilies_AF_INET_INET6", "IPAddressDeny"}
+# In tenths, as --threshold takes it; with the network it cannot be less than 0.8 more.
+EXPOSURE_MOST = {
+    "orderapi.service": 5,
+    "orderapi-backup.service": 5,
+    "orderapi-relay.service": 11,
+}
 
 
 def test_systemd_accepts_the_units(program: Program, tmp_path: Path) -> None:
@@ -34,6 +41,21 @@ def test_little_is_exposed(program: Program, unit: Path) -> None:
     assert done.returncode == 0, done.stdout.splitlines()[-1]
 
 
+def test_the_relay_is_exposed_to_the_network_and_otherwise_as_the_service_is(
+    program: Program,
+) -> None:
+    service, relay = (exposures(program, name) for name in ("orderapi", "orderapi-relay"))
+    assert relay - service == NETWORK
+
+
+def test_the_relay_reaches_no_metadata_service() -> None:
+    """It answers with the machine's credentials, at 169.254.169.254 and at fd00:ec2::254."""
+    text = (REPOSITORY / "deploy/systemd/orderapi-relay.service").read_text()
+    (denied,) = (line for line in text.splitlines() if line.startswith("IPAddressDeny="))
+    assert {"link-local", "fd00:ec2::254"} <= set(denied.partition("=")[2].split())
+    assert "IPAddressAllow=" not in text  # it would come first
+
+
 def staged(directory: Path) -> list[str]:
     """Copy the units with what they start in place: programs that are there."""
     release = directory / "release"
@@ -50,6 +72,13 @@ def staged(directory: Path) -> list[str]:
 def run(program: Program, *arguments: str) -> subprocess.CompletedProcess[str]:
     analyze = program("systemd-analyze", "systemd")
     return subprocess.run([analyze, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def exposures(program: Program, name: str) -> set[str]:
+    """Name what adds to a service's exposure."""
+    unit = str(REPOSITORY / f"deploy/systemd/{name}.service")
+    judged = json.loads(run(program, "security", "--offline=yes", "--json=short", unit).stdout)
+    return {item["json_field"] for item in judged if float(item["exposure"] or 0) > 0}
 
 
 def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
