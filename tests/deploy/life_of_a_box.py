@@ -11,77 +11,18 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
-from tests.deploy import load, variants
+from tests.deploy import relayed, variants
 from tests.deploy.base_tree import CannotBoot, default_suite, install_programs
+from tests.deploy.box import DATABASE, Box
 from tests.deploy.machine import Machine, hide_mounts
 
 INSTALLED_WITHIN_S = 120.0
 AT_REST_MOST_MIB = 150
 EXPOSURE_MOST = 0.5
-DATABASE = "/var/lib/orderapi/orders.db"
-INSTALL = "/root/{}/deploy/install.sh"
-
-
-@dataclass
-class Box:
-    """A machine, what was acknowledged to its clients, and what went wrong."""
-
-    machine: Machine
-    acknowledged: Path
-    wrong: list[str] = field(default_factory=list)
-
-    def run(self, command: str) -> str:
-        return self.machine.run(command).stdout.strip()
-
-    def install(self, version: str, option: str = "", *, fails_with: str | None = None) -> None:
-        done = self.machine.run(f"{INSTALL.format(version)} {option}", check=fails_with is None)
-        if fails_with is not None:
-            said = done.stderr.strip().splitlines()[-1:]
-            if done.returncode != 1 or not re.search(fails_with, " ".join(said)):
-                self.wrong.append(f"{version} {option}: exit {done.returncode}, {said}")
-
-    def wait_until_serving(self) -> None:
-        self.run("curl -sf --retry 60 --retry-all-errors --retry-delay 1 127.0.0.1/readyz")
-
-    def expect(self, what: str, *, holds: bool) -> None:
-        if not holds:
-            self.wrong.append(what)
-
-    @contextmanager
-    def under_load(self, what: str, *, may_fail: bool = False) -> Iterator[None]:
-        """Do something to the box while clients place orders; the row says how it went."""
-        with tempfile.TemporaryFile() as report:
-            clients = self.machine.popen(
-                sys.executable, load.__file__, "127.0.0.1:80", str(self.acknowledged), stdout=report
-            )
-            try:
-                time.sleep(1)
-                yield
-                time.sleep(1)
-            finally:
-                clients.communicate()
-            report.seek(0)
-            said = json.load(report)
-        failed = sum(said["failed"].values())
-        asked = said["answered"] + failed
-        print(f"{what:44} {asked:>9,} {failed:>7,}   slowest {said['slowest_s']:.1f} s", flush=True)
-        self.expect(f"{what}: {said['failed']}", holds=may_fail or failed == 0)
-
-    def prove(self, what: str) -> None:
-        """Hold that it serves, that the audit finds nothing and that no order is missing."""
-        self.wait_until_serving()
-        self.run("orderapi audit")
-        there = set(self.run(f'sqlite3 {DATABASE} "SELECT order_id FROM orders"').splitlines())
-        promised = {line.split()[1] for line in self.acknowledged.read_text().splitlines()}
-        missing = promised - there
-        said = f"{len(missing)} of {len(promised):,} acknowledged orders missing, audit clean"
-        print(f"  after {what}: {said}", flush=True)
-        self.expect(f"{what}: {len(missing)} orders missing", holds=not missing)
 
 
 def main() -> None:
@@ -115,6 +56,8 @@ def _bring_releases(box: Box, directory: Path) -> None:
     second = variants.with_migration(variants.copy(directory, "2.0"))
     made = [
         first,
+        variants.copy(directory, "1.1"),
+        variants.without_relay(variants.copy(directory, "1.2")),
         second,
         variants.that_does_not_import(variants.copy(directory, "3.0")),
         variants.whose_workers_die(variants.with_migration(variants.copy(directory, "4.0"))),
@@ -271,7 +214,11 @@ def _misled(box: Box) -> None:
 def _removed(box: Box) -> None:
     box.install("1.0", "--uninstall")
     box.run(f"test -s {DATABASE} && test -s /etc/orderapi/orderapi.env")
+    # As a volume of its own has it.
+    data = Path(DATABASE).parent
+    box.run(f"mount --bind {data} {data}")
     box.install("1.0", "--uninstall --purge-data")
+    box.run(f"umount {data}; rmdir {data}; ! id orderapi")
     left = box.run("find /etc /opt /run /usr /var -xdev -name '*orderapi*' -not -path '/var/log/*'")
     print(f"\nuninstall --purge-data leaves: {left or 'nothing'}")
     box.expect(f"left behind: {left}", holds=not left)
@@ -279,6 +226,7 @@ def _removed(box: Box) -> None:
 
 CHAPTERS: dict[str, Callable[[Box], None]] = {
     "operate": _operated,
+    "relay": relayed.tell,
     "replace": _replaced,
     "power": _without_power,
     "restore": _restored,

@@ -37,6 +37,12 @@ def with_migration(release: Path, *, old_code_works: bool = True) -> Path:
     return release
 
 
+def without_relay(release: Path) -> Path:
+    """Make it one from before there was a relay."""
+    (release / "deploy/systemd/orderapi-relay.service").unlink()
+    return release
+
+
 def that_does_not_import(release: Path) -> Path:
     """Break it in a way that a look at it shows."""
     return _with_line(release / "wsgi.py", "import no_module_of_this_name")
