@@ -37,7 +37,7 @@ lint: $(VENV)/.test $(VENV)/.lint
 
 # What releases are installed from; after a change of what setup.cfg asks for.
 lock: $(VENV)/.lock
-	$(BIN)/uv pip compile setup.cfg --extra release --extra relay --universal --python-version 3.11 \
+	$(BIN)/uv pip compile setup.cfg --extra relay --extra release --universal --python-version 3.11 \
 	    --generate-hashes --no-annotate --custom-compile-command "make lock" \
 	    --quiet --output-file deploy/requirements.lock
 

@@ -90,7 +90,7 @@ uninstall() {
     say "Stopping and removing the service"
     systemctl stop orderapi-backup.service 2>/dev/null || true
     take_out_of_service
-    rm -f "$UNIT_DIR"/orderapi{,-backup,-relay}.{socket,service,timer} "$COMMAND" "$NGINX/sites-enabled/orderapi" "$NGINX/$SITE"
+    rm -f "${UNITS[@]/#/$UNIT_DIR/}" "$COMMAND" "$NGINX/sites-enabled/orderapi" "$NGINX/$SITE"
     rm -rf "$HOME_DIR" "$NGINX/orderapi"
     systemctl daemon-reload
     if [ -d "$NGINX" ]; then reload_nginx; fi

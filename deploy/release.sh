@@ -123,7 +123,7 @@ switch_to() {
         fi
         put "$release/deploy/systemd/$unit" "$UNIT_DIR/$unit" 0644 || continue
         changed=true
-        if [ "$(basename "$unit")" = orderapi.socket ]; then socket_changed=true; fi
+        if [ "$unit" = orderapi.socket ]; then socket_changed=true; fi
     done
     put "$release/deploy/orderapi.sh" "$COMMAND" 0755 || true
     if [ "$(release_at "$CURRENT")" != "$release" ]; then
@@ -137,8 +137,6 @@ switch_to() {
     systemctl start orderapi.socket orderapi-backup.timer
     if $changed; then
         systemctl restart orderapi.service || return 1
-        # Whoever wants the relay has started it; it may lag behind, and is no part of being healthy.
-        systemctl try-restart orderapi-relay.service || true
     else
         systemctl start orderapi.service || return 1
     fi

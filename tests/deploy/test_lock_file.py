@@ -21,11 +21,8 @@ LOCKED = {
 def asked_for() -> list[Requirement]:
     settings = configparser.ConfigParser()
     settings.read(REPOSITORY / "setup.cfg")
-    lists = (
-        settings["options"]["install_requires"],
-        settings["options.extras_require"]["release"],
-        settings["options.extras_require"]["relay"],
-    )
+    extras = settings["options.extras_require"]
+    lists = (settings["options"]["install_requires"], extras["relay"], extras["release"])
     lines = "\n".join(lists).splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
