@@ -1,5 +1,6 @@
 """What a machine is booted from: programs, and the tree of a fresh Debian or Ubuntu."""
 
+import fcntl
 import os
 import platform
 import shutil
@@ -46,12 +47,19 @@ def install_programs() -> None:
 
 def base_tree(suite: str) -> Path:
     """Give a fresh system's tree; it is made once and then kept."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
     base = DIRECTORY / f"base-{suite}"
-    if (base / "made").exists():
-        return base
+    with (DIRECTORY / f"base-{suite}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / "made").exists():
+            _make_base_tree(base, suite)
+    return base
+
+
+def _make_base_tree(base: Path, suite: str) -> None:
     mirrors = _mirrors(suite)
     shutil.rmtree(base, ignore_errors=True)
-    base.mkdir(parents=True)
+    base.mkdir()
     uri, _, components = mirrors[0].split(" ", 2)
     options = ["--variant=minbase", f"--components={components.replace(' ', ',')}"]
     run_here("debootstrap", *options, f"--include={INCLUDED}", suite, str(base), uri)
@@ -72,7 +80,6 @@ def base_tree(suite: str) -> Path:
     (base / "etc/machine-id").write_text("")
     (base / "var/log/journal").mkdir(parents=True, exist_ok=True)
     (base / "made").touch()
-    return base
 
 
 def _mirrors(suite: str) -> list[str]:

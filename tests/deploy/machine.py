@@ -33,7 +33,8 @@ class Machine:
     """One booted system; its disk is an image, mounted here as `root`."""
 
     def __init__(self, suite: str) -> None:
-        self.name = f"orderapi-test-{suite}"
+        # Two runs at once are two machines.
+        self.name = f"orderapi-{suite}-{os.getpid()}"
         self.root = DIRECTORY / f"{self.name}.root"
         self._image = DIRECTORY / f"{self.name}.img"
         self._console = DIRECTORY / f"{self.name}.console"
@@ -42,7 +43,7 @@ class Machine:
         self._pasta: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Machine":
-        self._image.unlink(missing_ok=True)
+        self.root.mkdir()
         with self._image.open("wb") as image:
             image.truncate(6 << 30)
         try:
@@ -61,11 +62,13 @@ class Machine:
             self._pasta.kill()
             self._pasta.wait()
         subprocess.run(["ip", "netns", "delete", self.name], capture_output=True)
+        self._remove_cgroups()
         self._image.unlink()
+        self._console.unlink(missing_ok=True)
+        self.root.rmdir()
 
     def boot(self) -> None:
         """Start the system that is on the disk, and wait until it is up."""
-        self.root.mkdir(exist_ok=True)
         run_here("mount", "-o", "loop", str(self._image), str(self.root))
         command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"]
         command += [f"--directory={self.root}", f"--machine={self.name}", "--capability=all"]
@@ -176,18 +179,25 @@ class Machine:
         raise CannotBoot(f"it did not boot: {self._console.read_text()[-2000:]}")
 
     def _enter_cgroups(self) -> None:
-        """Where no systemd delegates a cgroup, make one in the trees that nspawn looks at."""
-        if Path("/run/systemd/system").is_dir():
-            return
-        trees = [Path("/sys/fs/cgroup", name) for name in ("unified", "systemd")]
-        for tree in [tree for tree in trees if tree.is_dir()] or [Path("/sys/fs/cgroup")]:
-            cgroup = tree / self.name
+        for cgroup in self._cgroups():
             cgroup.mkdir(exist_ok=True)
             (cgroup / "cgroup.procs").write_text(str(os.getpid()))
 
+    def _remove_cgroups(self) -> None:
+        for cgroup in filter(Path.exists, self._cgroups()):
+            inner = [path for path in cgroup.rglob("*") if path.is_dir()]
+            for path in [*sorted(inner, reverse=True), cgroup]:
+                path.rmdir()
+
+    def _cgroups(self) -> list[Path]:
+        """Give those to make in the trees that nspawn looks at, where no systemd delegates one."""
+        if Path("/run/systemd/system").is_dir():
+            return []
+        trees = [Path("/sys/fs/cgroup", name) for name in ("unified", "systemd")]
+        there = [tree for tree in trees if tree.is_dir()] or [Path("/sys/fs/cgroup")]
+        return [tree / self.name for tree in there]
+
     def _make_network(self) -> None:
-        # What a run that was killed has left is a name without a network.
-        Path(f"/run/netns/{self.name}").unlink(missing_ok=True)
         run_here("ip", "netns", "add", self.name)
         run_here("ip", "-n", self.name, "link", "set", "lo", "up")
         command = ["pasta", "--config-net", "--netns", f"/run/netns/{self.name}", "--runas", "0"]
