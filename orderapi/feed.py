@@ -27,7 +27,7 @@ LOOK_S = 0.02
 # them. After a round there is a rest as long as it took.
 AT_ONCE_MOST = 8
 PAUSE_S = 0.001
-ROUND_PAUSES_MOST = 256
+ROUND_PAUSES_MOST = 512
 REST_MOST_S = 0.25
 # A process that stops may still take connections for a second, and would have the same readers
 # back again and again if it answered those at once, too.
@@ -53,7 +53,7 @@ class Feed:
         self._watcher: threading.Thread | None = None
 
     def stop_when(self, is_stopping: Callable[[], bool]) -> None:
-        """Answer all who wait as soon as `is_stopping` says so; whoever comes later, STOPPING_S on.
+        """Answer all who wait once `is_stopping` says so, and who comes then, STOPPING_S later.
 
         It is asked on any thread, and often.
         """
@@ -163,7 +163,7 @@ class Feed:
         now = time.monotonic()
         if self._stopping_since is None:
             self._stopping_since = now
-        return max(self._stopping_since, now - STOPPING_S)
+        return self._stopping_since if now - self._stopping_since < STOPPING_S else math.inf
 
     def _rest(self, round_s: float) -> None:
         rest_until = time.monotonic() + min(round_s, REST_MOST_S)
