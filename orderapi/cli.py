@@ -1,6 +1,5 @@
 """The `orderapi` command: parses, calls `ops`, sets the exit code."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -9,32 +8,23 @@ from pathlib import Path
 
 import click
 
-from orderapi import logs
+from orderapi import inputs, logs
 from orderapi.errors import FileRefused, StartRefused, StoreRefused, StoreUnavailable
 from orderapi.ops.audit import audit
 from orderapi.ops.backup import AUDITING, backup
 from orderapi.ops.restore import restore
-from orderapi.ops.target import Target
-from orderapi.ops.verify import FAILED, OK, SKIPPED, Result, new_trials, rows_by_hand, verify
+from orderapi.ops.verify import FAILED, SKIPPED, new_trials, rows_by_hand, verify
 from orderapi.relay import service
-from orderapi.report import Report, describe_restored
-from orderapi.settings import Settings, read_settings
-from orderapi.store.contract import Store
-from orderapi.store.open import open_store
+from orderapi.report import Report, describe_restored, describe_step, summarise_steps
 
-# Exit codes: what was checked does not hold; the command was used wrongly.
+# The exit code when what was checked does not hold; `inputs.Refused` has that of wrong use.
 DOES_NOT_HOLD = 1
-WRONG_USE = 2
 
-_DATABASE_URL = "ORDERAPI_DATABASE_URL"
-_TOKEN_MOST_BYTES = 4096
-_COLOURS = {OK: "green", FAILED: "red", SKIPPED: "yellow"}
-
-
-class Refused(click.ClickException):
-    """The command was used wrongly; the message becomes one line on stderr."""
-
-    exit_code = WRONG_USE
+_database = click.option(
+    "--database",
+    metavar="DATABASE_URL",
+    help="The database, in the place of ORDERAPI_DATABASE_URL.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,29 +61,25 @@ def verify_command(url: str, database: str | None, token_file: Path | None) -> N
       orderapi verify https://orders.example.com --token-file token
       orderapi verify --database sqlite:///orders.db
     """
-    settings = _settings(database)
-    server = _target(url, _token(token_file))
+    settings = inputs.check_settings(database)
+    server = inputs.server_at(url, inputs.read_token(token_file))
     trials = new_trials()
     with ExitStack() as stack:
-        store = stack.enter_context(_store(settings)) if database is not None else None
+        store = stack.enter_context(inputs.opened(settings)) if database is not None else None
         results = []
         for result in verify(server, trials, store):
-            click.echo(_line(result))
+            click.echo(describe_step(result))
             results.append(result)
     if store is None and any(result.verdict != SKIPPED for result in results[1:]):
         click.echo("\nIn the server's database this should give two rows with three counts of 1:\n")
         click.echo(rows_by_hand(trials))
-    click.echo(f"\n{_summary(results)}")
+    click.echo(f"\n{summarise_steps(results)}")
     if any(result.verdict == FAILED for result in results):
         sys.exit(DOES_NOT_HOLD)
 
 
 @main.command("audit")
-@click.option(
-    "--database",
-    metavar="DATABASE_URL",
-    help="The database, in the place of ORDERAPI_DATABASE_URL.",
-)
+@_database
 def audit_command(database: str | None) -> None:
     """Prove on the whole database that every order was made exactly once.
 
@@ -105,7 +91,7 @@ def audit_command(database: str | None) -> None:
       orderapi audit --database sqlite:////var/lib/orderapi/orders.db
     """
     with (
-        _store(_settings(database)) as store,
+        inputs.opened(inputs.check_settings(database)) as store,
         Report() as report,
         _failing("the audit did not get to its end"),
     ):
@@ -118,11 +104,7 @@ def audit_command(database: str | None) -> None:
 
 @main.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--database",
-    metavar="DATABASE_URL",
-    help="The database, in the place of ORDERAPI_DATABASE_URL.",
-)
+@_database
 def backup_command(file: Path, database: str | None) -> None:
     """Copy the database, which may be in use, to FILE.
 
@@ -135,7 +117,7 @@ def backup_command(file: Path, database: str | None) -> None:
       orderapi backup "/var/backups/orders-$(date +%F).db"
     """
     with (
-        _store(_settings(database)) as store,
+        inputs.opened(inputs.check_settings(database)) as store,
         Report() as report,
         _failing("there is no backup"),
     ):
@@ -167,7 +149,7 @@ def restore_command(file: Path, database: str | None, *, force: bool) -> None:
       orderapi restore orders-1.db
       orderapi restore --force "/var/backups/orders-2026-11-22.db"
     """
-    settings = _settings(database)
+    settings = inputs.check_settings(database)
     with Report() as report, _failing("nothing was restored"):
         restored = restore(
             settings.database_url,
@@ -185,11 +167,7 @@ def restore_command(file: Path, database: str | None, *, force: bool) -> None:
 
 
 @main.command("relay")
-@click.option(
-    "--database",
-    metavar="DATABASE_URL",
-    help="The database, in the place of ORDERAPI_DATABASE_URL.",
-)
+@_database
 @click.option("--once", is_flag=True, help="Deliver the events that there are now, and end.")
 @click.option(
     "--from",
@@ -215,85 +193,15 @@ def relay_command(database: str | None, once: bool, start_from: int | None) -> N
       orderapi relay --once
       orderapi relay --from 1
     """
-    settings = _settings(database)
-    with _store(settings, read_only=False) as store:
+    settings = inputs.check_settings(database)
+    with inputs.opened(settings, read_only=False) as store:
         logs.configure(settings.log_level)
         try:
             with closing(service.receiver(settings)) as receiver:
                 code = service.serve(store, receiver.send, once=once, start_from=start_from)
         except StartRefused as error:
-            raise Refused(str(error)) from error
+            raise inputs.Refused(str(error)) from error
     sys.exit(code)
-
-
-def _settings(database_url: str | None) -> Settings:
-    """Read the settings; an option `--database` stands in the place of its variable."""
-    given = {} if database_url is None else {_DATABASE_URL: database_url}
-    try:
-        return read_settings(os.environ | given)
-    except StartRefused as error:
-        message = str(error)
-        if given:
-            message = message.replace(f"{_DATABASE_URL}:", "--database:")
-        raise Refused(message) from error
-
-
-@contextmanager
-def _store(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
-    """Open the store for a command; refuse what is not a database of ours."""
-    store = open_store(settings.database_url, read_only=read_only)
-    try:
-        _refuse_unreadable(store, settings)
-        yield store
-    finally:
-        store.close()
-
-
-def _refuse_unreadable(store: Store, settings: Settings) -> None:
-    try:
-        store.read(lambda _: None)
-    except StoreUnavailable as error:
-        raise Refused(f"cannot read {settings.database_url}: {error.reason}") from error
-
-
-def _target(url: str, token: str | None) -> Target:
-    try:
-        return Target(url, token)
-    except ValueError as error:
-        raise Refused(f"URL: {error}") from error
-
-
-def _token(token_file: Path | None) -> str | None:
-    """Give the token from a file, else from the environment; no message may repeat it."""
-    if token_file is None:
-        token = os.environ.get("ORDERAPI_TOKEN", "")
-        return _checked(token, "ORDERAPI_TOKEN") if token else None
-    try:
-        with token_file.open("rb") as file:
-            content = file.read(_TOKEN_MOST_BYTES + 1)
-    except OSError as error:
-        raise Refused(f"--token-file {token_file}: {error.strerror}") from error
-    return _checked(content.decode("latin-1").strip(), f"--token-file {token_file}")
-
-
-def _checked(token: str, source: str) -> str:
-    is_token = token.isascii() and token.isprintable() and 0 < len(token) <= _TOKEN_MOST_BYTES
-    if not is_token:
-        raise Refused(f"{source}: expected a token")
-    return token
-
-
-def _line(result: Result) -> str:
-    verdict = click.style(f"{result.verdict:8}", fg=_COLOURS[result.verdict])
-    return f"{verdict} {result.name}: expected {result.expected}; saw {result.seen}"
-
-
-def _summary(results: list[Result]) -> str:
-    counted = {
-        verdict: sum(result.verdict == verdict for result in results)
-        for verdict in (OK, FAILED, SKIPPED)
-    }
-    return "verified: " + ", ".join(f"{n} {verdict}" for verdict, n in counted.items() if n)
 
 
 @contextmanager
@@ -302,7 +210,7 @@ def _failing(outcome: str) -> Iterator[None]:
     try:
         yield
     except (FileRefused, StoreRefused) as error:
-        raise Refused(str(error)) from error
+        raise inputs.Refused(str(error)) from error
     except StoreUnavailable as error:
         raise click.ClickException(f"{outcome}: {error.reason}") from error
     except OSError as error:

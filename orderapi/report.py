@@ -1,16 +1,19 @@
-"""What the long commands show: progress and findings while they run, and what has come of it."""
+"""What the commands show: progress and findings while they run, and what has come of it."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
 import click
 
 from orderapi.ops.backup import AUDITING
 from orderapi.ops.restore import Restored
+from orderapi.ops.verify import FAILED, OK, SKIPPED, Result
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
+
+_COLOURS = {OK: "green", FAILED: "red", SKIPPED: "yellow"}
 
 
 class Report:
@@ -79,3 +82,18 @@ def describe_restored(restored: Restored) -> Iterator[str]:
         )
     if replaced.kept_as is not None:
         yield f"the old database is kept as {replaced.kept_as}"
+
+
+def describe_step(result: Result) -> str:
+    """Say in one line how a step of `verify` ended."""
+    verdict = click.style(f"{result.verdict:8}", fg=_COLOURS[result.verdict])
+    return f"{verdict} {result.name}: expected {result.expected}; saw {result.seen}"
+
+
+def summarise_steps(results: Sequence[Result]) -> str:
+    """Count the steps of `verify` by how they ended."""
+    counted = {
+        verdict: sum(result.verdict == verdict for result in results)
+        for verdict in (OK, FAILED, SKIPPED)
+    }
+    return "verified: " + ", ".join(f"{n} {verdict}" for verdict, n in counted.items() if n)

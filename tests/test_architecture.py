@@ -13,7 +13,7 @@ PACKAGE = REPOSITORY / "orderapi"
 # From the outside in. A module imports from its own layer's folder or from layers further in.
 LAYERS: list[tuple[str, ...]] = [
     ("orderapi.cli", "orderapi.app"),
-    ("orderapi.report",),
+    ("orderapi.inputs", "orderapi.report"),
     ("orderapi.web", "orderapi.ops", "orderapi.relay"),
     ("orderapi.store.open", "orderapi.feed"),
     ("orderapi.store.sqlite", "orderapi.store.sqlite_restore"),
@@ -52,7 +52,7 @@ WALLS = {
     },
     "marshmallow": {"orderapi.web.schemas"},
     "pythonjsonlogger": {"orderapi.logs"},
-    "click": {"orderapi.cli", "orderapi.report"},
+    "click": {"orderapi.cli", "orderapi.inputs", "orderapi.report"},
     "gevent": {"orderapi.store.batch"},
     "httpx2": {"orderapi.client.exchange", "orderapi.relay.webhook"},
     "tenacity": {"orderapi.client.retrying"},

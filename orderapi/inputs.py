@@ -1,0 +1,81 @@
+"""What a command is given: settings, a store, a server, a token; each checked, or refused."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from orderapi.errors import StartRefused, StoreUnavailable
+from orderapi.ops.target import Target
+from orderapi.settings import Settings, read_settings
+from orderapi.store.contract import Store
+from orderapi.store.open import open_store
+
+_DATABASE_URL = "ORDERAPI_DATABASE_URL"
+_TOKEN_MOST_BYTES = 4096
+
+
+class Refused(click.ClickException):
+    """The command was used wrongly; the message becomes one line on stderr."""
+
+    exit_code = 2
+
+
+def check_settings(database_url: str | None) -> Settings:
+    """Read the settings; an option `--database` stands in the place of its variable."""
+    given = {} if database_url is None else {_DATABASE_URL: database_url}
+    try:
+        return read_settings(os.environ | given)
+    except StartRefused as error:
+        message = str(error)
+        if given:
+            message = message.replace(f"{_DATABASE_URL}:", "--database:")
+        raise Refused(message) from error
+
+
+@contextmanager
+def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
+    """Open the store for a command; refuse what is not a database of ours."""
+    store = open_store(settings.database_url, read_only=read_only)
+    try:
+        _refuse_unreadable(store, settings)
+        yield store
+    finally:
+        store.close()
+
+
+def server_at(url: str, token: str | None) -> Target:
+    """Give the server that a URL names, asked on behalf of a token."""
+    try:
+        return Target(url, token)
+    except ValueError as error:
+        raise Refused(f"URL: {error}") from error
+
+
+def read_token(token_file: Path | None) -> str | None:
+    """Give the token from a file, else from the environment; no message may repeat it."""
+    if token_file is None:
+        token = os.environ.get("ORDERAPI_TOKEN", "")
+        return _checked(token, "ORDERAPI_TOKEN") if token else None
+    try:
+        with token_file.open("rb") as file:
+            content = file.read(_TOKEN_MOST_BYTES + 1)
+    except OSError as error:
+        raise Refused(f"--token-file {token_file}: {error.strerror}") from error
+    return _checked(content.decode("latin-1").strip(), f"--token-file {token_file}")
+
+
+def _refuse_unreadable(store: Store, settings: Settings) -> None:
+    try:
+        store.read(lambda _: None)
+    except StoreUnavailable as error:
+        raise Refused(f"cannot read {settings.database_url}: {error.reason}") from error
+
+
+def _checked(token: str, source: str) -> str:
+    is_token = token.isascii() and token.isprintable() and 0 < len(token) <= _TOKEN_MOST_BYTES
+    if not is_token:
+        raise Refused(f"{source}: expected a token")
+    return token
