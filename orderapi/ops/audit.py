@@ -83,7 +83,7 @@ def _read_range(tx: ReadTx, start: str, size: int) -> _Range:
     if not _is_after(end, start):
         raise StoreCorrupt(f"orders are not sorted after {start!r}")
     rows = {table: tx.list_range(table, start, end) for table in AUDITED_COLUMNS}
-    return _Range(end, rows, tx.find_last_sequence())
+    return _Range(end, rows, tx.last_sequence())
 
 
 def _is_after(end: object, start: str) -> bool:

@@ -66,11 +66,6 @@ class AuditTx:
         )
         return list(rows)
 
-    def find_last_sequence(self) -> int:
-        """Find the number of the last event; 0 if there is none."""
-        ((last,),) = self._execute("SELECT COALESCE(MAX(sequence), 0) FROM events", {})
-        return last  # type: ignore[no-any-return]
-
     def list_sequences(self, start: int, size: int) -> list[tuple[int, int]]:
         """List `size` event numbers from `start` on, and how many events have each."""
         rows = self._execute(

@@ -79,7 +79,7 @@ def test_a_read_waits_for_somebody_who_has_the_database_for_himself(tmp_path: Pa
         other.execute("BEGIN IMMEDIATE")
         other.execute("COMMIT")
         reading = threading.Thread(
-            target=lambda: found.append(store.read(lambda tx: tx.find_last_sequence()))
+            target=lambda: found.append(store.read(lambda tx: tx.last_sequence()))
         )
         reading.start()
         time.sleep(0.3)
