@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orderapi.errors import FileRefused
-from orderapi.store.files import owner_of, size_of, sync_directory
+from orderapi.store.files import beside, owner_of, size_of, sync_directory
 
 # What SQLite keeps beside a database under its name. The journal is there only after a crash
 # outside of WAL mode.
@@ -23,11 +23,6 @@ _LOCK_BYTES = (2**30, 512)
 _WAL_INDEX_LOCK_BYTES = (120, 9)
 # A WAL without a valid header and without a frame, which SQLite takes for an empty one.
 _VOID_WAL = bytes(32)
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """Name what lies beside a database under its name and a suffix."""
-    return path.with_name(path.name + suffix)
 
 
 @contextmanager

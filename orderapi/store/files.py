@@ -27,9 +27,9 @@ class DatabaseFiles:
     def __init__(self, path: Path) -> None:
         # Through a symbolic link there must be the same lock and the same WAL.
         self.path = path.resolve()
-        self._lock_path = self.path.with_name(self.path.name + "-lock")
-        self._wal_path = self.path.with_name(self.path.name + "-wal")
-        self._relay_lock_path = self.path.with_name(self.path.name + "-relay-lock")
+        self._lock_path = beside(self.path, "-lock")
+        self._wal_path = beside(self.path, "-wal")
+        self._relay_lock_path = beside(self.path, "-relay-lock")
         self._lock_fd: int | None = None
         self._relay_lock_fd: int | None = None
         self._used: Identity | None = None
@@ -187,6 +187,11 @@ class DatabaseFiles:
         except BlockingIOError:
             return False
         return True
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Name what lies beside a database under its name and a suffix."""
+    return path.with_name(path.name + suffix)
 
 
 def owner_of(path: Path) -> tuple[int, int]:

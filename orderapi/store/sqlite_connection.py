@@ -58,6 +58,13 @@ class Connection(sqlite3.Connection):
         value: object = self.execute(sql).fetchone()[0]
         return value
 
+    def size_bytes(self) -> int:
+        """Tell how long the database is, as this connection sees it."""
+        ((size_bytes,),) = self.rows(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", {}
+        )
+        return int(size_bytes)
+
     def rows(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
         """Run a statement and read its rows to the end."""
         return self.execute(sql, parameters).fetchall()

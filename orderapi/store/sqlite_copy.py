@@ -25,9 +25,7 @@ def copy(source: Connection, target: Path, on_progress: Callable[[int, int], Non
     `on_progress(done, total)` counts pages. Raises StoreUnavailable if there is not enough room.
     """
     # The first reading is what takes the snapshot.
-    ((size_bytes,),) = source.rows(
-        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", {}
-    )
+    size_bytes = source.size_bytes()
     _refuse_without_room(target.parent, size_bytes)
     with closing(Connection(target, "rw")) as copied:
         # Nobody looks at the file before it is whole, so nothing needs to be rolled back in it.

@@ -8,8 +8,8 @@ from pathlib import Path
 from orderapi.errors import FileRefused, StoreCorrupt, StoreRefused
 from orderapi.records import Gone, Replaced
 from orderapi.store import migrate, sqlite_start
-from orderapi.store.file_swap import SIDE_FILES, beside, exclusively, hand_over, swap
-from orderapi.store.files import DatabaseFiles, owner_of, size_of
+from orderapi.store.file_swap import SIDE_FILES, exclusively, hand_over, swap
+from orderapi.store.files import DatabaseFiles, beside, owner_of, size_of
 from orderapi.store.sqlite_connection import DRIVER_ERRORS, Connection, file_uri, unavailable
 from orderapi.store.sqlite_copy import copy
 

@@ -76,10 +76,7 @@ def _refuse_foreign(connection: Connection, path: Path) -> None:
 
 
 def _refuse_corrupt(connection: Connection, path: Path) -> None:
-    ((size_bytes,),) = connection.rows(
-        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", {}
-    )
-    if size_bytes <= QUICK_CHECK_MOST_BYTES:
+    if connection.size_bytes() <= QUICK_CHECK_MOST_BYTES:
         finding = str(connection.value("PRAGMA quick_check(1)"))
         if finding != "ok":
             raise StoreRefused(f"{path} is corrupt: {' '.join(finding.split())}")
