@@ -1,15 +1,12 @@
 """How an event is written for others: CloudEvents 1.0, in its JSON format."""
 
-import json
 from collections.abc import Iterable
 
+from orderapi.documents import encode
 from orderapi.records import Event
 
 # As many digits as the greatest 64-bit integer has.
 _SEQUENCE_DIGITS = 19
-
-# Made once, where json.dumps would make a new one for every event.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def event_json(event: Event) -> str:
@@ -29,7 +26,7 @@ def event_json(event: Event) -> str:
         "sequence": str(event.sequence).zfill(_SEQUENCE_DIGITS),
     }
     # The payload is JSON already, checked when it was written.
-    return f'{_encode(attributes)[:-1]},"data":{event.payload}}}'
+    return f'{encode(attributes)[:-1]},"data":{event.payload}}}'
 
 
 def page_json(events: Iterable[Event], next_after: int) -> str:

@@ -1,11 +1,11 @@
-"""How an order is written for clients: as answered, as saved for replays, as audited."""
+"""How JSON is written for clients, and an order in it: as answered, as saved, as audited."""
 
 import json
 
 from orderapi.records import Order
 
-# Made once, where json.dumps would make a new one for every document.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# Compact JSON. Made once, where json.dumps would make a new one for every document.
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def order_members(order: Order) -> dict[str, object]:
@@ -21,4 +21,4 @@ def order_members(order: Order) -> dict[str, object]:
 
 def dump(document: object) -> str:
     """Write a JSON document as every answer of ours has it."""
-    return _encode(document) + "\n"
+    return encode(document) + "\n"
