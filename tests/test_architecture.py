@@ -35,9 +35,14 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.documents",
         "orderapi.cloudevents",
         "orderapi.uuid7",
+        "orderapi.durable",
     ),
     ("orderapi.records", "orderapi.errors"),
 ]
+
+# What there is of the store for those outside of it; whoever is named may also open one.
+STORE = ("orderapi.store.contract", "orderapi.store.tx", "orderapi.store.audit_tx")
+OPENING = ("orderapi.app", "orderapi.inputs", "orderapi.ops")
 
 # What callers and receivers import: it shares nothing with the service.
 APART = ("orderapi.client", "orderapi.webhooks")
@@ -107,6 +112,16 @@ def test_a_module_imports_only_from_its_own_folder_or_further_in(module: str) ->
         same_folder = imported.rpartition(".")[0] == module.rpartition(".")[0]
         if there is not None:
             assert there > here or (there == here and same_folder), imported
+
+
+@pytest.mark.parametrize(
+    "module", [module for module in MODULES if not _is_in(module, ("orderapi.store",))]
+)
+def test_no_engine_is_known_outside_the_store(module: str) -> None:
+    may_open = ("orderapi.store.open",) if _is_in(module, OPENING) else ()
+    for imported in _imports(MODULES[module]):
+        if _is_in(imported, ("orderapi.store",)):
+            assert imported in (*STORE, *may_open), imported
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -7,10 +7,10 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
+from orderapi.durable import sync_directory
 from orderapi.errors import FileRefused
 from orderapi.ops.audit import audit
 from orderapi.store.contract import Store
-from orderapi.store.files import sync_directory
 from orderapi.store.open import open_backup
 
 # One for each directory: what a killed backup has left there is taken over by the next one.

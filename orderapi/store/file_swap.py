@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orderapi.durable import sync_directory
 from orderapi.errors import FileRefused
-from orderapi.store.files import beside, owner_of, size_of, sync_directory
+from orderapi.store.files import beside, owner_of, size_of
 
 # What SQLite keeps beside a database under its name. The journal is there only after a crash
 # outside of WAL mode.

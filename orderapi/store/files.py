@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from orderapi.durable import sync_directory
 from orderapi.errors import StoreRefused, StoreUnavailable
 
 Identity = tuple[int, int]
@@ -201,15 +202,6 @@ def owner_of(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         status = path.parent.stat()
     return status.st_uid, status.st_gid
-
-
-def sync_directory(directory: Path) -> None:
-    """Make a directory's entries survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def size_of(path: Path) -> int:
