@@ -117,7 +117,7 @@ class LastEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class OrderPage:
     """Which orders of one client to list, newest first.
 
     `before` is the order_id that the page starts after (exclusive); `limit` counts orders.

@@ -17,7 +17,7 @@ from orderapi.records import (
     LastEvent,
     NewOrder,
     Order,
-    Page,
+    OrderPage,
     Reply,
     SavedClaim,
 )
@@ -69,7 +69,7 @@ class ReadTx(AuditTx):
         )
         return Order(*row) if row else None
 
-    def list_orders(self, page: Page) -> list[Order]:
+    def list_orders(self, page: OrderPage) -> list[Order]:
         """List a client's orders, newest first, by the filters of `page`."""
         source = "orders"
         filters = ["orders.client_id = :client_id"]
@@ -208,7 +208,7 @@ class WriteTx(ReadTx):
         self._execute("UPDATE readiness_probe SET checked_at = :now", {"now": self._now})
 
 
-def _values(record: Order | NewOrder | Page) -> dict[str, Any]:
+def _values(record: Order | NewOrder | OrderPage) -> dict[str, Any]:
     """As `dataclasses.asdict`, but without its deep copies, which cost more than a statement."""
     return {name: getattr(record, name) for name in record.__slots__}
 

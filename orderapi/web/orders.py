@@ -15,7 +15,7 @@ from orderapi.errors import (
     OrderNotFound,
     SimulatedFailure,
 )
-from orderapi.records import Claim, NewOrder, Page, Reply
+from orderapi.records import Claim, NewOrder, OrderPage, Reply
 from orderapi.store.contract import Store
 from orderapi.store.tx import ORDER_CREATED, ReadTx, WriteTx
 from orderapi.web import cursor, request_id
@@ -67,7 +67,7 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
         filters = (PUBLIC_CLIENT, query.customer_id, query.key)
         before = cursor.decode(query.cursor, filters) if query.cursor is not None else None
         # One more than asked for tells whether there is a next page.
-        page = Page(PUBLIC_CLIENT, query.customer_id, query.key, before, query.limit + 1)
+        page = OrderPage(PUBLIC_CLIENT, query.customer_id, query.key, before, query.limit + 1)
         found = store.read(lambda tx: tx.list_orders(page), request_id.deadline())
         shown = found[: query.limit]
         has_more = len(found) > query.limit

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from orderapi.errors import KeyReused, OrderNotFound
-from orderapi.records import Page, Reply
+from orderapi.records import OrderPage, Reply
 from orderapi.store.sqlite import SqliteStore
 from orderapi.store.tx import ReadTx, WriteTx
 from orderapi.web.orders import PUBLIC_CLIENT, find_reply, place_order
 from tests.store.placing import counts, place, query, request_for
 
-EVERYTHING = Page(PUBLIC_CLIENT, None, None, None, 100)
+EVERYTHING = OrderPage(PUBLIC_CLIENT, None, None, None, 100)
 
 
 def on_bare_thread(act: Callable[[], Any]) -> Any:

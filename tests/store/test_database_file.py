@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from orderapi.errors import StoreUnavailable
-from orderapi.records import Page
+from orderapi.records import OrderPage
 from orderapi.store.sqlite import SqliteStore
 from orderapi.store.tx import WriteTx
 from orderapi.web.orders import PUBLIC_CLIENT, place_order
 from tests.store.placing import counts, place, query, request_for, spoil_lock_file
 
-EVERYTHING = Page(PUBLIC_CLIENT, None, None, None, 100)
+EVERYTHING = OrderPage(PUBLIC_CLIENT, None, None, None, 100)
 
 
 def test_a_database_moved_away_is_not_made_anew_and_works_when_back(store: SqliteStore) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from orderapi.errors import KeyReused
-from orderapi.records import Order, Page, Reply
+from orderapi.records import Order, OrderPage, Reply
 from orderapi.store.sqlite import SqliteStore
 from orderapi.store.tx import WriteTx
 from orderapi.web.orders import PUBLIC_CLIENT, find_reply, place_order
@@ -101,7 +101,7 @@ class StoreMachine(RuleBasedStateMachine):
         listed: list[str] = []
         before: str | None = None
         while True:
-            orders = self.list_page(Page(PUBLIC_CLIENT, customer_id, None, before, limit))
+            orders = self.list_page(OrderPage(PUBLIC_CLIENT, customer_id, None, before, limit))
             if not orders:
                 break
             listed += [order.order_id for order in orders]
@@ -113,12 +113,12 @@ class StoreMachine(RuleBasedStateMachine):
         ]
         assert listed == wanted[::-1]
 
-    def list_page(self, page: Page) -> list[Order]:
+    def list_page(self, page: OrderPage) -> list[Order]:
         return self.store.read(lambda tx: tx.list_orders(page))
 
     @rule(key=KEYS)
     def find_by_key(self, key: str) -> None:
-        page = Page(PUBLIC_CLIENT, None, key, None, 10)
+        page = OrderPage(PUBLIC_CLIENT, None, key, None, 10)
         found = self.list_page(page)
         known = [self.placed[key][2].order_id] if key in self.placed else []
         assert [order.order_id for order in found] == known
