@@ -120,7 +120,10 @@ def seconds_until(retry_after: str) -> float:
     if re.fullmatch(r"[0-9]+", text):
         return float(text)
     try:
-        moment = email.utils.parsedate_to_datetime(text).astimezone(datetime.UTC)
+        date = email.utils.parsedate_to_datetime(text)
+        # A date without a zone is in UTC, whatever zone this machine is in.
+        aware = date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
+        moment = aware.astimezone(datetime.UTC)
     except (ValueError, OverflowError):
         return 0.0
     return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())
