@@ -1,60 +1,23 @@
-"""`GET /events`: pages of the feed, and waiting for the next one; without a server."""
+"""`GET /events`: pages of the feed; without a server."""
 
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from orderapi.errors import StoreUnavailable
-from orderapi.feed import Feed
-from orderapi.records import EventPage, NewOrder
 from orderapi.store.sqlite import SqliteStore
-from orderapi.web.orders import PUBLIC_CLIENT
 from tests.http_messages import ask, check_problem, order
 from tests.running import Answer
-from tests.store.placing import place
+from tests.store.placing import place, place_for
 
 MOST = 2**63 - 1
 # Longer than any of these tests may take: whoever waits for so long waits in vain.
 LONG_S = 30
 
 
-def place_for(store: SqliteStore, client_id: str) -> None:
-    """Let a client other than the public one have an order."""
-
-    def put(tx: Any) -> None:
-        made = tx.insert_order(NewOrder(client_id, "cust1", "item1", 1))
-        tx.append_event("order.created", made, '{"of":"another client"}')
-
-    store.write(put)
-
-
 def sequences(answer: Answer) -> list[int]:
     assert answer.status == 200, answer
     return [int(event["sequence"]) for event in answer.json["events"]]
-
-
-def page(body: bytes) -> Any:
-    return Answer(200, {}, body).json
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.005)
-
-
-def waiting(feed: Feed, after: int, pool: ThreadPoolExecutor, count: int = 1) -> Future[bytes]:
-    """Begin to wait for what comes after a number; gives back when `count` wait in all."""
-    started = pool.submit(feed.read, EventPage(PUBLIC_CLIENT, after, 100), LONG_S)
-    wait_until(lambda: len(feed._waiting) >= count)
-    return started
 
 
 def test_a_feed_without_events_is_empty(client: FlaskClient) -> None:
@@ -229,139 +192,6 @@ def test_the_number_of_a_skipped_event_is_not_beyond_the_last(
     place_for(store, "another")
     assert ask(client, "/events?after=2").json == {"events": [], "next": 2}
     assert ask(client, "/events?after=1").json == {"events": [], "next": 1}
-
-
-# Waiting.
-
-
-@pytest.fixture
-def pool() -> Any:
-    with ThreadPoolExecutor(10) as pool:
-        yield pool
-
-
-def test_what_is_there_is_not_waited_for(client: FlaskClient) -> None:
-    order(client, "key-1")
-    assert sequences(ask(client, f"/events?wait={LONG_S}")) == [1]
-
-
-def test_waiting_ends_with_its_time(client: FlaskClient) -> None:
-    order(client, "key-1")
-    began_at = time.monotonic()
-    assert ask(client, "/events?after=1&wait=1").json == {"events": [], "next": 1}
-    assert time.monotonic() - began_at >= 1
-
-
-def test_whoever_waits_is_answered_by_the_next_order(
-    store: SqliteStore, pool: ThreadPoolExecutor
-) -> None:
-    feed = Feed(store)
-    for number in range(3):
-        answer = waiting(feed, number, pool)
-        place(store, f"key-{number}")
-        found = page(answer.result(10))
-        assert [event["sequence"] for event in found["events"]] == [f"{number + 1:019}"]
-        assert found["next"] == number + 1
-
-
-def test_all_who_wait_are_answered(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
-    feed = Feed(store)
-    place(store, "key-0")
-    place(store, "key-1")
-    at_the_end = [waiting(feed, 2, pool, count) for count in range(1, 9)]
-    place(store, "key-2")
-    assert {page(answer.result(10))["next"] for answer in at_the_end} == {3}
-
-
-def test_whoever_waits_is_not_answered_by_what_is_no_event_of_its_own(
-    store: SqliteStore, pool: ThreadPoolExecutor
-) -> None:
-    feed = Feed(store)
-    answer = waiting(feed, 0, pool)
-    place_for(store, "another")
-    store.write(lambda tx: tx.touch_probe())
-    with pytest.raises(TimeoutError):
-        answer.result(0.2)
-    place(store, "key-1")
-    assert [event["sequence"] for event in page(answer.result(10))["events"]] == [f"{2:019}"]
-
-
-def test_another_store_s_commit_is_seen(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
-    """As one of another process is."""
-    feed = Feed(store)
-    answer = waiting(feed, 0, pool)
-    other = SqliteStore(store._files.path)
-    place(other, "key-1")
-    other.close()
-    assert page(answer.result(10))["next"] == 1
-
-
-def test_whoever_waits_holds_no_snapshot(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
-    """A checkpoint that needs the whole WAL succeeds meanwhile."""
-    feed = Feed(store)
-    answer = waiting(feed, 0, pool)
-    store.write(lambda tx: tx.touch_probe())
-    other = SqliteStore(store._files.path)
-    connection = other._open()
-    wait_until(lambda: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
-    connection.close()
-    other.close()
-    place(store, "key-1")
-    assert page(answer.result(10))["next"] == 1
-
-
-def test_nobody_looks_while_nobody_waits(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
-    feed = Feed(store)
-    answer = waiting(feed, 0, pool)
-    place(store, "key-1")
-    answer.result(10)
-    looked = threading.Event()
-    feed._last_sequence = looked.set  # type: ignore[method-assign]
-    assert not looked.wait(0.2)
-
-
-def test_a_process_that_stops_answers_all_who_wait(
-    store: SqliteStore, pool: ThreadPoolExecutor
-) -> None:
-    feed = Feed(store)
-    stopping = threading.Event()
-    feed.stop_when(stopping.is_set)
-    answers = [waiting(feed, 0, pool, count) for count in range(1, 5)]
-    stopping.set()
-    for answer in answers:
-        assert page(answer.result(10)) == {"events": [], "next": 0}
-    # Not at once, or whoever is sent away would come back at once.
-    later = waiting(feed, 0, pool)
-    assert page(later.result(10)) == {"events": [], "next": 0}
-
-
-def test_only_so_many_wait_where_each_holds_a_thread(
-    store: SqliteStore, pool: ThreadPoolExecutor
-) -> None:
-    feed = Feed(store, waiting_most=2)
-    place(store, "key-1")
-    first, second = (waiting(feed, 1, pool, count) for count in (1, 2))
-    assert page(feed.read(EventPage(PUBLIC_CLIENT, 1, 100), LONG_S)) == {"events": [], "next": 1}
-    assert page(feed.read(EventPage(PUBLIC_CLIENT, 0, 100), LONG_S))["next"] == 1
-    place(store, "key-2")
-    assert {page(answer.result(10))["next"] for answer in (first, second)} == {2}
-    third = waiting(feed, 2, pool)
-    place(store, "key-3")
-    assert page(third.result(10))["next"] == 3
-
-
-def test_a_store_that_is_gone_fails_those_who_wait(
-    store: SqliteStore, pool: ThreadPoolExecutor, tmp_path: Path
-) -> None:
-    feed = Feed(store)
-    answer = waiting(feed, 0, pool)
-    (tmp_path / "orders.db").rename(tmp_path / "moved.db")
-    with pytest.raises(StoreUnavailable):
-        answer.result(10)
-    (tmp_path / "moved.db").rename(tmp_path / "orders.db")
-    again = waiting(feed, 0, pool)
-    place(store, "key-1")
-    assert page(again.result(10))["next"] == 1
 
 
 @pytest.mark.parametrize("wait", [0, LONG_S])

@@ -19,6 +19,7 @@ from tests.http_messages import (
     raw_request,
 )
 from tests.running import ORDER, Server, serving
+from tests.waiting import wait_until
 
 BODY = json.dumps(ORDER).encode()
 LINE_OF_REQUEST = {"address", "method", "path", "status", "duration_ms"}
@@ -149,10 +150,7 @@ def test_everything_on_stderr_is_one_json_object_a_line(tmp_path: Path) -> None:
             server.raw(data)
         workers = set(server.workers())
         server.signal(signal.SIGHUP)
-        give_up_at = time.monotonic() + 30
-        while workers & set(server.workers()) or len(server.workers()) != 2:
-            assert time.monotonic() < give_up_at
-            time.sleep(0.05)
+        wait_until(lambda: not workers & set(server.workers()) and len(server.workers()) == 2)
         assert server.order("key-1").status == 201
         assert server.stop() == 0
         lines = server.log_path.read_bytes().split(b"\n")

@@ -7,13 +7,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tests.running import REPOSITORY, Answer, Server, free_port
+from tests.waiting import wait_until
 
 SHIPPED = REPOSITORY / "deploy" / "nginx"
 NAME = "api.example.com"
@@ -168,13 +168,6 @@ def serving_behind(site: Site, **settings: str) -> Iterator[ServerBehind]:
             if server.process is not None:
                 server.process.kill()
                 server.process.wait()
-
-
-def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
-    give_up_at = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < give_up_at, f"not within {timeout_s} s: {what}"
-        time.sleep(0.02)
 
 
 def ask(

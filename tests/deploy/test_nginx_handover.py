@@ -15,12 +15,12 @@ from tests.deploy.site import (
     ask,
     new_site,
     serving_behind,
-    wait_until,
 )
 from tests.deploy.upstream import Upstream
 from tests.http_messages import check_problem, raw_order, raw_request
 from tests.running import ORDER, serving
 from tests.test_request_ids_and_logs import lines_of
+from tests.waiting import wait_until
 
 BODY = json.dumps(ORDER).encode()
 

@@ -11,7 +11,7 @@ from itertools import count
 
 import pytest
 
-from tests.deploy.site import ServerBehind, Site, new_site, serving_behind, wait_until
+from tests.deploy.site import ServerBehind, Site, new_site, serving_behind
 from tests.deploy.upstream import (
     CLOSE,
     HALF_A_BODY,
@@ -21,6 +21,7 @@ from tests.deploy.upstream import (
 )
 from tests.http_messages import check_problem
 from tests.running import Answer
+from tests.waiting import wait_until
 
 KEYED = {"Idempotency-Key": "k", "X-Request-ID": "the-request"}
 UNKEYED = {"X-Request-ID": "the-request"}

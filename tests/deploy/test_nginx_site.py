@@ -17,11 +17,11 @@ from tests.deploy.site import (
     ask,
     new_site,
     serving_behind,
-    wait_until,
 )
 from tests.deploy.upstream import Upstream, listening
 from tests.http_messages import answers, check_problem, raw_order
 from tests.running import Answer
+from tests.waiting import wait_until
 
 OWN_PROBLEMS = (
     "bad-request",

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 from tests.running import Server
+from tests.waiting import wait_until
 
 _HEAD_END = b"\r\n\r\n"
 # Where no more may wait, one is answered at once with nothing; it should not ask again at once.
@@ -95,10 +96,10 @@ class Readers:
 
     def wait_until_all_ask(self, timeout_s: float = 60) -> None:
         """Wait until each of them has a connection and has asked."""
-        give_up_at = time.monotonic() + timeout_s
-        while any(reader.connection is None for reader in self.readers):
-            assert time.monotonic() < give_up_at
-            time.sleep(0.01)
+        wait_until(
+            lambda: all(reader.connection is not None for reader in self.readers),
+            timeout_s=timeout_s,
+        )
 
     def wait_until_all_have(self, sequence: int, timeout_s: float = 60) -> None:
         """Wait until each of them has seen every event up to that number."""

@@ -17,6 +17,7 @@ from tests.faults.test_kill import all_workers
 from tests.http_messages import raw_order, raw_request
 from tests.running import ORDER, Answer, Server, serving
 from tests.store.placing import held
+from tests.waiting import wait_until
 
 BODY = json.dumps(ORDER).encode()
 # A stop that waits for what nobody will send takes `graceful_timeout`, 20 s.
@@ -126,10 +127,7 @@ def test_a_stop_does_not_wait_for_workers_that_are_still_starting(
     """A stop sends SIGTERM once, perhaps to one that has no handlers yet; a race, so four tries."""
     server = Server(tmp_path, WORKERS="4")
     server.start(wait=False)
-    give_up_at = time.monotonic() + 20
-    while len(server.workers()) < workers:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.001)
+    wait_until(lambda: len(server.workers()) >= workers, pause_s=0.001)
     assert stop(server) < STOPPED_WITHIN_S
 
 

@@ -16,6 +16,7 @@ from tests.faults.proof import assert_exactly_once
 from tests.faults.readers import Readers
 from tests.faults.test_kill import RetryingClients, all_workers
 from tests.running import WORKER_CLASS, Answer, Server, serving
+from tests.waiting import wait_until
 
 # With threads, few may wait and the rest ask again and again.
 MANY = 1000 if WORKER_CLASS == "gevent" else 60
@@ -35,15 +36,14 @@ def reading(server: Server, count: int, limit: int = 1000) -> Iterator[Readers]:
 def wait_for_pollers(server: Server, count: int) -> None:
     """Wait until workers have accepted so many connections, each of somebody who polls."""
     port = f":{server.port:04X}"
-    give_up_at = time.monotonic() + 60
-    while True:
+
+    def accepted() -> int:
         lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
         fields = [line.split() for line in lines]
         # Local address, state and inode (proc(5)); what nobody has accepted has no inode.
-        if sum(f[1].endswith(port) and f[3] == "01" and f[9] != "0" for f in fields) >= count:
-            return
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
+        return sum(f[1].endswith(port) and f[3] == "01" and f[9] != "0" for f in fields)
+
+    wait_until(lambda: accepted() >= count, timeout_s=60)
 
 
 class Polled:

@@ -17,6 +17,7 @@ from tests.faults.crowd import Crowd
 from tests.faults.proof import assert_exactly_once
 from tests.running import ORDER, Answer, Server, serving
 from tests.store.placing import held
+from tests.waiting import wait_until
 
 CLIENTS = 12
 KILLING_S = 10.0
@@ -166,10 +167,7 @@ def test_sighup_under_load_fails_no_request(server: Server) -> None:
     crowd.join()
     assert crowd.refused == []
     assert assert_exactly_once(server.database, crowd.created) == 8 * 150
-    give_up_at = time.monotonic() + 10
-    while before & set(server.workers()):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
+    wait_until(lambda: not before & set(server.workers()))
     assert server.order("after").status == 201
 
 
@@ -186,11 +184,8 @@ def test_a_restart_under_load_on_one_database_keeps_one_writer(tmp_path: Path) -
 
 def all_workers(server: Server) -> list[int]:
     """Wait for the second worker: the server counts as started with its first."""
-    give_up_at = time.monotonic() + 10
-    while len(workers := server.workers()) < 2:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.01)
-    return workers
+    wait_until(lambda: len(server.workers()) >= 2)
+    return server.workers()
 
 
 def is_free(port: int) -> bool:

@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -267,10 +266,3 @@ def filled(database: Path, events: int) -> Path:
 
 def position(database: Path) -> int:
     return int(query(database, "SELECT sequence FROM relay_position")[0][0])
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    give_up_at = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.01)

@@ -21,9 +21,9 @@ from tests.relay.receiving import (
     receiving,
     reset_after,
     status,
-    wait_until,
 )
 from tests.store.placing import place, query
+from tests.waiting import wait_until
 
 EVENTS = 120
 DELIVERIES_MOST = 20

@@ -27,10 +27,10 @@ from tests.relay.receiving import (
     receiving,
     relaying,
     status,
-    wait_until,
 )
 from tests.running import REPOSITORY, Server, free_port
 from tests.store.placing import place
+from tests.waiting import wait_until
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from orderapi import idempotency
 from orderapi.records import Claim, NewOrder, Reply
 from orderapi.store.contract import Store
 from orderapi.store.files import DatabaseFiles
+from orderapi.store.tx import ORDER_CREATED, WriteTx
 from orderapi.web.orders import PUBLIC_CLIENT, place_order
 
 TABLES = ("orders", "ledger", "idempotency_keys", "events")
@@ -24,6 +25,16 @@ def place(
 ) -> Reply:
     claim, new_order = request_for(key, quantity, customer_id)
     return store.write(lambda tx: place_order(tx, claim, new_order), deadline)
+
+
+def place_for(store: Store, client_id: str) -> None:
+    """Let a client other than the public one have an order."""
+
+    def put(tx: WriteTx) -> None:
+        made = tx.insert_order(NewOrder(client_id, "cust1", "item1", 1))
+        tx.append_event(ORDER_CREATED, made, '{"of":"another client"}')
+
+    store.write(put)
 
 
 def request_for(key: str, quantity: int = 1, customer_id: str = "cust1") -> tuple[Claim, NewOrder]:
