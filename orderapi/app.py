@@ -6,7 +6,7 @@ from orderapi.feed import Feed
 from orderapi.settings import Settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
-from orderapi.web import events, health, orders, problems, proxy, request_id
+from orderapi.web import events, health, orders, problems, proxy, this_request
 from orderapi.web.lean import LeanFlask
 
 
@@ -28,7 +28,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     # `/orders/` and `//orders` are other paths, and not found.
     app.url_map.merge_slashes = False
     proxy.register(app)
-    request_id.register(app)
+    this_request.register(app)
     problems.register(app)
     app.register_blueprint(health.blueprint(store))
     app.register_blueprint(orders.blueprint(store, fault_injection=settings.fault_injection))

@@ -18,7 +18,7 @@ from orderapi.errors import (
 from orderapi.records import Claim, NewOrder, OrderPage, Reply
 from orderapi.store.contract import Store
 from orderapi.store.tx import ORDER_CREATED, ReadTx, WriteTx
-from orderapi.web import cursor, request_id
+from orderapi.web import cursor, this_request
 from orderapi.web.lean import Answer, current_request
 from orderapi.web.query import query_pairs
 from orderapi.web.schemas import load_order, load_order_query
@@ -38,27 +38,29 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
         body = _read_body(incoming)
         _refuse_other_than_json(incoming)
         key = idempotency.parse_key(incoming.environ.get("HTTP_IDEMPOTENCY_KEY"))
-        request_id.note(key_hash=idempotency.key_digest(key))
+        this_request.note(key_hash=idempotency.key_digest(key))
         payload = load_order(body)
         claim = Claim(PUBLIC_CLIENT, key, idempotency.fingerprint("POST", "/orders", payload))
         # Replays and conflicts are answered from a snapshot: they go on when nothing can be
         # written.
-        deadline = request_id.deadline()
+        deadline = this_request.deadline()
         reply = store.read(lambda tx: find_reply(tx, claim), deadline)
         if reply is None:
             new_order = NewOrder(PUBLIC_CLIENT, **payload)
             reply = store.write(lambda tx: place_order(tx, claim, new_order), deadline)
-        request_id.note(order_id=reply.order_id, replayed=reply.replayed)
+        this_request.note(order_id=reply.order_id, replayed=reply.replayed)
         if fault_injection and not reply.replayed and _asks_for_failure(incoming):
             raise SimulatedFailure("The order was committed; this failure was asked for.")
         return _created(reply)
 
     @orders.get("/orders/<order_id>")
     def show_order(order_id: str) -> Response:
-        order = store.read(lambda tx: tx.find_order(PUBLIC_CLIENT, order_id), request_id.deadline())
+        order = store.read(
+            lambda tx: tx.find_order(PUBLIC_CLIENT, order_id), this_request.deadline()
+        )
         if order is None:
             raise OrderNotFound("There is no such order.")
-        request_id.note(order_id=order.order_id)
+        this_request.note(order_id=order.order_id)
         return Answer(dump(order_members(order)))
 
     @orders.get("/orders")
@@ -68,7 +70,7 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
         before = cursor.decode(query.cursor, filters) if query.cursor is not None else None
         # One more than asked for tells whether there is a next page.
         page = OrderPage(PUBLIC_CLIENT, query.customer_id, query.key, before, query.limit + 1)
-        found = store.read(lambda tx: tx.list_orders(page), request_id.deadline())
+        found = store.read(lambda tx: tx.list_orders(page), this_request.deadline())
         shown = found[: query.limit]
         has_more = len(found) > query.limit
         next_cursor = cursor.encode(shown[-1].order_id, filters) if has_more else None
