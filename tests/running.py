@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import wait_until
+
 REPOSITORY = Path(__file__).parent.parent
 # What servers run on whose test does not say: the matrix sets it.
 WORKER_CLASS = os.environ.get("TEST_WORKER_CLASS", "gevent")
@@ -108,6 +110,17 @@ class Server:
 
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+
+    def lines_of(self, request_id: str) -> list[dict[str, Any]]:
+        """Give the lines of a request; the answer may leave before its line is written."""
+        found: list[dict[str, Any]] = []
+
+        def are_there() -> bool:
+            found[:] = [line for line in self.log_lines() if line.get("request_id") == request_id]
+            return bool(found)
+
+        wait_until(are_there, f"a line of {request_id}")
+        return found
 
     def request(
         self,

@@ -5,7 +5,6 @@ import re
 import signal
 import time
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -24,16 +23,6 @@ from tests.waiting import wait_until
 BODY = json.dumps(ORDER).encode()
 LINE_OF_REQUEST = {"address", "method", "path", "status", "duration_ms"}
 LINE_OF_ALL = {"time", "level", "logger", "process", "message"}
-
-
-def lines_of(server: Server, request_id: str) -> list[dict[str, Any]]:
-    """Give the lines of a request; the answer may leave before its line is written."""
-    give_up_at = time.monotonic() + 5
-    while True:
-        found = [line for line in server.log_lines() if line.get("request_id") == request_id]
-        if found or time.monotonic() > give_up_at:
-            return found
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +66,7 @@ def test_a_request_is_one_line_with_its_facts(server: Server) -> None:
     server.order("key-1", ORDER | {"quantity": 2}, X_Request_ID="conflict")
     server.request("GET", created.headers["location"], headers={"X-Request-ID": "shown"})
     server.request("GET", "/nowhere?secret=1", headers={"X-Request-ID": "lost"})
-    (first,) = lines_of(server, "first")
+    (first,) = server.lines_of("first")
     assert set(first) == LINE_OF_ALL | LINE_OF_REQUEST | {
         "request_id",
         "key_hash",
@@ -88,14 +77,14 @@ def test_a_request_is_one_line_with_its_facts(server: Server) -> None:
     assert (first["order_id"], first["replayed"]) == (created.json["order_id"], False)
     assert 0 < first["duration_ms"] < 60_000
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(\+00:00|Z)", first["time"])
-    (again,) = lines_of(server, "again")
+    (again,) = server.lines_of("again")
     assert (again["status"], again["replayed"]) == (201, True)
     assert (again["order_id"], again["key_hash"]) == (first["order_id"], first["key_hash"])
-    (conflict,) = lines_of(server, "conflict")
+    (conflict,) = server.lines_of("conflict")
     assert (conflict["status"], conflict["key_hash"]) == (409, first["key_hash"])
-    (shown,) = lines_of(server, "shown")
+    (shown,) = server.lines_of("shown")
     assert (shown["status"], shown["order_id"]) == (200, first["order_id"])
-    (lost,) = lines_of(server, "lost")
+    (lost,) = server.lines_of("lost")
     assert (lost["status"], lost["path"]) == (404, "/nowhere")
 
 
@@ -117,9 +106,7 @@ def test_a_key_is_in_the_log_only_as_a_short_hash(tmp_path: Path) -> None:
         server.raw(raw_request("POST", "/orders", f"Idempotency-Key : {key}"))
         server.raw(raw_request("POST", "/orders", f"Idempotency-Key {key}"))
         server.raw(raw_request("GET", f"/orders?idempotency_key={key}&customer_id=caf\u00e9"))
-        hashes = {
-            line["key_hash"] for name in ("made", "quoted") for line in lines_of(server, name)
-        }
+        hashes = {line["key_hash"] for name in ("made", "quoted") for line in server.lines_of(name)}
         assert server.stop() == 0
         assert len(hashes) == 1
         assert re.fullmatch(r"[0-9a-f]{6,16}", hashes.pop())
@@ -170,7 +157,7 @@ def test_a_client_cannot_write_lines_of_its_own(server: Server) -> None:
     server.request("GET", "/healthz", headers={"X-Request-ID": '{"message":"forged"}'})
     server.raw(raw_request('X{"a":1}', "/healthz"))
     server.raw(raw_request("GET", "/healthz", 'X: \n{"message":"forged"}'))
-    (line,) = lines_of(server, "f1")
+    (line,) = server.lines_of("f1")
     assert "\n" in line["path"]
     assert all(each["message"] != "forged" for each in server.log_lines())
     assert all(each["level"] != "CRITICAL" for each in server.log_lines())
@@ -178,7 +165,7 @@ def test_a_client_cannot_write_lines_of_its_own(server: Server) -> None:
 
 def test_a_long_path_makes_no_long_line(server: Server) -> None:
     server.request("GET", "/orders/" + "x" * 4000, headers={"X-Request-ID": "long"})
-    (line,) = lines_of(server, "long")
+    (line,) = server.lines_of("long")
     assert len(line["path"]) <= 256
 
 

@@ -2,37 +2,11 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from orderapi.ops.target import AnswerLate, NoAnswer, Target
-
-
-@contextmanager
-def socket_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server that reads a request's beginning and then talks as it likes, once."""
-    done = threading.Event()
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65536)
-            try:
-                talk(connection)
-            except OSError:
-                return
-            done.wait(5)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            done.set()
-            thread.join()
+from tests.rude_server import socket_server
 
 
 def test_a_server_that_says_nothing_is_given_up() -> None:

@@ -14,8 +14,8 @@ from orderapi.ops.target import Answer
 from tests.client.answers import Always, customer, keys, problem, said
 from tests.faults.chaos import Fault, chaos
 from tests.front import Front, Tamper
+from tests.rude_server import socket_server
 from tests.running import Server, free_port
-from tests.test_target import socket_server
 
 HTML = b"<h1>Something else answered</h1>"
 OTHER_ORDER = (

@@ -8,7 +8,7 @@ import pytest
 from orderapi.client import OrderClient, OrderClientError, Unauthorized
 from tests.client.answers import Always, customer, problem, said
 from tests.front import Front
-from tests.test_target import socket_server
+from tests.rude_server import socket_server
 
 TOKEN = "token-that-nobody-may-see"
 

@@ -19,7 +19,6 @@ from tests.deploy.site import (
 from tests.deploy.upstream import Upstream
 from tests.http_messages import check_problem, raw_order, raw_request
 from tests.running import ORDER, serving
-from tests.test_request_ids_and_logs import lines_of
 from tests.waiting import wait_until
 
 BODY = json.dumps(ORDER).encode()
@@ -65,7 +64,7 @@ def test_the_id_is_the_same_in_the_answer_and_both_logs(shared_server: ServerBeh
     line = shared_server.site.line_of(request_id)
     assert (line["method"], line["path"], line["status"]) == ("POST", "/orders", "201")
     assert (line["upstream_status"], line["bytes"]) == ("201", len(answer.body))
-    (own_line,) = lines_of(shared_server, request_id)
+    (own_line,) = shared_server.lines_of(request_id)
     assert own_line["status"] == 201
 
 
@@ -102,14 +101,14 @@ def test_the_service_knows_its_clients_addresses_through_nginx_alone(
 ) -> None:
     answer = ask(shared_server.site, "/healthz", SPOOFED, source=ELSEWHERE)
     assert answer.status == 200
-    (line,) = lines_of(shared_server, answer.headers["x-request-id"])
+    (line,) = shared_server.lines_of(answer.headers["x-request-id"])
     assert line["address"] == ELSEWHERE
     assert shared_server.site.line_of(answer.headers["x-request-id"])["address"] == ELSEWHERE
 
     # Over TCP anybody could say anything.
     with serving(tmp_path) as direct:
         answer = direct.request("GET", "/healthz", headers=SPOOFED)
-        (line,) = lines_of(direct, answer.headers["x-request-id"])
+        (line,) = direct.lines_of(answer.headers["x-request-id"])
         assert line["address"] == THIS_MACHINE
 
 

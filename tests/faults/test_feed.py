@@ -67,13 +67,7 @@ class Polled:
 
 def process_of(server: Server, request_id: str) -> int:
     """Tell from its log which process answered a request."""
-    give_up_at = time.monotonic() + 10
-    while True:
-        for line in server.log_lines():
-            if line.get("request_id") == request_id:
-                return int(line["process"])
-        assert time.monotonic() < give_up_at
-        time.sleep(0.01)
+    return int(server.lines_of(request_id)[0]["process"])
 
 
 def test_readers_see_every_event_once_and_in_order_while_32_write(tmp_path: Path) -> None:
