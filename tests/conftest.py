@@ -8,7 +8,8 @@ from flask.testing import FlaskClient
 from orderapi.app import create_app
 from orderapi.settings import read_settings
 from orderapi.store.sqlite import SqliteStore
-from tests.http_messages import counts, stores_nothing
+from tests.http_messages import stores_nothing
+from tests.rows import counts
 from tests.running import Server, serving
 
 
@@ -61,7 +62,7 @@ def clean(shared_server: Server) -> Iterator[Server]:
 def refusing(client: FlaskClient, tmp_path: Path) -> Iterator[FlaskClient]:
     """The application in this process, which stores nothing in this test."""
     yield client
-    assert set(counts(tmp_path / "orders.db").values()) == {0}
+    assert set(counts(tmp_path / "orders.db")) == {0}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

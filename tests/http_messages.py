@@ -1,10 +1,8 @@
 """HTTP messages as tests write and read them: raw requests, answers, problem documents."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -125,10 +123,3 @@ def stores_nothing(server: Server) -> Iterator[None]:
     yield
     assert server.counts() == before
     assert server.request("GET", "/healthz").status == 200
-
-
-def counts(database: Path) -> dict[str, int]:
-    """Count the rows of each table."""
-    with closing(sqlite3.connect(database)) as db:
-        tables = ("orders", "ledger", "idempotency_keys", "events")
-        return {t: db.execute(f"SELECT COUNT(*) FROM {t}").fetchone()[0] for t in tables}

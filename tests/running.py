@@ -5,16 +5,16 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.rows import TABLES, counts, query
 from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).parent.parent
@@ -162,12 +162,10 @@ class Server:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Query the live database, as people do with sqlite3."""
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=5)) as db:
-            return db.execute(sql).fetchall()
+        return query(self.database, sql)
 
     def counts(self) -> dict[str, int]:
-        tables = ("orders", "ledger", "idempotency_keys", "events")
-        return {table: self.rows(f"SELECT COUNT(*) FROM {table}")[0][0] for table in tables}
+        return dict(zip(TABLES, counts(self.database), strict=True))
 
 
 @contextmanager

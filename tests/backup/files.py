@@ -11,7 +11,8 @@ from typing import Any
 from orderapi.ops.audit import audit
 from orderapi.store.open import open_backup
 from orderapi.store.sqlite import SqliteStore
-from tests.store.placing import place, query
+from tests.rows import query
+from tests.store.placing import place
 
 ORDERAPI = str(Path(sys.executable).parent / "orderapi")
 

@@ -18,8 +18,8 @@ from tests.backup.files import (
     orderapi,
     with_orders,
 )
+from tests.rows import query
 from tests.running import Server
-from tests.store.placing import query
 from tests.store.test_migrate import NEWEST, OLD_DATABASE
 
 SOUND = "audited 2 orders: nothing breaks an invariant"

@@ -20,8 +20,9 @@ from typing import Any
 from standardwebhooks import Webhook
 
 from orderapi.store.sqlite import SqliteStore
+from tests.rows import query
 from tests.running import REPOSITORY
-from tests.store.placing import place, query
+from tests.store.placing import place
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ORDERAPI = (str(Path(sys.executable).parent / "orderapi"), "relay")

@@ -11,7 +11,7 @@ from orderapi.relay.blockage import REPEAT_S
 from orderapi.relay.clock import Stopped
 from orderapi.store.sqlite import SqliteStore
 from tests.relay.fakes import FakeClock, FakeReceiver, failed, fill, relay
-from tests.store.placing import query
+from tests.rows import query
 
 Lines = Callable[[], list[logging.LogRecord]]
 

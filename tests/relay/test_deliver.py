@@ -13,7 +13,8 @@ from orderapi.store.sqlite import SqliteStore
 from orderapi.web.orders import place_order
 from tests.relay.fakes import START_S, FakeClock, FakeReceiver, failed, fill, relay
 from tests.relay.receiving import position
-from tests.store.placing import query, request_for
+from tests.rows import query
+from tests.store.placing import request_for
 
 # Order and position.
 

@@ -22,7 +22,8 @@ from tests.relay.receiving import (
     reset_after,
     status,
 )
-from tests.store.placing import place, query
+from tests.rows import query
+from tests.store.placing import place
 from tests.waiting import wait_until
 
 EVENTS = 120

@@ -1,10 +1,8 @@
 """Orders placed as the view places them, without HTTP; and the files, seen from outside."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from orderapi import idempotency
 from orderapi.records import Claim, NewOrder, Reply
@@ -12,8 +10,6 @@ from orderapi.store.contract import Store
 from orderapi.store.files import DatabaseFiles
 from orderapi.store.tx import ORDER_CREATED, WriteTx
 from orderapi.web.orders import PUBLIC_CLIENT, place_order
-
-TABLES = ("orders", "ledger", "idempotency_keys", "events")
 
 
 def place(
@@ -44,16 +40,6 @@ def request_for(key: str, quantity: int = 1, customer_id: str = "cust1") -> tupl
         Claim(PUBLIC_CLIENT, key, fingerprint),
         NewOrder(PUBLIC_CLIENT, customer_id, "item1", quantity),
     )
-
-
-def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    """Ask a connection that is not the store's."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
-        return db.execute(sql).fetchall()
-
-
-def counts(path: Path) -> list[int]:
-    return [int(query(path, f"SELECT COUNT(*) FROM {table}")[0][0]) for table in TABLES]
 
 
 @contextmanager

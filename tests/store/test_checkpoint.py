@@ -14,7 +14,8 @@ import pytest
 from orderapi.store import checkpoint
 from orderapi.store.checkpoint import Checkpointer
 from orderapi.store.sqlite import SqliteStore
-from tests.store.placing import counts, place
+from tests.rows import counts
+from tests.store.placing import place
 
 # An order touches about ten pages of 4 KiB, and every hundredth order checkpoints.
 WAL_MOST_BYTES = 8 * 1024 * 1024

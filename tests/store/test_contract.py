@@ -15,7 +15,8 @@ from orderapi.records import OrderPage, Reply
 from orderapi.store.sqlite import SqliteStore
 from orderapi.store.tx import ReadTx, WriteTx
 from orderapi.web.orders import PUBLIC_CLIENT, find_reply, place_order
-from tests.store.placing import counts, place, query, request_for
+from tests.rows import counts, query
+from tests.store.placing import place, request_for
 
 EVERYTHING = OrderPage(PUBLIC_CLIENT, None, None, None, 100)
 

@@ -23,8 +23,9 @@ from orderapi.store.sqlite import SqliteStore
 from orderapi.store.sqlite_connection import Connection
 from orderapi.store.tx import WriteTx
 from orderapi.web.orders import place_order
+from tests.rows import counts, query
 from tests.store.greenlets import run_in_greenlets
-from tests.store.placing import counts, held, place, query, request_for, spoil_lock_file
+from tests.store.placing import held, place, request_for, spoil_lock_file
 
 # The loop may be late because the machine is; a call that blocks it takes seconds here.
 GAP_MOST_S = 0.5

@@ -17,8 +17,9 @@ from orderapi.store.files import DatabaseFiles
 from orderapi.store.sqlite import SqliteStore, _run
 from orderapi.store.tx import WriteTx
 from orderapi.web.orders import place_order
+from tests.rows import counts, query
 from tests.store.crowd import Crowd
-from tests.store.placing import counts, held, place, query, request_for
+from tests.store.placing import held, place, request_for
 
 Fn = Callable[[WriteTx], Any]
 

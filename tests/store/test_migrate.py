@@ -12,8 +12,9 @@ from orderapi.errors import KeyReused, StoreRefused, StoreUnavailable
 from orderapi.store import migrate
 from orderapi.store.migrate import Migration
 from orderapi.store.sqlite import SqliteStore
+from tests.rows import TABLES, counts, query
 from tests.running import REPOSITORY
-from tests.store.placing import TABLES, counts, place, query
+from tests.store.placing import place
 
 NEWEST = migrate.load("sqlite")[-1].number
 OLD_DATABASE = Path(__file__).parent / "fixtures" / "schema_0001.sql"

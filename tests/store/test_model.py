@@ -14,7 +14,8 @@ from orderapi.records import Order, OrderPage, Reply
 from orderapi.store.sqlite import SqliteStore
 from orderapi.store.tx import WriteTx
 from orderapi.web.orders import PUBLIC_CLIENT, find_reply, place_order
-from tests.store.placing import place, query, request_for
+from tests.rows import query
+from tests.store.placing import place, request_for
 
 KEYS = st.sampled_from(["a", "b", "c", "d", "e", "f"])
 QUANTITIES = st.integers(min_value=1, max_value=3)

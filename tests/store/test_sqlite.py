@@ -14,7 +14,8 @@ from orderapi.records import OrderPage
 from orderapi.store.sqlite import SqliteStore
 from orderapi.store.tx import WriteTx
 from orderapi.web.orders import PUBLIC_CLIENT, place_order
-from tests.store.placing import counts, place, query, request_for
+from tests.rows import counts, query
+from tests.store.placing import place, request_for
 
 EVERYTHING = OrderPage(PUBLIC_CLIENT, None, None, None, 100)
 IN_FORCE = {

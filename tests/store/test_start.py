@@ -14,8 +14,9 @@ import pytest
 from orderapi.errors import StoreRefused
 from orderapi.store.sqlite import SqliteStore
 from orderapi.store.sqlite_start import APPLICATION_ID
+from tests.rows import counts, query
 from tests.running import REPOSITORY, Server
-from tests.store.placing import counts, place, query
+from tests.store.placing import place
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 
