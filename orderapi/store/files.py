@@ -120,7 +120,7 @@ class DatabaseFiles:
         if self._relay_lock_fd is not None:
             return True
         try:
-            descriptor = os.open(self._relay_lock_path, _LOCK_FLAGS, 0o600)
+            descriptor = self._opened(self._relay_lock_path)
         except OSError as error:
             raise StoreUnavailable(f"relay lock file: {error.strerror}") from error
         try:
@@ -170,11 +170,15 @@ class DatabaseFiles:
         if self._lock_fd is not None and not self._is_current(self._lock_fd):
             self._close_lock()
         if self._lock_fd is None:
-            self._lock_fd = os.open(self._lock_path, _LOCK_FLAGS, 0o600)
-            if os.geteuid() == 0:
-                # As SQLite does with its files: what root makes, the service must be able to open.
-                os.fchown(self._lock_fd, *owner_of(self.path))
+            self._lock_fd = self._opened(self._lock_path)
         return self._lock_fd
+
+    def _opened(self, lock_path: Path) -> int:
+        descriptor = os.open(lock_path, _LOCK_FLAGS, 0o600)
+        if os.geteuid() == 0:
+            # As SQLite does with its files: what root makes, the service must be able to open.
+            os.fchown(descriptor, *owner_of(self.path))
+        return descriptor
 
     def _is_current(self, descriptor: int) -> bool:
         try:

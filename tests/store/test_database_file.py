@@ -19,6 +19,20 @@ from tests.store.placing import place, request_for, spoil_lock_file
 EVERYTHING = OrderPage(PUBLIC_CLIENT, None, None, None, 100)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_beside_a_database_belongs_to_its_owner(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "orders.db")
+    store.prepare()
+    for file in tmp_path.iterdir():
+        os.chown(file, 12345, 12345)
+    place(store, "key-1")
+    assert store.claim_delivery()
+    owners = {file.name: (file.stat().st_uid, file.stat().st_gid) for file in tmp_path.iterdir()}
+    store.close()
+    assert {"orders.db-lock", "orders.db-relay-lock", "orders.db-wal"} <= set(owners)
+    assert set(owners.values()) == {(12345, 12345)}
+
+
 def test_a_database_moved_away_is_not_made_anew_and_works_when_back(store: SqliteStore) -> None:
     path = store._files.path
     place(store, "before")
