@@ -2,7 +2,6 @@
 
 # What was broken by hand. {id}, {event}, {ledger} and {key} stand for the same order in the middle,
 # {other} for the order_id of another; the lines must name the row as given.
-NO_CHECKS = "PRAGMA ignore_check_constraints = ON;"
 NO_LEDGER_TRIGGERS = (
     "DROP TRIGGER ledger_is_never_updated; DROP TRIGGER ledger_is_never_deleted;"
     " DROP TRIGGER ledger_is_never_replaced;"
