@@ -29,10 +29,9 @@ class Response(wsgi.Response):
         self._send(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
 
     def _send(self, data):
-        whole = self._head + data
+        rest = memoryview(self._head + data)
         self._head = b""
-        if whole:
-            # gevent's `sendall` asks for the socket's buffer size each time.
-            sent = self.sock.send(whole)
-            if sent < len(whole):
-                self.sock.sendall(whole[sent:])
+        while rest:
+            # Each `send` waits as long as a client may be silent. `sendall` would wait for no more
+            # than that in all, and cut off whoever reads a long answer slowly.
+            rest = rest[self.sock.send(rest) :]
