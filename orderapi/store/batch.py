@@ -10,10 +10,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from gevent import get_hub, monkey
+from gevent import monkey
+from gevent.threadpool import ThreadPool
 
 from orderapi.errors import StoreUnavailable
 
@@ -209,13 +211,13 @@ class GroupCommit:
         return list(self._waiting).index(job) >= self._waiting_when_stuck
 
     def _drain_until_closed(self) -> None:
-        natively = _native_caller()
-        while not (self._closing and not self._queue):
-            self._arrival.wait()
-            self._arrival.clear()
-            while self._queue:
-                self._let_arrive()
-                self._drain(natively)
+        with _native_caller() as natively:
+            while not (self._closing and not self._queue):
+                self._arrival.wait()
+                self._arrival.clear()
+                while self._queue:
+                    self._let_arrive()
+                    self._drain(natively)
 
     def _let_arrive(self) -> None:
         """Let what has already arrived be read and queued: it shares the fsync."""
@@ -244,23 +246,33 @@ class GroupCommit:
                 _log.error("failed after a batch", exc_info=error)
 
 
-def _native_caller() -> Natively:
-    """Tell how to run what blocks: under gevent in the hub's native threads, elsewhere in place."""
+@contextmanager
+def _native_caller() -> Iterator[Natively]:
+    """Run what blocks under gevent on a native thread, elsewhere in place."""
     if not monkey.is_module_patched("threading"):
-        return lambda act: act()
-    pool = get_hub().threadpool
+        yield lambda act: act()
+        return
+    pool = ThreadPool(1)
 
     def natively(act: Callable[[], Any]) -> Any:
         try:
-            # What is raised over there, gevent would print on stderr.
-            result, error = pool.apply(_attempt, (act,))
-        except Exception as error:  # the system gives no more threads now
+            # Before there is a task. gevent queues one, then looks for a thread; if the system
+            # gives none, the task stays: a COMMIT given up as failed would be made later, in the
+            # middle of another transaction.
+            if not pool.size:
+                pool.size = 1
+        except Exception as error:
             raise StoreUnavailable(str(error)) from error
-        if error is not None:
-            raise error
+        # What is raised over there, gevent would print on stderr.
+        result, raised = pool.apply(_attempt, (act,))
+        if raised is not None:
+            raise raised
         return result
 
-    return natively
+    try:
+        yield natively
+    finally:
+        pool.kill()
 
 
 def _attempt(act: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -14,14 +14,15 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent import get_hub
+from gevent import get_hub, threadpool
 
 from orderapi.errors import StoreUnavailable
+from orderapi.records import Reply
 from orderapi.store import batch
 from orderapi.store.batch import native_sleep
 from orderapi.store.sqlite import SqliteStore
 from orderapi.store.sqlite_connection import Connection
-from orderapi.store.tx import WriteTx
+from orderapi.store.tx import ORDER_CREATED, WriteTx
 from orderapi.web.orders import place_order
 from tests.rows import counts, query
 from tests.store.greenlets import run_in_greenlets
@@ -149,24 +150,57 @@ def test_a_native_thread_that_cannot_start_fails_with_the_retryable_error(tmp_pa
 
 
 def start_no_native_thread(path: Path) -> None:
-    class FullPool:
-        """What gevent's pool does when the system gives it no more threads."""
-
-        is_full = True
-
-        def apply(self, *task: Any) -> Any:
-            if self.is_full:
-                raise RuntimeError("can't start new thread")
-            return pool.apply(*task)
-
-    pool = get_hub().threadpool
-    get_hub().threadpool = full = FullPool()
     store = prepared(path)
-    with pytest.raises(StoreUnavailable):
+    with no_more_native_threads(), pytest.raises(StoreUnavailable):
         place(store, "refused")
-    full.is_full = False
     assert not place(store, "refused").replayed
     store.close()
+
+
+@contextmanager
+def no_more_native_threads() -> Iterator[None]:
+    """Let the system give gevent no more threads."""
+
+    def start(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    original = threadpool.start_new_thread
+    threadpool.start_new_thread = start
+    yield
+    threadpool.start_new_thread = original
+
+
+def test_no_commit_is_left_over_for_another_transaction(tmp_path: Path) -> None:
+    run_in_greenlets(commit_while_no_thread_starts, tmp_path / "orders.db")
+
+
+def commit_while_no_thread_starts(path: Path) -> None:
+    """gevent's pool queues a task, then looks for a thread, and keeps the task if there is none."""
+    store = prepared(path)
+    place(store, "before")
+    pool = get_hub().threadpool
+    while len(pool):
+        gevent.sleep(0.01)
+    for _ in range(max(1, pool.size)):
+        pool.spawn(native_sleep, 0.5)
+    with no_more_native_threads():
+        with suppress(StoreUnavailable):
+            place(store, "meanwhile")
+        # A COMMIT from before, in its middle, would make half an order.
+        with suppress(StoreUnavailable):
+            store.write(place_with_a_pause)
+    orders, *others = counts(path)
+    assert others == [orders] * 3
+    store.close()
+
+
+def place_with_a_pause(tx: WriteTx) -> None:
+    claim, new_order = request_for("slow")
+    order = tx.insert_order(new_order)
+    native_sleep(1.0)
+    tx.insert_ledger_entry(order)
+    tx.append_event(ORDER_CREATED, order, "{}")
+    tx.save_claim(claim, Reply(201, "{}", order.order_id))
 
 
 # The loop.
@@ -234,7 +268,7 @@ def test_a_blocked_loop_would_be_found(tmp_path: Path, lock: str) -> None:
 def write_and_read_behind(path: Path, lock: str, where: str = "") -> None:
     """Write, checkpoint and read, while somebody holds a lock and when nobody does."""
     if where == "in place":
-        batch._native_caller = lambda: lambda act: act()
+        batch._native_caller = contextmanager(lambda: iter([lambda act: act()]))
     store = prepared(path)
     place(store, "first")
     with ticking() as gaps:
