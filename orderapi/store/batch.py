@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from gevent import monkey
@@ -145,12 +145,17 @@ class GroupCommit:
             self._arrival.set()
             while not job.has_ended_within(self._seconds_until_next_look(deadline)):
                 self._give_up_if_hopeless(job)
-            return job.outcome()
+        except BaseException:
+            # A drain that is stuck takes nothing; for hours they would pile up.
+            with suppress(ValueError):  # it was taken
+                self._queue.remove(job)
+            raise
         finally:
             # Also when this request is killed: its batch goes on without it.
             job.is_gone = True
             with self._mutex:
                 del self._waiting[job]
+        return job.outcome()
 
     def close(self) -> bool:
         """Refuse new jobs, wait for the queued ones and tell whether the thread has ended.

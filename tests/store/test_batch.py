@@ -122,6 +122,17 @@ def test_dead_jobs_leave_their_places_to_those_behind_them(bench: Bench) -> None
     assert bench.ran == ["alive 0", "alive 1"]
 
 
+def test_requests_that_gave_up_leave_nothing_behind_a_drain_that_is_stuck(bench: Bench) -> None:
+    """It takes none of them; while a disk hangs for hours, they would fill the memory."""
+    with bench.lock:
+        crowd = Crowd(lambda number: bench.submit(number, within_s=0.1), 20)
+        crowd.join()
+        assert set(crowd.outcomes.values()) == {"no outcome by the deadline"}
+        assert not bench.commits._queue
+    assert bench.submit("alive") == "alive"
+    assert bench.ran == ["alive"]
+
+
 def test_a_job_whose_deadline_is_past_is_never_run(bench: Bench) -> None:
     for _ in range(50):
         with pytest.raises(StoreUnavailable):
