@@ -176,7 +176,8 @@ def test_the_requests_of_a_batch_that_hangs_count_among_those_who_wait() -> None
     bench.commits.close()
     assert crowd.outcomes[0] == 0
     assert "stuck" in crowd.outcomes[1]
-    assert bench.ran == [0]
+    # Taken along, if it had arrived before the batch was: then it is made without a listener.
+    assert bench.ran in ([0], [0, 1])
 
 
 def test_without_a_bound_all_wait_for_a_store_that_is_stuck() -> None:
