@@ -49,6 +49,9 @@ class Worker(GeventWorker):
         del self._silent[sock]
         try:
             super().handle_request(listener_name, req, sock, addr)
+            # The service has read on, up to its bound; gunicorn would do so for ever.
+            if not _is_read_whole(req.body):
+                raise StopIteration
         finally:
             self._silent[sock] = time.monotonic()
         # A client whose next request is already there would keep its turn, and others wait.
@@ -71,6 +74,13 @@ class Worker(GeventWorker):
         for client, since in list(self._silent.items()):
             if now - max(since, not_before) >= silence_most_s:
                 _end_reading(client)
+
+
+def _is_read_whole(body):
+    try:
+        return not body.read(1)
+    except Exception:  # gunicorn has errors of several kinds for it
+        return False
 
 
 def _end_reading(client):

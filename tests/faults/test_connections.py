@@ -75,6 +75,21 @@ def test_slow_clients_are_served_and_hold_up_nobody(server: Server, part: str) -
     assert_exactly_once(server.database, made)
 
 
+def test_a_body_without_end_is_cut_off(server: Server) -> None:
+    """Read on and on, it would leave an event loop no time for anybody else."""
+    workers = server.workers()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n\r\n"
+        )
+        with pytest.raises(ConnectionError):
+            # More than all buffers on the way take.
+            connection.sendall(bytes(64 * 1024 * 1024))
+    assert server.request("GET", "/healthz").status == 200
+    assert server.workers() == workers
+    assert {line["level"] for line in server.log_lines()} == {"INFO"}
+
+
 def answer_on(connection: socket.socket) -> Answer:
     """Read one answer, and be the side that closes."""
     response = http.client.HTTPResponse(connection)
