@@ -26,7 +26,7 @@ PATIENCE_S = 1.0
 # wait for those: PATIENCE_S, this and REQUEST_TIME_S must stay below the promised 10 s together.
 _LOOK_S = 0.25
 # A store that closes waits so long for its last jobs: their deadlines come earlier.
-_CLOSING_S = 10.0
+_CLOSING_S = 8.5
 # One transaction of more would make its first request wait for its last, and an event loop's other
 # requests for all of them, without saving much.
 JOBS_MOST = 128
