@@ -4,7 +4,6 @@ Parameters are named and types are portable; an engine hands in the `execute` th
 """
 
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -143,7 +142,7 @@ class WriteTx(ReadTx):
         """Store an order under a new id, greater than every id before it."""
         (newest,) = self._one("SELECT MAX(order_id) FROM orders", {}) or (None,)
         order = Order(
-            order_id=uuid7.after(newest, time.time_ns() // 1_000_000),
+            order_id=uuid7.after(newest, _now_ms()),
             **_values(new),
             status="created",
             created_at=self._now,
@@ -175,7 +174,11 @@ class WriteTx(ReadTx):
             " SELECT COALESCE(MAX(sequence), 0) + 1, :event_id, :type, :order_id, :client_id,"
             " :payload, :created_at FROM events",
             _values(order)
-            | {"event_id": str(uuid.uuid4()), "type": event_type, "payload": payload},
+            | {
+                "event_id": uuid7.after(order.order_id, _now_ms()),
+                "type": event_type,
+                "payload": payload,
+            },
         )
 
     def save_claim(self, claim: Claim, reply: Reply) -> Reply:
@@ -211,6 +214,10 @@ class WriteTx(ReadTx):
 def _values(record: Order | NewOrder | OrderPage) -> dict[str, Any]:
     """As `dataclasses.asdict`, but without its deep copies, which cost more than a statement."""
     return {name: getattr(record, name) for name in record.__slots__}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _now() -> str:

@@ -211,6 +211,8 @@ def test_an_interrupted_backup_cleans_up(database: Path) -> None:
         "from pathlib import Path\n"
         "from orderapi.ops.backup import AUDITING, backup\n"
         "from orderapi.store.sqlite import SqliteStore\n"
+        # Whoever starts the tests in the background may have had it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def interrupt(stage, *_): stage == AUDITING and os.kill(os.getpid(), signal.SIGINT)\n"
         "backup(SqliteStore(Path(sys.argv[1])), Path(sys.argv[2]), interrupt, print)\n"
     )

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -247,3 +248,12 @@ def touch_and_fail(tx: WriteTx) -> None:
 
 def reply_of(order_id: str) -> Reply:
     return Reply(201, "{}", order_id)
+
+
+def test_an_events_id_is_in_time_order_as_its_orders_is(store: SqliteStore) -> None:
+    """A random one would touch a page of its own in the index of ids, for each event."""
+    for number in range(20):
+        place(store, f"key-{number}")
+    rows = query(store._files.path, "SELECT order_id, event_id FROM events ORDER BY sequence")
+    assert all(UUID(event_id).version == 7 and event_id > order_id for order_id, event_id in rows)
+    assert len({event_id for _, event_id in rows}) == 20
