@@ -22,13 +22,16 @@ from orderapi.store.tx import ReadTx
 LOOK_S = 0.02
 # Answering a reader costs about as much as an order. If all who wait were answered as soon as
 # anything is committed, and came back at once, a thousand of them would leave no time for orders.
-# So they are answered in rounds: a few at once, then a pause for all else. If that ends late, there
-# is much else to do, and fewer follow; but not so few that a round would take ROUND_PAUSES_MOST of
-# them. After a round there is a rest as long as it took.
+# So they are answered in rounds: a few at once, then a pause for all else, which is longer the more
+# orders wait for their commit here; and as long as any does, fewer follow, but not so few that a
+# round would take more than ROUND_PAUSES_MOST. After a round there is a rest as long as it took.
 AT_ONCE_MOST = 8
 PAUSE_S = 0.001
+PAUSE_MOST_S = 0.008
 ROUND_PAUSES_MOST = 512
 REST_MOST_S = 0.25
+# A page of a thousand events has half a megabyte.
+PAGES_KEPT_MOST = 16
 # A process that stops may still take connections for a second, and would have the same readers
 # back again and again if it answered those at once, too.
 STOPPING_S = 1.0
@@ -86,7 +89,7 @@ class Feed:
         if last < page.after:
             raise ValidationFailed({"after": ["There is no event of that number yet."]})
         body = cloudevents.page_json(events, last if events else page.after)
-        return _Answer(body.encode(), bool(events), last)
+        return _Answer(body.encode(), bool(events), len(events) == page.limit, last)
 
     def _when_there_is_more(self, seen: int, wait_until: float) -> "_Found | None":
         """Wait until the last event is another than `seen`.
@@ -150,11 +153,18 @@ class Feed:
         while due:
             for _ in range(min(at_once, len(due))):
                 due.popleft().release(found)
-            is_late = _pause_s() > 2 * PAUSE_S and not self._is_stopping()
-            at_once = max(least, at_once // 2 if is_late else min(at_once + 1, AT_ONCE_MOST))
+            orders = self._pause()
+            at_once = max(least, at_once // 2 if orders else min(at_once + 1, AT_ONCE_MOST))
             if time.monotonic() - looked_at > LOOK_S:
                 # What has been committed meanwhile is for the rest of them, too.
-                found, looked_at = _Found(), time.monotonic()
+                found, looked_at = _lasting(found), time.monotonic()
+
+    def _pause(self) -> int:
+        """Let those who were released answer, then pause; tells how many orders were in hand."""
+        time.sleep(0)
+        orders = 0 if self._is_stopping() else self._store.writes_in_hand()
+        time.sleep(min(PAUSE_S * (1 + orders), PAUSE_MOST_S))
+        return orders
 
     def _leave_if_since(self) -> float:
         """Tell since when somebody must have waited to be answered in any case."""
@@ -181,24 +191,23 @@ class Feed:
             return None
 
 
-def _pause_s() -> float:
-    """Let those who were released answer; then pause, and tell how long that was in the end."""
-    time.sleep(0)
-    began_at = time.monotonic()
-    time.sleep(PAUSE_S)
-    return time.monotonic() - began_at
-
-
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """A page as its reader gets it; `last` is the last event's number, the page's own if any."""
 
     body: bytes
     has_events: bool
+    is_full: bool
     last: int
 
 
 _Found = dict[EventPage, _Answer]
+
+
+def _lasting(found: _Found) -> _Found:
+    """Keep what was found last and stays as it is, for those who lag: a full page never changes."""
+    full = [(page, answer) for page, answer in found.items() if answer.is_full]
+    return dict(full[-PAGES_KEPT_MOST:])
 
 
 class _Reader:

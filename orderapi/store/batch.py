@@ -157,6 +157,10 @@ class GroupCommit:
                 del self._waiting[job]
         return job.outcome()
 
+    def in_hand(self) -> int:
+        """Tell how many jobs are waited for."""
+        return len(self._waiting)
+
     def close(self) -> bool:
         """Refuse new jobs, wait for the queued ones and tell whether the thread has ended.
 

@@ -50,6 +50,9 @@ class Store(Protocol):
     def seconds_since_commit(self) -> float:
         """Tell how long ago this process last committed a write; infinite if never."""
 
+    def writes_in_hand(self) -> int:
+        """Tell how many of this process's writes wait for their commit."""
+
     def check(self) -> Iterator[str]:
         """Let the engine look for damage in its own files and give a line per finding."""
 

@@ -86,6 +86,10 @@ class SqliteStore:
         """See `contract.Store`."""
         return time.monotonic() - self._committed_at
 
+    def writes_in_hand(self) -> int:
+        """See `contract.Store`."""
+        return self._commits.in_hand()
+
     def check(self) -> Iterator[str]:
         """See `contract.Store`; what is checked, and what that costs: `integrity.findings`."""
 

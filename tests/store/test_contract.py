@@ -17,7 +17,7 @@ from orderapi.store.sqlite import SqliteStore
 from orderapi.store.tx import ReadTx, WriteTx
 from orderapi.web.orders import PUBLIC_CLIENT, find_reply, place_order
 from tests.rows import counts, query
-from tests.store.placing import place, request_for
+from tests.store.placing import held, place, request_for
 
 EVERYTHING = OrderPage(PUBLIC_CLIENT, None, None, None, 100)
 
@@ -257,3 +257,17 @@ def test_an_events_id_is_in_time_order_as_its_orders_is(store: SqliteStore) -> N
     rows = query(store._files.path, "SELECT order_id, event_id FROM events ORDER BY sequence")
     assert all(UUID(event_id).version == 7 and event_id > order_id for order_id, event_id in rows)
     assert len({event_id for _, event_id in rows}) == 20
+
+
+def test_writes_in_hand_are_those_that_wait_for_their_commit(store: SqliteStore) -> None:
+    assert store.writes_in_hand() == 0
+    place(store, "before")
+    with held(store._files.path):
+        writer = threading.Thread(target=place, args=(store, "waiting"))
+        writer.start()
+        give_up_at = time.monotonic() + 5
+        while store.writes_in_hand() != 1:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.005)
+    writer.join(10)
+    assert store.writes_in_hand() == 0
