@@ -230,8 +230,11 @@ def test_overlapping_readers_do_not_let_the_wal_grow_for_good(
     for thread in readers:
         thread.start()
     try:
-        for number in range(400):
+        # How often a reset meets a gap between readers depends on the machine; never is a failure.
+        for number in range(20_000):
             place(store, f"key-{number}")
+            if resets(path) > before + 1:
+                break
     finally:
         is_over.set()
         for thread in readers:
