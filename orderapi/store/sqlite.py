@@ -209,7 +209,7 @@ class SqliteStore:
 
     def _checkpoint(self) -> None:
         """Checkpoint between two batches, under the lock; if that fails, it fails nobody."""
-        with suppress(StoreUnavailable, *DRIVER_ERRORS), self._sole_writer(_in_place):
+        with suppress(StoreUnavailable, *DRIVER_ERRORS), self._sole_writer(lambda act: act()):
             if self._write_connection is not None:
                 self._checkpointer.checkpoint(self._write_connection.execute)
 
@@ -296,7 +296,3 @@ def _run(job: Job, connection: Connection) -> _Run:
     connection.refuse_autocommit()
     connection.execute("RELEASE job")
     return _Run(result, has_written=connection.total_changes != changes)
-
-
-def _in_place(act: Callable[[], Any]) -> Any:
-    return act()
