@@ -172,9 +172,16 @@ class Server:
 def serving(directory: Path, **settings: str) -> Iterator[Server]:
     """Run a server in a directory until the block ends."""
     server = Server(directory, **settings)
+    with started(server):
+        yield server
+
+
+@contextmanager
+def started(server: Server) -> Iterator[None]:
+    """Start a server, and kill what is left of it when the block ends."""
     server.start()
     try:
-        yield server
+        yield
     finally:
         if server.process is not None:
             server.process.kill()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.site import Site, new_site
+from tests.deploy.site import ServerBehind, Site, new_site, serving_behind
 from tests.deploy.upstream import Upstream, listening
 
 _APT_LOCK = Path(tempfile.gettempdir()) / f"orderapi-tests-apt-{os.getuid()}.lock"
@@ -75,3 +75,11 @@ def _succeeds(*command: str) -> bool:
         return subprocess.run(command, capture_output=True, timeout=100).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+@pytest.fixture(scope="module")
+def shared_server(nginx: str) -> Iterator[ServerBehind]:
+    with new_site(nginx) as site:
+        site.start()
+        with serving_behind(site) as server:
+            yield server

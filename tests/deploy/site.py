@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.running import REPOSITORY, Answer, Server, free_port
+from tests.running import REPOSITORY, Answer, Server, free_port, started
 from tests.waiting import wait_until
 
 SHIPPED = REPOSITORY / "deploy" / "nginx"
@@ -161,13 +161,8 @@ def serving_behind(site: Site, **settings: str) -> Iterator[ServerBehind]:
     """Run a gunicorn, with its database, behind a site."""
     with tempfile.TemporaryDirectory(prefix="orderapi-") as made:
         server = ServerBehind(Path(made), site, **settings)
-        server.start()
-        try:
+        with started(server):
             yield server
-        finally:
-            if server.process is not None:
-                server.process.kill()
-                server.process.wait()
 
 
 def ask(

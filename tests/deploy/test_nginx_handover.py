@@ -1,7 +1,6 @@
 """What nginx and the service know of the same request: its id, its client; and nginx's log."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -13,8 +12,6 @@ from tests.deploy.site import (
     ServerBehind,
     Site,
     ask,
-    new_site,
-    serving_behind,
 )
 from tests.deploy.upstream import Upstream
 from tests.http_messages import check_problem, raw_order, raw_request
@@ -22,14 +19,6 @@ from tests.running import ORDER, serving
 from tests.waiting import wait_until
 
 BODY = json.dumps(ORDER).encode()
-
-
-@pytest.fixture(scope="module")
-def shared_server(nginx: str) -> Iterator[ServerBehind]:
-    with new_site(nginx) as site:
-        site.start()
-        with serving_behind(site) as server:
-            yield server
 
 
 # Request ids.

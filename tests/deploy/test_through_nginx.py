@@ -1,7 +1,7 @@
 """What holds of the service holds through nginx: the same tests, sent through the shipped site."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests import test_bad_input as bad_input
 from tests import test_orders_show as orders_show
-from tests.deploy.site import ServerBehind, new_site, serving_behind
+from tests.deploy.site import ServerBehind
 from tests.http_messages import answers, check_problem, one_answer, raw_order, raw_request
 from tests.running import Server
 from tests.test_bad_input import (  # noqa: F401
@@ -32,14 +32,6 @@ from tests.test_problems import (  # noqa: F401
     test_options_names_the_methods,
     test_other_methods_are_named_as_not_allowed,
 )
-
-
-@pytest.fixture(scope="module")
-def shared_server(nginx: str) -> Iterator[ServerBehind]:
-    with new_site(nginx) as site:
-        site.start()
-        with serving_behind(site) as server:
-            yield server
 
 
 @pytest.fixture
