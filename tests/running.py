@@ -69,10 +69,12 @@ class Server:
             self.wait_until_serving()
 
     def wait_until_serving(self, timeout_s: float = 20.0) -> None:
+        """Wait until the service answers, and no worker is still to be forked."""
         give_up_at = time.monotonic() + timeout_s
+        workers = int(self.environ()["ORDERAPI_WORKERS"])
         while time.monotonic() < give_up_at:
             with suppress(OSError, http.client.HTTPException):
-                if self.request("GET", "/healthz").status == 200:
+                if self.request("GET", "/healthz").status == 200 and len(self.workers()) >= workers:
                     return
             assert self.process is not None
             assert self.process.poll() is None, self.log_path.read_text()

@@ -13,7 +13,6 @@ import pytest
 from tests.faults.crowd import ANSWERED_WITHIN_S, Crowd, assert_reads_go_on, retried
 from tests.faults.kept import KeptClient, all_created
 from tests.faults.proof import assert_exactly_once
-from tests.faults.test_kill import all_workers
 from tests.http_messages import raw_order, raw_request
 from tests.running import ORDER, Answer, Server, serving
 from tests.store.placing import held
@@ -104,7 +103,7 @@ def answer_on(connection: socket.socket) -> Answer:
 
 def replace_workers(server: Server) -> float:
     """Send SIGHUP and give the seconds until no worker of before is left."""
-    before = set(all_workers(server))
+    before = set(server.workers())
     started = time.monotonic()
     server.signal(signal.SIGHUP)
     while before & set(server.workers()):
@@ -190,7 +189,7 @@ def test_workers_that_end_after_so_many_requests_fail_none(
 ) -> None:
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--max-requests 60 --max-requests-jitter 30")
     with serving(tmp_path) as server:
-        before = set(all_workers(server))
+        before = set(server.workers())
         clients = [KeptClient(server, f"max-{n}").start() for n in range(8)]
         give_up_at = time.monotonic() + 30
         while before & set(server.workers()) or not all(c.created for c in clients):

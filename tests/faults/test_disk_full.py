@@ -14,7 +14,6 @@ import pytest
 
 from tests.faults.crowd import Crowd, assert_created_or_unavailable, assert_reads_go_on, retried
 from tests.faults.proof import assert_exactly_once
-from tests.faults.test_kill import all_workers
 from tests.running import Server
 
 LARGE_ORDER = {"customer_id": "c" * 128, "item_id": "i" * 128, "quantity": 1}
@@ -155,7 +154,7 @@ def warm_up(server: Server, connections: int) -> None:
     owner then; and so does moving a reader's mark after a commit.
     """
     give_up_at = time.monotonic() + 20
-    while min(map(open_connections, all_workers(server))) < connections:
+    while min(map(open_connections, server.workers())) < connections:
         assert time.monotonic() < give_up_at
         prefix = f"warm-{time.monotonic()}"
         Crowd(server.order, 16, prefix, count=2).start().join()

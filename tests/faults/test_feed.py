@@ -14,7 +14,7 @@ import pytest
 from tests.faults.crowd import Crowd
 from tests.faults.proof import assert_exactly_once
 from tests.faults.readers import Readers
-from tests.faults.test_kill import RetryingClients, all_workers
+from tests.faults.test_kill import RetryingClients
 from tests.running import WORKER_CLASS, Answer, Server, serving
 from tests.waiting import wait_until
 
@@ -91,7 +91,6 @@ def test_readers_see_every_event_once_and_in_order_while_32_write(tmp_path: Path
 
 
 def test_whoever_waits_is_answered_by_an_order_of_another_worker(server: Server) -> None:
-    all_workers(server)
     with ThreadPoolExecutor(1) as pool:
         for number in range(200):
             waiting = Polled(server, number, pool, f"waits-{number}")
@@ -109,7 +108,6 @@ def test_whoever_waits_is_answered_by_an_order_of_another_worker(server: Server)
 def test_whoever_waits_is_answered_when_its_worker_should_end(
     server: Server, number: signal.Signals
 ) -> None:
-    all_workers(server)
     server.order("key-1")
     with ThreadPoolExecutor(8) as pool:
         waiting = [Polled(server, 1, pool, f"waits-{n}") for n in range(8)]
@@ -127,7 +125,6 @@ def test_whoever_waits_is_answered_when_its_worker_should_end(
 @pytest.mark.long
 def test_orders_go_on_beside_many_readers_and_a_restart(tmp_path: Path) -> None:
     with serving(tmp_path) as server, reading(server, MANY) as readers:
-        all_workers(server)
         readers.wait_until_all_ask()
         first = Crowd(server.order, 8, "beside", count=15).start().join()
         assert first.refused == []
@@ -157,8 +154,8 @@ def test_readers_miss_and_double_nothing_when_workers_are_killed(tmp_path: Path)
         clients = RetryingClients(server)
         for _ in range(8):
             time.sleep(chance.uniform(0.1, 0.5))
-            for worker in chance.sample(all_workers(server), k=1):
-                os.kill(worker, signal.SIGKILL)
+            wait_until(lambda: len(server.workers()) == 2)
+            os.kill(chance.choice(server.workers()), signal.SIGKILL)
         clients.stop()
         assert clients.surprises == []
         orders = assert_exactly_once(server.database, clients.acknowledged)

@@ -94,7 +94,7 @@ def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
 
 
 def test_a_killed_master_takes_its_workers_and_its_port_along(server: Server) -> None:
-    workers = all_workers(server)
+    workers = server.workers()
     server.order("before")
     server.kill()
     give_up_at = time.monotonic() + 1.0
@@ -159,7 +159,7 @@ def test_sigterm_finishes_what_is_in_flight(server: Server) -> None:
 
 
 def test_sighup_under_load_fails_no_request(server: Server) -> None:
-    before = set(all_workers(server))
+    before = set(server.workers())
     crowd = Crowd(server.order, 8, "reload", count=150).start()
     for _ in range(3):
         time.sleep(0.4)
@@ -180,12 +180,6 @@ def test_a_restart_under_load_on_one_database_keeps_one_writer(tmp_path: Path) -
         second.join()
         assert first.created == second.created
         assert assert_exactly_once(old.database, first.created) == 160
-
-
-def all_workers(server: Server) -> list[int]:
-    """Wait for the second worker: the server counts as started with its first."""
-    wait_until(lambda: len(server.workers()) >= 2)
-    return server.workers()
 
 
 def is_free(port: int) -> bool:

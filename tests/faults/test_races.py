@@ -4,7 +4,6 @@ import threading
 from collections import Counter
 
 from tests.faults.proof import assert_exactly_once
-from tests.faults.test_kill import all_workers
 from tests.running import ORDER, Answer, Server
 
 REQUESTS = 32
@@ -89,7 +88,6 @@ def test_many_keys_in_flight_at_once_get_an_order_each(server: Server) -> None:
 
 def test_several_workers_take_part_in_a_race(server: Server) -> None:
     """Otherwise the races above would prove less than they say."""
-    all_workers(server)
     processes: set[int] = set()
     for round_number in range(10):
         race(server, f"spread-{round_number}", [ORDER] * REQUESTS)
