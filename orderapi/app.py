@@ -6,7 +6,7 @@ from orderapi.feed import Feed
 from orderapi.settings import Settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
-from orderapi.web import events, health, orders, problems, proxy, this_request
+from orderapi.web import events, health, metrics, orders, problems, proxy, this_request
 from orderapi.web.lean import LeanFlask
 
 
@@ -33,4 +33,5 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     app.register_blueprint(health.blueprint(store))
     app.register_blueprint(orders.blueprint(store, fault_injection=settings.fault_injection))
     app.register_blueprint(events.blueprint(feed))
+    app.register_blueprint(metrics.blueprint(store))
     return app

@@ -117,6 +117,24 @@ class LastEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayState:
+    """How far the relay is behind, since when, and why.
+
+    `position` is the number of the last event that it has delivered. `next_since` is when the one
+    after it was committed, None if there is none. `failures` counts the attempts in a row that
+    failed to deliver that one: the first at `blocked_since`, the last because of `blocked_by`.
+    Times are RFC 3339 UTC with milliseconds and `Z`.
+    """
+
+    position: int
+    last_sequence: int
+    next_since: str | None
+    failures: int
+    blocked_since: str | None
+    blocked_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class OrderPage:
     """Which orders of one client to list, newest first.
 

@@ -62,6 +62,7 @@ WALLS = {
     "httpx2": {"orderapi.client.exchange", "orderapi.relay.webhook"},
     "tenacity": {"orderapi.client.retrying"},
     "standardwebhooks": {"orderapi.webhooks", "orderapi.relay.webhook"},
+    "prometheus_client": {"orderapi.web.metrics"},
     "gunicorn": set(),
 }
 

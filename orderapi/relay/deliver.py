@@ -6,6 +6,7 @@ before the next one is sent. So a crash at any moment repeats one event at most.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn, TypeVar
 
@@ -115,6 +116,7 @@ class Relay:
         """Send one event until it is taken; whatever comes after it waits."""
         body = event_json(event)
         while not (answer := self._attempt(event, body)).is_taken:
+            self._note_failure(answer.reason)
             if answer.is_gone:
                 raise ReceiverGone(
                     "the receiver answered 410 Gone and gets nothing more; event"
@@ -135,6 +137,11 @@ class Relay:
             "sent event %d: %s", event.sequence, answer.reason, extra={"event_id": event.event_id}
         )
         return answer
+
+    def _note_failure(self, reason: str) -> None:
+        """Let the metrics know, for as long as the event waits; a bad day of the store's aside."""
+        with suppress(StoreUnavailable):
+            self._store.write(partial(_note_failure, self.position, reason))
 
     def _insist(self, act: Callable[[], T], *, patient: bool) -> T:
         """Do what the store cannot do now again and again."""
@@ -177,6 +184,10 @@ class Relay:
         except StoreUnavailable as error:
             known["waiting"] = error.reason
         return known
+
+
+def _note_failure(position: int, reason: str, tx: WriteTx) -> None:
+    tx.note_relay_failure(position, reason)
 
 
 def _record(position: int, sequence: int, tx: WriteTx) -> None:

@@ -17,6 +17,7 @@ from orderapi.records import (
     NewOrder,
     Order,
     OrderPage,
+    RelayState,
     Reply,
     SavedClaim,
 )
@@ -118,6 +119,17 @@ class ReadTx(AuditTx):
         ((sequence,),) = self._execute("SELECT sequence FROM relay_position", {})
         return int(sequence)
 
+    def find_relay_state(self) -> RelayState:
+        """Find how far the relay is behind, and what holds it up."""
+        (row,) = self._execute(
+            "SELECT sequence, (SELECT COALESCE(MAX(sequence), 0) FROM events),"
+            " (SELECT created_at FROM events WHERE events.sequence > relay_position.sequence"
+            " ORDER BY events.sequence LIMIT 1), failures, blocked_since, blocked_by"
+            " FROM relay_position",
+            {},
+        )
+        return RelayState(*row)
+
     def count_effects(self, customer_id: str) -> list[Effects]:
         """Count what each order of a customer, of whichever client, has left in each table."""
         return [Effects(*row) for row in self._execute(COUNT_EFFECTS, {"customer_id": customer_id})]
@@ -202,8 +214,17 @@ class WriteTx(ReadTx):
     def move_relay(self, sequence: int) -> None:
         """Note that the relay has delivered everything up to a sequence number."""
         self._execute(
-            "UPDATE relay_position SET sequence = :sequence, changed_at = :now",
+            "UPDATE relay_position SET sequence = :sequence, changed_at = :now,"
+            " failures = 0, blocked_since = NULL, blocked_by = NULL",
             {"sequence": sequence, "now": self._now},
+        )
+
+    def note_relay_failure(self, position: int, reason: str) -> None:
+        """Note that the event after `position` was not taken, unless the relay is elsewhere now."""
+        self._execute(
+            "UPDATE relay_position SET failures = failures + 1, blocked_by = :reason,"
+            " blocked_since = COALESCE(blocked_since, :now) WHERE sequence = :position",
+            {"position": position, "reason": reason, "now": self._now},
         )
 
     def touch_probe(self) -> None:

@@ -46,7 +46,7 @@ class Site:
     def __init__(self, nginx: str, directory: Path, name: str = "orderapi.conf") -> None:
         self.nginx = nginx
         self.directory = directory
-        self.port, self.tls_port = free_port(), free_port()
+        self.port, self.tls_port, self.metrics_port = free_port(), free_port(), free_port()
         self.socket = directory / "orderapi.sock"
         self.process: subprocess.Popen[bytes] | None = None
         (directory / "nginx.conf").write_text(_AROUND)
@@ -58,6 +58,7 @@ class Site:
         """Change addresses and paths, and nothing else."""
         self.replace("listen 80 ", f"listen 127.0.0.1:{self.port} ")
         self.replace("listen [::]:80 default_server;", "")
+        self.replace("listen 127.0.0.1:9108;", f"listen 127.0.0.1:{self.metrics_port};")
         self.replace("unix:/run/orderapi.sock ", f"unix:{self.socket} ", times=6)
         self.replace("/var/log/nginx/", f"{self.directory}/", times=1 + tls)
         self.replace("/var/www/html", f"{self.directory}/www")
@@ -166,10 +167,14 @@ def serving_behind(site: Site, **settings: str) -> Iterator[ServerBehind]:
 
 
 def ask(
-    site: Site, target: str, headers: dict[str, str] | None = None, source: str = THIS_MACHINE
+    site: Site,
+    target: str,
+    headers: dict[str, str] | None = None,
+    source: str = THIS_MACHINE,
+    port: int | None = None,
 ) -> Answer:
     connection = http.client.HTTPConnection(
-        "127.0.0.1", site.port, timeout=30, source_address=(source, 0)
+        "127.0.0.1", port or site.port, timeout=30, source_address=(source, 0)
     )
     return finish(connection, "GET", target, headers or {})
 

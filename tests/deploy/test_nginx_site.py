@@ -15,6 +15,7 @@ from tests.deploy.site import (
     THIS_MACHINE,
     Site,
     ask,
+    finish,
     new_site,
     serving_behind,
 )
@@ -120,6 +121,27 @@ def test_metrics_are_not_for_others(site: Site, upstream: Upstream, target: str)
     assert [each.line for each in upstream.received] == (
         ["GET /METRICS HTTP/1.1"] if target == "/METRICS" else []
     )
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_monitor_on_this_machine_has_the_metrics(site: Site, method: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", site.metrics_port, timeout=30)
+    with serving_behind(site):
+        answer = finish(connection, method, "/metrics", {})
+        assert answer.status == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert (b"orderapi_events_total 0.0" in answer.body) is (method == "GET")
+
+
+@pytest.mark.parametrize("target", ["/", "/orders", "/healthz", "/metrics/", "/metricsx"])
+def test_there_is_nothing_beside_the_metrics(site: Site, upstream: Upstream, target: str) -> None:
+    assert ask(site, target, port=site.metrics_port).status == 404
+    assert upstream.received == []
+
+
+def test_the_metrics_are_on_no_other_address_of_this_machine(site: Site) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((ELSEWHERE, site.metrics_port), timeout=30)
 
 
 # The rate limit.

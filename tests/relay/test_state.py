@@ -1,0 +1,73 @@
+"""What the metrics are told of the relay: each failure, until the event is taken."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from orderapi.records import RelayState
+from orderapi.relay.clock import Stopped
+from orderapi.relay.deliver import ReceiverGone, Undelivered
+from orderapi.store.sqlite import SqliteStore
+from orderapi.store.tx import ReadTx
+from tests.relay.fakes import TAKEN, FakeClock, FakeReceiver, failed, relay
+from tests.store.placing import spoil_lock_file
+
+
+def state(store: SqliteStore) -> RelayState:
+    return store.read(ReadTx.find_relay_state)
+
+
+def test_failures_are_counted_from_the_first_to_the_last(three: SqliteStore) -> None:
+    seen: list[RelayState] = []
+    clock = FakeClock(on_pause=lambda: seen.append(state(three))).until_idle()
+    script = [TAKEN, failed(500), failed(500), failed(None)]
+    with pytest.raises(Stopped):
+        relay(three, FakeReceiver(script), clock).run()
+    blocked, idle = seen[:3], seen[3]
+    assert [(found.position, found.last_sequence) for found in blocked] == [(1, 3)] * 3
+    assert [found.failures for found in blocked] == [1, 2, 3]
+    assert [found.blocked_by for found in blocked] == ["HTTP 500", "HTTP 500", "no answer"]
+    (since,) = {found.blocked_since for found in blocked}
+    assert since is not None
+    assert idle == RelayState(3, 3, None, 0, None, None)
+
+
+def test_a_relay_that_starts_again_counts_on(three: SqliteStore, database: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(Undelivered):
+            relay(three, FakeReceiver([failed()] * 5)).run_once()
+    with closing(SqliteStore(database)) as another:
+        assert (state(another).failures, state(another).position) == (10, 0)
+
+
+def test_a_receiver_that_is_gone_is_known_after_the_relay_has_ended(three: SqliteStore) -> None:
+    with pytest.raises(ReceiverGone):
+        relay(three, FakeReceiver([failed(410)])).run()
+    found = state(three)
+    assert (found.failures, found.blocked_by, found.position) == (1, "HTTP 410", 0)
+    assert found.blocked_since is not None
+
+
+def test_going_elsewhere_ends_it(three: SqliteStore) -> None:
+    with pytest.raises(ReceiverGone):
+        relay(three, FakeReceiver([failed(410)])).run()
+    relay(three, FakeReceiver()).go_to(3)
+    found = state(three)
+    assert (found.position, found.failures, found.blocked_since) == (2, 0, None)
+
+
+def test_a_failure_that_cannot_be_noted_is_still_only_a_failure(
+    three: SqliteStore, database: Path
+) -> None:
+    spoilt = [spoil_lock_file(database)]
+
+    def mend() -> None:
+        if spoilt:
+            spoilt.pop().unlink()
+
+    clock = FakeClock(on_pause=mend).until_idle()
+    receiver = FakeReceiver([failed()])
+    with pytest.raises(Stopped):
+        relay(three, receiver, clock).run()
+    assert receiver.sequences() == [1, 1, 2, 3]
