@@ -32,9 +32,9 @@ ROUND_PAUSES_MOST = 512
 REST_MOST_S = 0.25
 # A page of a thousand events has half a megabyte.
 PAGES_KEPT_MOST = 16
-# A process that stops may still take connections for a second, and would have the same readers
+# A process that stops may still take connections for a moment, and would have the same readers
 # back again and again if it answered those at once, too.
-STOPPING_S = 1.0
+STOPPING_S = 0.25
 
 
 class Feed:

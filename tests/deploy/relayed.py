@@ -83,6 +83,9 @@ def _gone(box: Box, there: Receiver) -> None:
     waits = _order(box)
     has_failed = "until systemctl --quiet is-failed orderapi-relay; do sleep 0.2; done"
     box.run(f"timeout 60 bash -c '{has_failed}'")
+    metrics = box.run("curl -s 127.0.0.1:9108/metrics")
+    why = 'orderapi_relay_blocked_since_timestamp_seconds{reason="HTTP 410"}'
+    box.expect(f"metrics without {why}", holds=f"\n{why}" in metrics)
     there.answer(204)
     # Twice as long as systemd waits before it starts one that may be started again.
     time.sleep(10)
