@@ -138,6 +138,8 @@ switch_to() {
     if $changed; then
         systemctl restart orderapi.service || return 1
     else
+        # What it was restarted for before is no sign of how it is now; see `stays_up`.
+        systemctl reset-failed orderapi.service 2>/dev/null || true
         systemctl start orderapi.service || return 1
     fi
     if $site_changed; then reload_nginx; else systemctl start nginx.service; fi

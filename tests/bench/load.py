@@ -42,12 +42,15 @@ class Load:
 
     def __init__(self, core: int, directory: Path) -> None:
         self._core = core
-        self._sample = directory / "sample.txt"
+        self._directory = directory
+        self._samples: dict[Path, Path] = {}
 
     def new_orders(self, service: Service, clients: int, seconds: float) -> Window:
         """Send orders under new keys; every 201 must be a row of each table, and nothing else."""
         before = service.rows()
-        window, counted = self._window(service, "orders", clients, seconds, before["orders"])
+        window, counted = self._window(
+            service, "orders", clients, seconds, first=service.newest_key()
+        )
         after = service.rows()
         stored = {table: after[table] - before[table] for table in TABLES}
         if counted["statuses"] != {"201": counted["answered"]} or counted["replayed"]:
@@ -71,24 +74,39 @@ class Load:
             raise _invalid(service, f"only 200s were expected: {counted}")
         return window
 
+    def sample(self, database: Path) -> Path:
+        """Choose the orders of `database` that are sent again and read, once: they stay there."""
+        if database not in self._samples:
+            path = self._directory / f"sample-{len(self._samples)}.txt"
+            write_sample(database, path)
+            self._samples[database] = path
+        return self._samples[database]
+
     def _on_sample(
         self, service: Service, kind: str, clients: int, seconds: float
     ) -> tuple[Window, dict[str, Any]]:
-        write_sample(service.database, self._sample)
+        sample = self.sample(service.database)
         before = service.rows()
-        measured = self._window(service, kind, clients, seconds, 0)
+        measured = self._window(service, kind, clients, seconds, sample=sample)
         if service.rows() != before:
             raise _invalid(service, f"{kind} changed rows: {before}, {service.rows()}")
         return measured
 
     def _window(
-        self, service: Service, kind: str, clients: int, seconds: float, first: int
+        self,
+        service: Service,
+        kind: str,
+        clients: int,
+        seconds: float,
+        *,
+        first: int = 0,
+        sample: Path | None = None,
     ) -> tuple[Window, dict[str, Any]]:
         memory: list[float] = []
         look = threading.Timer(seconds * 0.8, lambda: memory.append(service.pss_mib()))
         look.start()
         cpu_before_s = service.cpu_s()
-        counted = self._wrk(service, kind, clients, seconds, _FIRST_NEW + first)
+        counted = self._wrk(service, kind, clients, seconds, _FIRST_NEW + first, sample)
         cpu_s = service.cpu_s() - cpu_before_s
         look.join()
         if counted["broken"] or counted["in_window"] == 0:
@@ -104,13 +122,19 @@ class Load:
         return window, counted
 
     def _wrk(
-        self, service: Service, kind: str, clients: int, seconds: float, first: int
+        self,
+        service: Service,
+        kind: str,
+        clients: int,
+        seconds: float,
+        first: int,
+        sample: Path | None,
     ) -> dict[str, Any]:
         command = ["taskset", "--cpu-list", str(self._core), "wrk", "--threads", "1"]
         command += ["--connections", str(clients), "--timeout", f"{_ANSWER_TIMEOUT_S}s"]
         command += ["--duration", f"{int(seconds) + _ANSWER_TIMEOUT_S}s"]
         command += ["--script", str(BENCH / "load.lua"), service.url, "--"]
-        command += [kind, str(seconds), str(first), str(self._sample)]
+        command += [kind, str(seconds), str(first), str(sample)]
         environ = os.environ | {"BENCH_CONNECTIONS": str(clients)}
         ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         lines = ended.stdout.splitlines()
@@ -126,14 +150,17 @@ def write_sample(database: Path, path: Path) -> None:
         db.execute("PRAGMA wal_autocheckpoint = 0")
         (newest,) = db.execute("SELECT MAX(claim_id) FROM idempotency_keys").fetchone()
         chosen = random.sample(range(1, newest + 1), min(_SAMPLED, newest))
-        with path.open("w") as sample:
-            for claim_id in chosen:
-                row = db.execute(
-                    "SELECT idempotency_key, order_id, customer_id"
-                    " FROM idempotency_keys JOIN orders USING (order_id) WHERE claim_id = ?",
-                    (claim_id,),
-                ).fetchone()
-                sample.write(" ".join(row) + "\n")
+        lines = []
+        # In the order of the file, for a disk that does not hold it in memory.
+        for claim_id in sorted(chosen):
+            row = db.execute(
+                "SELECT idempotency_key, order_id, json_extract(response_body, '$.customer_id')"
+                " FROM idempotency_keys WHERE claim_id = ?",
+                (claim_id,),
+            ).fetchone()
+            lines.append(" ".join(row) + "\n")
+    random.shuffle(lines)
+    path.write_text("".join(lines))
 
 
 def _invalid(service: Service, reason: str) -> WindowInvalid:
