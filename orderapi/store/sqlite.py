@@ -250,6 +250,9 @@ class SqliteStore:
         try:
             if query_only:
                 connection.execute("PRAGMA query_only = ON")
+            else:
+                # A file for what a savepoint may put back costs a third more, and can be full.
+                connection.execute("PRAGMA temp_store = MEMORY")
             # From its first statement on the connection holds a lock that keeps a restore away.
             sqlite_start.refuse_unprepared(connection, self._known)
             if self._files.identity() != identity:

@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,24 @@ def commits_in_wal(path: Path) -> int:
     page_size, salts = int.from_bytes(wal[8:12]), wal[16:24]
     frames = (wal[at : at + 24] for at in range(32, len(wal), 24 + page_size))
     return sum(frame[4:8] != bytes(4) and frame[8:16] == salts for frame in frames)
+
+
+def test_a_batch_writes_to_the_database_and_nowhere_else(store: SqliteStore) -> None:
+    """Savepoints would: to a temporary file, on a disk that may be full while ours is not."""
+    opened: list[str] = []
+
+    def place_many(tx: WriteTx, prefix: str) -> None:
+        for n in range(300):
+            placing(f"{n}-{prefix}", customer_id=f"{n:0128}")(tx)
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):
+                opened.append(str(descriptor.readlink()))
+
+    # Of what is there already, the second one changes more pages than are kept in memory.
+    store.write(lambda tx: place_many(tx, "first"))
+    store.write(lambda tx: place_many(tx, "second"))
+    assert any(name.endswith("orders.db-wal") for name in opened)
+    assert not [name for name in opened if "etilqs" in name]
 
 
 def test_what_is_queued_together_shares_one_commit(store: SqliteStore) -> None:
