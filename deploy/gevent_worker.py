@@ -11,6 +11,7 @@ from gevent import monkey
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
+from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import GeventWorker
 
 # How often to see whether to stop, and whether all have gone then. In gunicorn's own steps of a
@@ -18,7 +19,7 @@ from gunicorn.workers.ggevent import GeventWorker
 LOOK_S = 0.1
 # How long a stopping worker still listens on connections that it keeps alive, for the request that
 # a client may be sending.
-LINGER_S = 0.3
+LINGER_S = 0.5
 
 
 class Worker(GeventWorker):
@@ -45,13 +46,16 @@ class Worker(GeventWorker):
         while any(server.pool for server in servers) and time.monotonic() < give_up_at:
             self.notify()
             gevent.sleep(LOOK_S)
+        if any(server.pool for server in servers):
+            self.log.warning("Worker graceful timeout (pid:%s)", self.pid)
         for server in servers:
             server.stop(timeout=1)
 
     def _serving(self, listener):
         listener.setblocking(True)
         pool = Pool(self.worker_connections)
-        server = StreamServer(listener, handle=partial(self.handle, listener), spawn=pool)
+        tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
+        server = StreamServer(listener, handle=partial(self.handle, listener), spawn=pool, **tls)
         # One at a time, so that the other workers get their share.
         server.max_accept = 1
         server.start()

@@ -91,8 +91,23 @@ check_release() {
     rm -rf "$staged"
     check_site "$release" ||
         die "nothing was changed; nginx does not accept the site of $(basename "$release")"
+    refuse_taken_metrics_port "$release"
     as_service "$release" .venv/bin/gunicorn --check-config -c deploy/gunicorn.conf.py wsgi:app ||
         die "nothing was changed; $(basename "$release") does not load with $ENV_FILE"
+}
+
+# `nginx -t` does not mind; a reload would then keep the old configuration, and a start would fail.
+refuse_taken_metrics_port() {
+    local port
+    port=$(metrics_port_of "$1/deploy/nginx/orderapi/metrics.conf")
+    [ -z "$port" ] || [ "$port" = "$(metrics_port_of "$NGINX/orderapi/metrics.conf")" ] ||
+        ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
+        die "nothing was changed; port $port of 127.0.0.1, for the metrics, is taken"
+}
+
+# Nothing if a release is from before there were metrics.
+metrics_port_of() {
+    sed -n 's/^ *listen 127\.0\.0\.1:\([0-9]*\);.*/\1/p' "$1" 2>/dev/null || true
 }
 
 # nginx's whole configuration as it would be, in a copy.

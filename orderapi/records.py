@@ -120,9 +120,10 @@ class LastEvent:
 class RelayState:
     """How far the relay is behind, since when, and why.
 
-    `position` is the number of the last event that it has delivered. `next_since` is when the one
-    after it was committed, None if there is none. `failures` counts the attempts in a row that
-    failed to deliver that one: the first at `blocked_since`, the last because of `blocked_by`.
+    `position` is the number of the last event that it has delivered, or skipped by request.
+    `next_since` is when the one after it was committed, None if there is none. `failures` counts
+    the attempts in a row that failed to deliver that one: the first at `blocked_since`, the last
+    because of `blocked_reason`.
     Times are RFC 3339 UTC with milliseconds and `Z`.
     """
 
@@ -131,7 +132,7 @@ class RelayState:
     next_since: str | None
     failures: int
     blocked_since: str | None
-    blocked_by: str | None
+    blocked_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

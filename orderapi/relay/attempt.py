@@ -26,9 +26,9 @@ class Message:
 class Answer:
     """How an attempt ended.
 
-    `status` is None if no whole answer came back. `reason` is for the log: it holds nothing of the
-    URL beyond its host, no header and no word of the receiver's. `retry_after` is that header
-    (RFC 9110, 10.2.3), as it came.
+    `status` is None if no whole answer came back. `reason` is for the log and the metrics: it
+    holds nothing of the URL beyond its host, no header and no word of the receiver's. `retry_after`
+    is that header (RFC 9110, 10.2.3), as it came.
     """
 
     status: int | None

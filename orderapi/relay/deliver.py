@@ -5,6 +5,7 @@ before the next one is sent. So a crash at any moment repeats one event at most.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -29,6 +30,8 @@ EVENTS_MOST = 100
 # `run_once` is patient with a blip, and leaves the rest to whoever runs it again.
 ONCE_FAILURES_MOST = 5
 ONCE_PAUSE_MOST_S = 30.0
+# What the metrics are told may take so long; neither a retry nor a stop should wait for it.
+NOTE_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -139,9 +142,10 @@ class Relay:
         return answer
 
     def _note_failure(self, reason: str) -> None:
-        """Let the metrics know, for as long as the event waits; a bad day of the store's aside."""
+        """Let the metrics know; a store that cannot write must not stop the relay for it."""
+        position, deadline = self.position, time.monotonic() + NOTE_S
         with suppress(StoreUnavailable):
-            self._store.write(partial(_note_failure, self.position, reason))
+            self._store.write(lambda tx: tx.note_relay_failure(position, reason), deadline)
 
     def _insist(self, act: Callable[[], T], *, patient: bool) -> T:
         """Do what the store cannot do now again and again."""
@@ -184,10 +188,6 @@ class Relay:
         except StoreUnavailable as error:
             known["waiting"] = error.reason
         return known
-
-
-def _note_failure(position: int, reason: str, tx: WriteTx) -> None:
-    tx.note_relay_failure(position, reason)
 
 
 def _record(position: int, sequence: int, tx: WriteTx) -> None:

@@ -124,7 +124,7 @@ class ReadTx(AuditTx):
         (row,) = self._execute(
             "SELECT sequence, (SELECT COALESCE(MAX(sequence), 0) FROM events),"
             " (SELECT created_at FROM events WHERE events.sequence > relay_position.sequence"
-            " ORDER BY events.sequence LIMIT 1), failures, blocked_since, blocked_by"
+            " ORDER BY events.sequence LIMIT 1), failures, blocked_since, blocked_reason"
             " FROM relay_position",
             {},
         )
@@ -214,15 +214,14 @@ class WriteTx(ReadTx):
     def move_relay(self, sequence: int) -> None:
         """Note that the relay has delivered everything up to a sequence number."""
         self._execute(
-            "UPDATE relay_position SET sequence = :sequence, changed_at = :now,"
-            " failures = 0, blocked_since = NULL, blocked_by = NULL",
+            "UPDATE relay_position SET sequence = :sequence, changed_at = :now",
             {"sequence": sequence, "now": self._now},
         )
 
     def note_relay_failure(self, position: int, reason: str) -> None:
         """Note that the event after `position` was not taken, unless the relay is elsewhere now."""
         self._execute(
-            "UPDATE relay_position SET failures = failures + 1, blocked_by = :reason,"
+            "UPDATE relay_position SET failures = failures + 1, blocked_reason = :reason,"
             " blocked_since = COALESCE(blocked_since, :now) WHERE sequence = :position",
             {"position": position, "reason": reason, "now": self._now},
         )

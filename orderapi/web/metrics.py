@@ -46,12 +46,12 @@ class _Collected(Collector):
         )
         yield GaugeMetricFamily(
             "orderapi_relay_position",
-            "Sequence number of the last event that the webhook has taken.",
+            "Sequence number of the last event delivered, or skipped by request.",
             state.position,
         )
         yield GaugeMetricFamily(
             "orderapi_relay_waiting_events",
-            "Events that the webhook has not taken yet.",
+            "Events after that one.",
             state.last_sequence - state.position,
         )
         yield GaugeMetricFamily(
@@ -60,7 +60,7 @@ class _Collected(Collector):
             max(0.0, self._now - _seconds(state.next_since)) if state.next_since else 0.0,
         )
         yield GaugeMetricFamily(
-            "orderapi_relay_failures",
+            "orderapi_relay_consecutive_failures",
             "Attempts in a row that have failed to deliver the next event.",
             state.failures,
         )
@@ -70,7 +70,7 @@ class _Collected(Collector):
             labels=["reason"],
         )
         if state.blocked_since is not None:
-            blocked.add_metric([state.blocked_by or ""], _seconds(state.blocked_since))
+            blocked.add_metric([state.blocked_reason or ""], _seconds(state.blocked_since))
         yield blocked
 
 

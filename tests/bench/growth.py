@@ -71,8 +71,6 @@ def run(rounds: int, seconds: float, orders: int, load: Load, place: Place, work
         if isinstance(cgroup, str):
             print(f"\nNot measured under 1 GiB of memory: {cgroup}.")
         else:
-            # What this process reads would be in memory that is not on the cgroup's account.
-            load.sample(filled)
             _forget(filled)
             little = replace(place, cgroup=cgroup)
             title = "servers and page cache in a memory cgroup of 1 GiB"
@@ -186,7 +184,7 @@ def _held_in_memory(path: Path) -> Iterator[str]:
     """
     with path.open("rb") as file:
         try:
-            if path.stat().st_size > _available_bytes() / 2:
+            if path.stat().st_size > _available_bytes() * 3 / 4:
                 raise OSError("there is not enough")
             locked = mmap(file.fileno(), 0, MAP_SHARED | _MAP_LOCKED, PROT_READ)
         except OSError as error:

@@ -74,7 +74,7 @@ class Load:
             raise _invalid(service, f"only 200s were expected: {counted}")
         return window
 
-    def sample(self, database: Path) -> Path:
+    def _sample(self, database: Path) -> Path:
         """Choose the orders of `database` that are sent again and read, once: they stay there."""
         if database not in self._samples:
             path = self._directory / f"sample-{len(self._samples)}.txt"
@@ -85,7 +85,7 @@ class Load:
     def _on_sample(
         self, service: Service, kind: str, clients: int, seconds: float
     ) -> tuple[Window, dict[str, Any]]:
-        sample = self.sample(service.database)
+        sample = self._sample(service.database)
         before = service.rows()
         measured = self._window(service, kind, clients, seconds, sample=sample)
         if service.rows() != before:

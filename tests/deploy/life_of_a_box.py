@@ -209,6 +209,18 @@ def _misled(box: Box) -> None:
         print(f"{what}: {message}")
         box.expect(f"{what}: {message}", holds=re.match(expected, message) is not None)
         box.wait_until_serving()
+    _taken_port(box)
+
+
+def _taken_port(box: Box) -> None:
+    """With this release nginx would not start again."""
+    metrics = "/root/1.1/deploy/nginx/orderapi/metrics.conf"
+    box.run("systemd-run --quiet --unit=other python3 -m http.server --bind 127.0.0.1 9109")
+    box.run(f"curl -sf --retry 20 --retry-all-errors 127.0.0.1:9109; sed -i s/9108/9109/ {metrics}")
+    refused = "nothing was changed; port 9109 of 127.0.0.1, for the metrics, is taken"
+    box.install("1.1", "--upgrade", fails_with=refused)
+    box.run(f"systemctl stop other; sed -i s/9109/9108/ {metrics}")
+    box.wait_until_serving()
 
 
 def _removed(box: Box) -> None:

@@ -146,12 +146,12 @@ def test_a_stop_does_not_wait_for_workers_that_are_still_starting(
 
 
 def test_new_workers_cost_no_client_a_request(server: Server) -> None:
-    """Kept connections, too, if their clients are silent for less than the second of lingering.
+    """Kept connections, too, if their clients are silent for less than a worker lingers.
 
     Whoever speaks after a longer silence may do so at the very moment of the closing: no HTTP
     server can help that, and such a client sends the same key again.
     """
-    busy = [KeptClient(server, f"busy-{n}", pause_s=0.05 * n).start() for n in range(6)]
+    busy = [KeptClient(server, f"busy-{n}", pause_s=0.03 * n).start() for n in range(6)]
     sleepy = [KeptClient(server, f"sleepy-{n}", pause_s=1.4 + 0.2 * n).start() for n in range(3)]
     time.sleep(0.5)
     for _ in range(2):

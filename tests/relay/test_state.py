@@ -27,7 +27,7 @@ def test_failures_are_counted_from_the_first_to_the_last(three: SqliteStore) -> 
     blocked, idle = seen[:3], seen[3]
     assert [(found.position, found.last_sequence) for found in blocked] == [(1, 3)] * 3
     assert [found.failures for found in blocked] == [1, 2, 3]
-    assert [found.blocked_by for found in blocked] == ["HTTP 500", "HTTP 500", "no answer"]
+    assert [found.blocked_reason for found in blocked] == ["HTTP 500", "HTTP 500", "no answer"]
     (since,) = {found.blocked_since for found in blocked}
     assert since is not None
     assert idle == RelayState(3, 3, None, 0, None, None)
@@ -45,7 +45,7 @@ def test_a_receiver_that_is_gone_is_known_after_the_relay_has_ended(three: Sqlit
     with pytest.raises(ReceiverGone):
         relay(three, FakeReceiver([failed(410)])).run()
     found = state(three)
-    assert (found.failures, found.blocked_by, found.position) == (1, "HTTP 410", 0)
+    assert (found.failures, found.blocked_reason, found.position) == (1, "HTTP 410", 0)
     assert found.blocked_since is not None
 
 

@@ -51,8 +51,8 @@ def commits_in_wal(path: Path) -> int:
     return sum(frame[4:8] != bytes(4) and frame[8:16] == salts for frame in frames)
 
 
-def test_a_batch_writes_to_the_database_and_nowhere_else(store: SqliteStore) -> None:
-    """Savepoints would: to a temporary file, on a disk that may be full while ours is not."""
+def test_savepoints_need_no_temporary_file(store: SqliteStore) -> None:
+    """It would lie on a disk that may be full while ours is not."""
     opened: list[str] = []
 
     def place_many(tx: WriteTx, prefix: str) -> None:
