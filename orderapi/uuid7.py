@@ -15,16 +15,15 @@ def after(previous: str | None, now_ms: int) -> str:
     same millisecond, or a clock set back), that id's random part is counted up (RFC 9562 section
     6.2, method 2), and its time goes on by a millisecond when the counter is full.
     """
-    counter = secrets.randbits(_RANDOM_BITS)
-    if previous is not None:
-        previous_ms, previous_counter = _split(int(previous.replace("-", ""), 16))
-        if now_ms <= previous_ms:
-            now_ms = previous_ms
-            counter = previous_counter + 1 + secrets.randbits(_STEP_BITS)
-            if counter >> _RANDOM_BITS:
-                now_ms, counter = previous_ms + 1, secrets.randbits(_RANDOM_BITS)
-    digits = f"{_join(now_ms, counter):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    if previous is None:
+        return _text(now_ms, secrets.randbits(_RANDOM_BITS))
+    previous_ms, previous_counter = _split(int(previous.replace("-", ""), 16))
+    if now_ms > previous_ms:
+        return _text(now_ms, secrets.randbits(_RANDOM_BITS))
+    counter = previous_counter + 1 + secrets.randbits(_STEP_BITS)
+    if counter >> _RANDOM_BITS:
+        return _text(previous_ms + 1, secrets.randbits(_RANDOM_BITS))
+    return _text(previous_ms, counter)
 
 
 def _split(value: int) -> tuple[int, int]:
@@ -32,6 +31,8 @@ def _split(value: int) -> tuple[int, int]:
     return value >> 80, high << _LOW_BITS | value & (1 << _LOW_BITS) - 1
 
 
-def _join(ms: int, counter: int) -> int:
+def _text(ms: int, counter: int) -> str:
     high, low = counter >> _LOW_BITS, counter & (1 << _LOW_BITS) - 1
-    return ms << 80 | 0x7 << 76 | high << 64 | 0b10 << _LOW_BITS | low
+    value = ms << 80 | 0x7 << 76 | high << 64 | 0b10 << _LOW_BITS | low
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
