@@ -15,9 +15,12 @@ stop_relay() {
 settle_relay() {
     if ! has_unit "$1" "$RELAY"; then
         say "The relay is not in $(basename "$1"): events wait"
-    elif ! has_webhook_url "$1"; then
+    elif ! has_setting "$1" ORDERAPI_WEBHOOK_URL; then
         disable_relay
         say "The relay is disabled: ORDERAPI_WEBHOOK_URL is not set in $ENV_FILE"
+    elif ! has_setting "$1" ORDERAPI_WEBHOOK_SECRET; then
+        disable_relay
+        say "The relay is disabled: ORDERAPI_WEBHOOK_SECRET is not set in $ENV_FILE"
     elif was_told_to_stop; then
         systemctl enable --quiet "$RELAY" || true
         say "The relay stays ended: its receiver answered 410 Gone. To ask it again:" \
@@ -35,9 +38,9 @@ disable_relay() {
     systemctl reset-failed "$RELAY" 2>/dev/null || true
 }
 
-has_webhook_url() {
+has_setting() {
     as_service "$1" .venv/bin/python -c \
-        'import os, sys; sys.exit(not os.environ.get("ORDERAPI_WEBHOOK_URL"))'
+        'import os, sys; sys.exit(not os.environ.get(sys.argv[1]))' "$2"
 }
 
 # To stop a unit that has failed leaves it failed.

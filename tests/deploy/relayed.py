@@ -14,9 +14,8 @@ from tests.deploy.box import DATABASE, Box
 
 PORT = 9000
 ENV_FILE = "/etc/orderapi/orderapi.env"
-SETTINGS = (
-    f"ORDERAPI_WEBHOOK_URL=http://127.0.0.1:{PORT}/\\nORDERAPI_WEBHOOK_SECRET={receiver.SECRET}\\n"
-)
+URL = f"ORDERAPI_WEBHOOK_URL=http://127.0.0.1:{PORT}/"
+SECRET = f"ORDERAPI_WEBHOOK_SECRET={receiver.SECRET}"
 DELIVERED_WITHIN_S = 60.0
 
 
@@ -62,7 +61,10 @@ def _receiving(box: Box) -> Iterator[Receiver]:
 
 def _turned_on(box: Box, there: Receiver) -> None:
     box.expect("a relay without a URL", holds=_relay(box) == ("disabled", "inactive"))
-    box.run(f"printf '{SETTINGS}' >> {ENV_FILE}")
+    box.run(f"echo '{URL}' >> {ENV_FILE}")
+    box.install("1.0")
+    box.expect("a relay without a secret", holds=_relay(box) == ("disabled", "inactive"))
+    box.run(f"echo '{SECRET}' >> {ENV_FILE}")
     # What was ordered before is no concern of this receiver.
     box.run(
         f"orderapi relay --once --from $(sqlite3 {DATABASE} 'SELECT MAX(sequence) FROM events')"
