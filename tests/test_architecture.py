@@ -17,7 +17,11 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.web", "orderapi.ops", "orderapi.relay"),
     ("orderapi.store.open", "orderapi.feed"),
     ("orderapi.store.sqlite", "orderapi.store.sqlite_restore"),
-    ("orderapi.store.sqlite_start", "orderapi.store.sqlite_copy"),
+    (
+        "orderapi.store.sqlite_start",
+        "orderapi.store.sqlite_copy",
+        "orderapi.store.sqlite_savepoint",
+    ),
     ("orderapi.store.sqlite_connection", "orderapi.store.file_swap"),
     ("orderapi.store.contract", "orderapi.store.batch", "orderapi.store.files"),
     (

@@ -5,9 +5,8 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store import integrity, migrate, sqlite_start
@@ -19,11 +18,11 @@ from orderapi.store.sqlite_connection import (
     DRIVER_ERRORS,
     OUR_FAULTS,
     Connection,
-    as_ours,
     unavailable,
     until,
 )
 from orderapi.store.sqlite_copy import copy
+from orderapi.store.sqlite_savepoint import Run, run_in_savepoint
 from orderapi.store.tx import ReadTx, Row, WriteTx
 
 T = TypeVar("T")
@@ -163,15 +162,15 @@ class SqliteStore:
             try:
                 runs = self._transact(jobs, natively)
             except DRIVER_ERRORS as error:
-                runs = [_Run(error=unavailable(error))] * len(jobs)
+                runs = [Run(error=unavailable(error))] * len(jobs)
             except StoreUnavailable as error:
-                runs = [_Run(error=error)] * len(jobs)
+                runs = [Run(error=error)] * len(jobs)
         # No outcome leaves before the COMMIT, refusals and replays included.
         for job, run in zip(jobs, runs, strict=True):
             job.end(run.result, run.error)
         return self._checkpointer.is_due(sum(run.has_written for run in runs))
 
-    def _transact(self, jobs: list[Job], natively: Natively) -> "list[_Run]":
+    def _transact(self, jobs: list[Job], natively: Natively) -> list[Run]:
         """Run all jobs in one transaction and tell how each run ended.
 
         BEGIN and COMMIT wait for others no longer than the oldest job's request does.
@@ -180,7 +179,7 @@ class SqliteStore:
         connection = until(deadline, lambda: self._current_write_connection(natively), time.sleep)
         try:
             until(deadline, lambda: connection.execute("BEGIN IMMEDIATE"), time.sleep)
-            runs = [_run(job, connection) for job in jobs]
+            runs = [run_in_savepoint(job, connection) for job in jobs]
             if any(run.has_written for run in runs):
                 natively(lambda: self._commit_durably(connection, deadline))
             else:
@@ -264,38 +263,3 @@ class SqliteStore:
             raise
         self._files.use(identity)
         return connection
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """How one job of a transaction ended."""
-
-    result: Any = None
-    error: BaseException | None = None
-    has_written: bool = False
-
-
-def _run(job: Job, connection: Connection) -> _Run:
-    """Run one job of a transaction; a failure of our own undoes that job alone.
-
-    After a driver's error nothing is known to be left of the whole transaction: SQLITE_FULL, for
-    one, rolls all of it back, and a savepoint outside a transaction would commit alone. So that is
-    raised, and ends the batch.
-    """
-    if job.is_gone:
-        return _Run(error=StoreUnavailable("nobody waits for it"))
-    connection.refuse_autocommit()
-    connection.execute("SAVEPOINT job")
-    changes = connection.total_changes
-    try:
-        result = job.fn(WriteTx(connection.rows_in_transaction))
-    except BaseException as error:
-        if isinstance(as_ours(error), StoreUnavailable):
-            raise
-        connection.refuse_autocommit()
-        connection.execute("ROLLBACK TO job")
-        connection.execute("RELEASE job")
-        return _Run(error=error)
-    connection.refuse_autocommit()
-    connection.execute("RELEASE job")
-    return _Run(result, has_written=connection.total_changes != changes)

@@ -1,8 +1,9 @@
 """Orders placed as the view places them, without HTTP; and the files, seen from outside."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from orderapi import idempotency
 from orderapi.records import Claim, NewOrder, Reply
@@ -10,6 +11,8 @@ from orderapi.store.contract import Store
 from orderapi.store.files import DatabaseFiles
 from orderapi.store.tx import ORDER_CREATED, WriteTx
 from orderapi.web.orders import PUBLIC_CLIENT, place_order
+
+Fn = Callable[[WriteTx], Any]
 
 
 def place(
@@ -21,6 +24,11 @@ def place(
 ) -> Reply:
     claim, new_order = request_for(key, quantity, customer_id)
     return store.write(lambda tx: place_order(tx, claim, new_order), deadline)
+
+
+def placing(key: str, quantity: int = 1, customer_id: str = "cust1") -> Fn:
+    claim, new_order = request_for(key, quantity, customer_id)
+    return lambda tx: place_order(tx, claim, new_order)
 
 
 def place_for(store: Store, client_id: str) -> None:

@@ -3,8 +3,7 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,13 @@ import pytest
 
 from orderapi.errors import KeyReused, OrderNotFound, StoreUnavailable
 from orderapi.records import Reply
-from orderapi.store.batch import Job
 from orderapi.store.files import DatabaseFiles
-from orderapi.store.sqlite import SqliteStore, _run
+from orderapi.store.sqlite import SqliteStore
 from orderapi.store.tx import WriteTx
 from orderapi.web.orders import place_order
 from tests.rows import counts, query
 from tests.store.crowd import Crowd
-from tests.store.placing import held, place, request_for
-
-Fn = Callable[[WriteTx], Any]
+from tests.store.placing import Fn, held, place, placing, request_for
 
 
 def in_one_batch(store: SqliteStore, fns: list[Fn]) -> dict[int, Any]:
@@ -30,11 +26,6 @@ def in_one_batch(store: SqliteStore, fns: list[Fn]) -> dict[int, Any]:
         crowd = Crowd(lambda number: store.write(fns[number]), len(fns))
     crowd.join()
     return crowd.outcomes
-
-
-def placing(key: str, quantity: int = 1, customer_id: str = "cust1") -> Fn:
-    claim, new_order = request_for(key, quantity, customer_id)
-    return lambda tx: place_order(tx, claim, new_order)
 
 
 def settle(store: SqliteStore) -> None:
@@ -49,30 +40,6 @@ def commits_in_wal(path: Path) -> int:
     page_size, salts = int.from_bytes(wal[8:12]), wal[16:24]
     frames = (wal[at : at + 24] for at in range(32, len(wal), 24 + page_size))
     return sum(frame[4:8] != bytes(4) and frame[8:16] == salts for frame in frames)
-
-
-def test_savepoints_need_no_temporary_file(store: SqliteStore) -> None:
-    """It would lie on a disk that may be full while ours is not."""
-
-    def place_many(tx: WriteTx, prefix: str) -> set[str]:
-        for n in range(300):
-            placing(f"{n}-{prefix}", customer_id=f"{n:0128}")(tx)
-        return open_files()
-
-    before = open_files()
-    # Of what is there already, the second one changes more pages than are kept in memory.
-    store.write(lambda tx: place_many(tx, "first"))
-    opened = store.write(lambda tx: place_many(tx, "second")) - before
-    assert any(name.endswith("orders.db-wal") for name in opened)
-    assert not [name for name in opened if "etilqs" in name]
-
-
-def open_files() -> set[str]:
-    found = set()
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):
-            found.add(str(descriptor.readlink()))
-    return found
 
 
 def test_what_is_queued_together_shares_one_commit(store: SqliteStore) -> None:
@@ -165,18 +132,6 @@ def test_a_driver_error_in_the_middle_fails_the_whole_batch(store: SqliteStore, 
     assert not place(store, "a").replayed
     assert not place(store, "b").replayed
     assert counts(path) == [3, 3, 3, 3]
-
-
-def test_no_job_is_run_outside_a_transaction(store: SqliteStore) -> None:
-    """A SAVEPOINT there would be a transaction of its own, and its RELEASE a COMMIT."""
-    place(store, "first")
-    assert store._write_connection is not None
-    job = Job(placing("alone"), time.monotonic() + 8)
-    with pytest.raises(StoreUnavailable) as refused:
-        _run(job, store._write_connection)
-    assert refused.value.reason == "the transaction has ended early"
-    assert not store._write_connection.in_transaction
-    assert counts(store._files.path) == [1, 1, 1, 1]
 
 
 def break_the_commit(tx: WriteTx) -> None:
