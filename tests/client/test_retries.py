@@ -199,7 +199,7 @@ def test_a_server_that_drips_is_given_up_in_time() -> None:
 
     with socket_server(drip) as url, OrderClient(url, deadline_s=0.8) as client:
         started = time.monotonic()
-        with pytest.raises(DeadlineExceeded, match=r"no answer within"):
+        with pytest.raises(DeadlineExceeded):
             client.get("x")
         assert time.monotonic() - started < 5
         pause.set()
