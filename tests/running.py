@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.rows import TABLES, counts, query
-from tests.waiting import wait_until
+from tests.waiting import awake_s, wait_until
 
 REPOSITORY = Path(__file__).parent.parent
 # What servers run on whose test does not say: the matrix sets it.
@@ -70,9 +71,9 @@ class Server:
 
     def wait_until_serving(self, timeout_s: float = 20.0) -> None:
         """Wait until the service answers, and no worker is still to be forked."""
-        give_up_at = time.monotonic() + timeout_s
+        give_up_at = awake_s() + timeout_s
         workers = int(self.environ()["ORDERAPI_WORKERS"])
-        while time.monotonic() < give_up_at:
+        while awake_s() < give_up_at:
             with suppress(OSError, http.client.HTTPException):
                 if self.request("GET", "/healthz").status == 200 and len(self.workers()) >= workers:
                     return
@@ -191,6 +192,9 @@ def started(server: Server) -> Iterator[None]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Give a port where nobody listens, below those that outgoing connections are given."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port

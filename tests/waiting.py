@@ -1,7 +1,52 @@
-"""Waiting for a condition, never for a time."""
+"""Waiting for a condition, never for a time; and time as far as the machine gave it to us."""
 
+import os
 import time
 from collections.abc import Callable
+from functools import cache
+
+from gevent import monkey
+
+_TICK_S = 0.01
+_native_sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
+_start_native_thread: Callable[..., int] = monkey.get_original("_thread", "start_new_thread")
+
+
+class _Clock:
+    """Time that stands still while the machine does, as one shared with others may for seconds.
+
+    A thread that only sleeps notes how much later than asked for it was woken.
+    """
+
+    def __init__(self) -> None:
+        # When it was last woken, and how long it has stood still in all.
+        self._noted = (time.monotonic(), 0.0)
+        _start_native_thread(self._tick, ())
+
+    def seconds(self) -> float:
+        woken_at, stood_s = self._noted
+        now = time.monotonic()
+        return now - stood_s - max(0.0, now - woken_at - _TICK_S)
+
+    def _tick(self) -> None:
+        while True:
+            _native_sleep(_TICK_S)
+            woken_at, stood_s = self._noted
+            now = time.monotonic()
+            self._noted = (now, stood_s + max(0.0, now - woken_at - _TICK_S))
+
+
+_clock = cache(_Clock)
+# A child has no such thread.
+os.register_at_fork(after_in_child=_clock.cache_clear)
+
+
+def awake_s() -> float:
+    """Give a time in seconds for upper bounds: one in which no stall of the machine counts.
+
+    What our processes make each other wait for counts.
+    """
+    return _clock().seconds()
 
 
 def wait_until(
@@ -12,7 +57,7 @@ def wait_until(
     pause_s: float = 0.01,
 ) -> None:
     """Wait until `holds()`; fail, naming `what` was waited for, if it never does."""
-    give_up_at = time.monotonic() + timeout_s
+    give_up_at = awake_s() + timeout_s
     while not holds():
-        assert time.monotonic() < give_up_at, f"not within {timeout_s:g} s: {what}"
+        assert awake_s() < give_up_at, f"not within {timeout_s:g} s: {what}"
         time.sleep(pause_s)

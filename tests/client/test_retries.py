@@ -3,7 +3,6 @@
 import pickle
 import socket
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +15,7 @@ from tests.faults.chaos import Fault, chaos
 from tests.front import Front, Tamper
 from tests.rude_server import socket_server
 from tests.running import Server, free_port
+from tests.waiting import awake_s
 
 HTML = b"<h1>Something else answered</h1>"
 OTHER_ORDER = (
@@ -168,7 +168,7 @@ def test_a_caller_that_runs_into_the_deadline_can_go_on_with_the_key(
 
 
 def test_nobody_there_is_told_with_the_key_within_the_deadline() -> None:
-    started = time.monotonic()
+    started = awake_s()
     with OrderClient(f"http://127.0.0.1:{free_port()}", deadline_s=1.0) as client:
         with pytest.raises(DeadlineExceeded, match="refused; go on with key") as caught:
             client.create("cust1", "item1", 1)
@@ -176,7 +176,7 @@ def test_nobody_there_is_told_with_the_key_within_the_deadline() -> None:
         assert caught.value.attempts >= 2
         assert caught.value.problem == {}
         assert caught.value.retry_after_s == 0
-    assert time.monotonic() - started < 10
+    assert awake_s() - started < 10
 
 
 def test_failures_can_be_pickled() -> None:
@@ -198,10 +198,10 @@ def test_a_server_that_drips_is_given_up_in_time() -> None:
             connection.sendall(b"x")
 
     with socket_server(drip) as url, OrderClient(url, deadline_s=0.8) as client:
-        started = time.monotonic()
+        started = awake_s()
         with pytest.raises(DeadlineExceeded):
             client.get("x")
-        assert time.monotonic() - started < 5
+        assert awake_s() - started < 5
         pause.set()
 
 

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 from tests.running import Server
-from tests.waiting import wait_until
+from tests.waiting import awake_s, wait_until
 
 _HEAD_END = b"\r\n\r\n"
 # Where no more may wait, one is answered at once with nothing; it should not ask again at once.
@@ -103,10 +103,10 @@ class Readers:
 
     def wait_until_all_have(self, sequence: int, timeout_s: float = 60) -> None:
         """Wait until each of them has seen every event up to that number."""
-        give_up_at = time.monotonic() + timeout_s
+        give_up_at = awake_s() + timeout_s
         while any(reader.after < sequence for reader in self.readers):
             assert self.surprises == []
-            assert time.monotonic() < give_up_at, sorted(reader.after for reader in self.readers)
+            assert awake_s() < give_up_at, sorted(reader.after for reader in self.readers)
             time.sleep(0.02)
 
     def stop(self) -> None:

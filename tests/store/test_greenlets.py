@@ -6,7 +6,6 @@ Each scenario runs in a process of its own, where gevent has patched what the st
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,8 +26,9 @@ from orderapi.web.orders import place_order
 from tests.rows import counts, query
 from tests.store.greenlets import run_in_greenlets
 from tests.store.placing import held, place, request_for, spoil_lock_file
+from tests.waiting import awake_s
 
-# The loop may be late because the machine is; a call that blocks it takes seconds here.
+# The loop may be late because its neighbours are busy; a call that blocks it takes seconds here.
 GAP_MOST_S = 0.5
 HELD_S = 3.0
 
@@ -212,10 +212,10 @@ def ticking() -> Iterator[list[float]]:
     gaps: list[float] = []
 
     def tick() -> None:
-        last = time.monotonic()
+        last = awake_s()
         while True:
             gevent.sleep(0.01)
-            now = time.monotonic()
+            now = awake_s()
             gaps.append(now - last)
             last = now
 
