@@ -1,13 +1,19 @@
 """Whether the server can listen at an address, said by the setting's name.
 
-gunicorn itself tries a bad one for 5 s and never names where it comes from.
+gunicorn itself tries any bad one for 5 s and never names where it comes from.
 """
 
+import errno
 import os
 import socket
+import time
 from pathlib import Path
 
 from orderapi.errors import SettingsInvalid
+
+# The workers of a master that was killed die with it, but one that waits for a disk only then.
+_LEAVING_S = 3.0
+_PAUSE_S = 0.05
 
 
 def refuse_unusable(bind: str) -> None:
@@ -30,11 +36,20 @@ def _refuse_unusable_path(path: Path) -> None:
 
 
 def _refuse_unusable_port(host: str, port: int) -> None:
+    give_up_at = time.monotonic() + _LEAVING_S
+    while (error := _why_not(host, port)) is not None:
+        if getattr(error, "errno", None) != errno.EADDRINUSE or time.monotonic() > give_up_at:
+            where = f"{host}:{port}: {getattr(error, 'strerror', None) or error}"
+            raise SettingsInvalid(f"ORDERAPI_BIND: cannot listen on {where}") from error
+        time.sleep(_PAUSE_S)
+
+
+def _why_not(host: str, port: int) -> OSError | UnicodeError | None:
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host.strip("[]"), port))
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsInvalid(f"ORDERAPI_BIND: cannot listen on {host}:{port}: {reason}") from error
+        return error
+    return None

@@ -105,6 +105,22 @@ def test_a_killed_master_takes_its_workers_and_its_port_along(server: Server) ->
     assert server.order("before").headers["idempotent-replayed"] == "true"
 
 
+def test_a_start_waits_for_a_port_that_a_killed_generation_still_holds(tmp_path: Path) -> None:
+    """As a worker does that cannot die before its disk has answered."""
+    server = Server(tmp_path)
+    with socket.socket() as dying:
+        dying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        dying.bind(("127.0.0.1", server.port))
+        dying.listen()
+        server.start(wait=False)
+        time.sleep(1.0)
+        assert server.process is not None
+        assert server.process.poll() is None
+    server.wait_until_serving()
+    assert server.order("after").status == 201
+    assert server.stop() == 0
+
+
 def test_a_commit_whose_answer_died_with_its_worker_is_replayed(server: Server) -> None:
     """The client cannot know; its retry gives the same order, or the first one."""
     for number in range(6):

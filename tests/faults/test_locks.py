@@ -167,14 +167,15 @@ def test_a_worker_that_is_stopped_while_it_writes_stops_no_other_for_good(tmp_pa
         assert_exactly_once(server.database, made)
 
 
-def test_an_exclusive_reader_delays_but_fails_nobody(server: Server) -> None:
-    """A backup by hand may hold the database exclusively for a while."""
-    first = server.order("first")
-    with closing(sqlite3.connect(server.database, isolation_level=None, timeout=0)) as outside:
-        outside.execute("BEGIN EXCLUSIVE")
-        crowd = Crowd(server.order, 30, "exclusive").start()
-        time.sleep(0.7)
-        outside.execute("ROLLBACK")
-    crowd.join()
-    assert len(crowd.created) == 30
-    assert_exactly_once(server.database, crowd.created | {"first": first.body})
+def test_an_exclusive_reader_delays_but_fails_nobody(tmp_path: Path) -> None:
+    """A backup by hand may hold the database exclusively for a while; here all have a thread."""
+    with serving(tmp_path, THREADS="64") as server:
+        first = server.order("first")
+        with closing(sqlite3.connect(server.database, isolation_level=None, timeout=0)) as outside:
+            outside.execute("BEGIN EXCLUSIVE")
+            crowd = Crowd(server.order, 30, "exclusive").start()
+            time.sleep(0.7)
+            outside.execute("ROLLBACK")
+        crowd.join()
+        assert len(crowd.created) == 30
+        assert_exactly_once(server.database, crowd.created | {"first": first.body})

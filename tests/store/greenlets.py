@@ -1,12 +1,17 @@
 """Runs one scenario in a process of its own, patched by gevent before anything else is imported."""
 
 import os
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from orderapi.store.batch import native_sleep
+from orderapi.store.sqlite import SqliteStore
+from orderapi.store.sqlite_connection import Connection
 from tests.running import REPOSITORY
 
 _RUN = """\
@@ -36,3 +41,24 @@ def run_in_greenlets(scenario: Callable[..., Any], path: Path, *arguments: str) 
     assert ended.stderr == "", ended.stderr
     assert ended.returncode == 0
     return ended.stdout
+
+
+def prepared(path: Path) -> SqliteStore:
+    store = SqliteStore(path)
+    store.prepare()
+    return store
+
+
+@contextmanager
+def disk_slowed(_: Path) -> Iterator[None]:
+    """Let a COMMIT that writes take as long as fsync takes on a disk that is overloaded."""
+    original = Connection.execute
+
+    def execute(self: Connection, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if sql == "COMMIT" and self.total_changes:
+            native_sleep(1.5)
+        return original(self, sql, *parameters)
+
+    Connection.execute = execute  # type: ignore[method-assign, assignment]
+    yield
+    Connection.execute = original  # type: ignore[method-assign]

@@ -3,8 +3,6 @@
 Each scenario runs in a process of its own, where gevent has patched what the store uses.
 """
 
-import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,26 +15,12 @@ from gevent import get_hub, threadpool
 
 from orderapi.errors import StoreUnavailable
 from orderapi.records import Reply
-from orderapi.store import batch
 from orderapi.store.batch import native_sleep
-from orderapi.store.sqlite import SqliteStore
-from orderapi.store.sqlite_connection import Connection
 from orderapi.store.tx import ORDER_CREATED, WriteTx
 from orderapi.web.orders import place_order
 from tests.rows import counts, query
-from tests.store.greenlets import run_in_greenlets
+from tests.store.greenlets import disk_slowed, prepared, run_in_greenlets
 from tests.store.placing import held, place, request_for, spoil_lock_file
-from tests.waiting import awake_s
-
-# The loop may be late because its neighbours are busy; a call that blocks it takes seconds here.
-GAP_MOST_S = 0.5
-HELD_S = 3.0
-
-
-def prepared(path: Path) -> SqliteStore:
-    store = SqliteStore(path)
-    store.prepare()
-    return store
 
 
 def keys(path: Path) -> set[str]:
@@ -201,102 +185,3 @@ def place_with_a_pause(tx: WriteTx) -> None:
     tx.insert_ledger_entry(order)
     tx.append_event(ORDER_CREATED, order, "{}")
     tx.save_claim(claim, Reply(201, "{}", order.order_id))
-
-
-# The loop.
-
-
-@contextmanager
-def ticking() -> Iterator[list[float]]:
-    """Let a greenlet tick every 10 ms; the list has the gaps between the ticks, in seconds."""
-    gaps: list[float] = []
-
-    def tick() -> None:
-        last = awake_s()
-        while True:
-            gevent.sleep(0.01)
-            now = awake_s()
-            gaps.append(now - last)
-            last = now
-
-    ticker = gevent.spawn(tick)
-    yield gaps
-    gevent.sleep(0.05)
-    ticker.kill()
-
-
-@contextmanager
-def transaction_held(path: Path) -> Iterator[None]:
-    outside = sqlite3.connect(path, isolation_level=None)
-    outside.execute("BEGIN IMMEDIATE")
-    yield
-    outside.execute("ROLLBACK")
-    outside.close()
-
-
-@contextmanager
-def disk_slowed(_: Path) -> Iterator[None]:
-    """Let a COMMIT that writes take as long as fsync takes on a disk that is overloaded."""
-    original = Connection.execute
-
-    def execute(self: Connection, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        if sql == "COMMIT" and self.total_changes:
-            native_sleep(1.5)
-        return original(self, sql, *parameters)
-
-    Connection.execute = execute  # type: ignore[method-assign, assignment]
-    yield
-    Connection.execute = original  # type: ignore[method-assign]
-
-
-HOLDING = {"flock": held, "transaction": transaction_held, "disk": disk_slowed}
-
-
-@pytest.mark.parametrize("lock", HOLDING)
-def test_no_call_of_ours_blocks_the_loop(tmp_path: Path, lock: str) -> None:
-    gap_s = float(run_in_greenlets(write_and_read_behind, tmp_path / "orders.db", lock))
-    assert gap_s < GAP_MOST_S
-
-
-@pytest.mark.parametrize("lock", ["flock", "disk"])
-def test_a_blocked_loop_would_be_found(tmp_path: Path, lock: str) -> None:
-    """The same with nothing handed to native threads."""
-    printed = run_in_greenlets(write_and_read_behind, tmp_path / "orders.db", lock, "in place")
-    assert float(printed) > 2 * GAP_MOST_S
-
-
-def write_and_read_behind(path: Path, lock: str, where: str = "") -> None:
-    """Write, checkpoint and read, while somebody holds a lock and when nobody does."""
-    if where == "in place":
-        batch._native_caller = contextmanager(lambda: iter([lambda act: act()]))
-    store = prepared(path)
-    place(store, "first")
-    with ticking() as gaps:
-        # Native: in place, the loop could not give it free.
-        releasing = get_hub().threadpool.spawn(hold_for_a_while, path, lock)
-        gevent.sleep(0.1)
-        writers = [gevent.spawn(place_some, store, number) for number in range(20)]
-        reader = gevent.spawn(read_on_and_on, store)
-        gevent.joinall(writers, timeout=30, raise_error=True)
-        reader.kill()
-        releasing.get()
-    assert counts(path) == [201, 201, 201, 201]
-    sys.stdout.write(str(max(gaps)))
-    store.close()
-
-
-def hold_for_a_while(path: Path, lock: str) -> None:
-    with HOLDING[lock](path):
-        native_sleep(HELD_S)
-
-
-def place_some(store: SqliteStore, number: int) -> None:
-    for turn in range(10):
-        place(store, f"{number}-{turn}")
-
-
-def read_on_and_on(store: SqliteStore) -> None:
-    with suppress(gevent.GreenletExit):
-        while True:
-            assert store.read(lambda tx: tx.find_claim("public", "first")) is not None
-            gevent.sleep(0.005)
