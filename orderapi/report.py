@@ -52,10 +52,8 @@ class Report:
 
     def summary(self) -> str:
         """Say what the audit has come to."""
-        outcome = {0: "nothing breaks an invariant", 1: "1 finding"}.get(
-            self.findings, f"{self.findings:,} findings"
-        )
-        return f"audited {self._orders:,} orders: {outcome}"
+        found = _count(self.findings, "finding") if self.findings else "nothing breaks an invariant"
+        return f"audited {_count(self._orders, 'order')}: {found}"
 
     def _end_stage(self) -> None:
         if self._bar is not None:
@@ -77,8 +75,8 @@ def describe_restored(restored: Restored) -> Iterator[str]:
     else:
         gone = replaced.gone
         yield (
-            f"gone: {gone.orders:,} orders, {gone.keys:,} idempotency keys"
-            f" and {gone.events:,} events that came later"
+            f"gone: {_count(gone.orders, 'order')}, {_count(gone.keys, 'idempotency key')}"
+            f" and {_count(gone.events, 'event')} that came later"
         )
     if replaced.kept_as is not None:
         yield f"the old database is kept as {replaced.kept_as}"
@@ -97,3 +95,7 @@ def summarise_steps(results: Sequence[Result]) -> str:
         for verdict in (OK, FAILED, SKIPPED)
     }
     return "verified: " + ", ".join(f"{n} {verdict}" for verdict, n in counted.items() if n)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -64,7 +64,7 @@ def test_a_restore_goes_back_to_the_backup_and_says_what_is_gone(server: Server)
 def test_a_wal_that_a_killed_process_left_is_counted_and_kept(backup: Path, tmp_path: Path) -> None:
     database = left_by_a_kill(with_orders(tmp_path / "orders.db"), "in the WAL")
     done = orderapi("restore", "--force", backup, database=database)
-    assert "gone: 1 orders, 1 idempotency keys and 1 events that came later\n" in done.stdout
+    assert "gone: 1 order, 1 idempotency key and 1 event that came later\n" in done.stdout
     assert not database.with_name("orders.db-wal").exists()
     assert keys_in(database) == {"key-1", "key-2"}
     assert keys_in(kept(database)) == {"in the WAL"}
@@ -73,7 +73,7 @@ def test_a_wal_that_a_killed_process_left_is_counted_and_kept(backup: Path, tmp_
 def test_a_database_with_another_history_is_gone_as_a_whole(backup: Path, tmp_path: Path) -> None:
     database = with_orders(tmp_path / "orders.db", "key-1", "key-2", "key-3")
     done = orderapi("restore", "--force", backup, database=database)
-    assert "gone: 3 orders, 1 idempotency keys and 3 events that came later\n" in done.stdout
+    assert "gone: 3 orders, 1 idempotency key and 3 events that came later\n" in done.stdout
 
 
 def test_where_nothing_is_a_restore_needs_no_force(backup: Path, tmp_path: Path) -> None:
