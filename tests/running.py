@@ -91,6 +91,14 @@ class Server:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
+    def open_sockets(self) -> int:
+        """Tell how many connections and listeners its workers have."""
+        links: list[Path] = []
+        for worker in self.workers():
+            with suppress(OSError):  # it has ended, or one of them was closed just now
+                links += [fd.readlink() for fd in Path(f"/proc/{worker}/fd").iterdir()]
+        return sum(str(link).startswith("socket:") for link in links)
+
     def stop(self, timeout_s: float = 30.0) -> int:
         """End the server as systemd would and give its exit code."""
         if self.process is None:
@@ -192,9 +200,13 @@ def started(server: Server) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """Give a port where nobody listens, below those that outgoing connections are given."""
+    """Give a port where nobody listens, below those that outgoing connections are given.
+
+    Processes that run tests side by side draw from different ones.
+    """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = random.SystemRandom().randrange(10_000, 32_000)
+        port = random.SystemRandom().randrange(10_000 + process % 16, 32_000, 16)
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port

@@ -6,7 +6,7 @@ import re
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -275,7 +275,11 @@ def on_a_terminal(*arguments: str) -> tuple[int, str, str]:
             check=False,
             text=True,
         )
-        return done.returncode, os.read(terminal, 65536).decode(), done.stdout
     finally:
-        os.close(terminal)
         os.close(stderr)
+    screen = b""
+    with suppress(OSError):  # EIO: all has been read
+        while part := os.read(terminal, 65536):
+            screen += part
+    os.close(terminal)
+    return done.returncode, screen.decode(), done.stdout

@@ -132,7 +132,7 @@ def test_a_process_that_stops_answers_all_who_wait(
     for answer in answers:
         assert page(answer.result(10)) == {"events": [], "next": 0}
     # Not at once, or whoever is sent away would come back at once.
-    later = waiting(feed, 0, pool)
+    later = pool.submit(feed.read, EventPage(PUBLIC_CLIENT, 0, 100), LONG_S)
     assert page(later.result(10)) == {"events": [], "next": 0}
 
 

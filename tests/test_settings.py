@@ -2,7 +2,6 @@
 
 import http.client
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from orderapi.errors import SettingsInvalid
 from orderapi.settings import read_settings, sqlite_path
 from orderapi.store.open import open_store
 from tests.running import Server, serving
+from tests.waiting import wait_until
 
 SECRET = "whsec_" + "c2VjcmV0"
 
@@ -181,7 +181,7 @@ def test_a_port_in_use_stops_the_start_with_one_line(tmp_path: Path) -> None:
 def check_refused(server: Server, name: str) -> None:
     server.start(wait=False)
     assert server.process is not None
-    assert server.process.wait(20) != 0
+    assert server.process.wait(60) != 0
     output = server.log_path.read_text()
     assert "Traceback" not in output
     bad_news = [line for line in server.log_lines() if line["level"] != "INFO"]
@@ -205,19 +205,13 @@ def test_a_unix_socket_serves(tmp_path: Path) -> None:
 
 
 def ask_socket(path: Path) -> int:
-    for _ in range(200):
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(5)
-            try:
-                connection.connect(str(path))
-            except OSError:
-                time.sleep(0.05)
-                continue
-            connection.sendall(b"GET /orders HTTP/1.1\r\nHost: x\r\n\r\n")
-            response = http.client.HTTPResponse(connection)
-            response.begin()
-            return response.status
-    raise AssertionError("not serving")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        wait_until(lambda: connection.connect_ex(str(path)) == 0, "serving")
+        connection.sendall(b"GET /orders HTTP/1.1\r\nHost: x\r\n\r\n")
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status
 
 
 def test_workers_and_fault_injection_are_as_set(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from functools import cache
 from gevent import monkey
 
 _TICK_S = 0.01
+# Whoever sleeps is woken late by so much beside busy neighbours; that is no stall.
+_LATE_S = 0.1
 _native_sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
 _start_native_thread: Callable[..., int] = monkey.get_original("_thread", "start_new_thread")
 
@@ -24,16 +26,19 @@ class _Clock:
         _start_native_thread(self._tick, ())
 
     def seconds(self) -> float:
+        now, stood_s = self._now()
+        return now - stood_s
+
+    def _now(self) -> tuple[float, float]:
         woken_at, stood_s = self._noted
         now = time.monotonic()
-        return now - stood_s - max(0.0, now - woken_at - _TICK_S)
+        late_s = now - woken_at - _TICK_S
+        return now, stood_s + late_s * (late_s > _LATE_S)
 
     def _tick(self) -> None:
         while True:
             _native_sleep(_TICK_S)
-            woken_at, stood_s = self._noted
-            now = time.monotonic()
-            self._noted = (now, stood_s + max(0.0, now - woken_at - _TICK_S))
+            self._noted = self._now()
 
 
 _clock = cache(_Clock)

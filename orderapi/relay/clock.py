@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 _ENDING = {signal.SIGTERM, signal.SIGINT}
+# How often a pause looks whether it should end.
+_LOOK_S = 0.1
 
 
 class Stopped(Exception):
@@ -32,8 +34,16 @@ class SystemClock:
 
     def pause(self, seconds: float) -> None:
         """See `Clock`."""
-        if signal.sigtimedwait(_ENDING, seconds) is not None:
-            raise Stopped
+        # `sigtimedwait` may give a signal that never came, when a stopped process goes on.
+        ends_at = time.monotonic() + seconds
+        while not signal.sigpending() & _ENDING:
+            left_s = ends_at - time.monotonic()
+            if left_s <= 0:
+                return
+            time.sleep(min(left_s, _LOOK_S))
+        while signal.sigpending() & _ENDING:
+            signal.sigwait(_ENDING)
+        raise Stopped
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What is tried again, what is not, and until when."""
 
+import logging
 import pickle
 import socket
 import threading
@@ -152,14 +153,17 @@ def test_a_caller_that_runs_into_the_deadline_can_go_on_with_the_key(
     service: Server, front: Front, fronted_client: OrderClient
 ) -> None:
     name = customer()
-    front.answers = Always(problem(503, detail="Not now.", retryable=True, key_action="reuse"))
+    not_now = b'{"detail":"Not now.","retryable":true,"key_action":"reuse"}'
+    # For three attempts; the last has ten seconds.
+    headers = {"content_type": "application/problem+json", "Retry_After": "25"}
+    front.answers = Always(said(503, not_now, **headers))
     with pytest.raises(DeadlineExceeded, match=r"no result within 60 s.*503: Not now\.") as caught:
         fronted_client.create(name, "item1", 1)
     failure = caught.value
     assert isinstance(failure.last, Unavailable)
     assert failure.problem["detail"] == "Not now."
     assert failure.key_action == "reuse"
-    assert failure.attempts == len(keys(front)) > 10
+    assert failure.attempts == len(keys(front)) == 3
     assert {failure.key} == set(keys(front))
     with OrderClient(service.url) as later:
         order = later.create(name, "item1", 1, failure.key)
@@ -167,16 +171,20 @@ def test_a_caller_that_runs_into_the_deadline_can_go_on_with_the_key(
         assert list(later.list(name)) == [order]
 
 
-def test_nobody_there_is_told_with_the_key_within_the_deadline() -> None:
+def test_nobody_there_is_told_with_the_key_within_the_deadline(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
     started = awake_s()
-    with OrderClient(f"http://127.0.0.1:{free_port()}", deadline_s=1.0) as client:
-        with pytest.raises(DeadlineExceeded, match="refused; go on with key") as caught:
+    with OrderClient(f"http://127.0.0.1:{free_port()}", deadline_s=4.0) as client:
+        with pytest.raises(DeadlineExceeded, match="go on with key") as caught:
             client.create("cust1", "item1", 1)
         assert caught.value.key
         assert caught.value.attempts >= 2
         assert caught.value.problem == {}
         assert caught.value.retry_after_s == 0
-    assert awake_s() - started < 10
+    assert awake_s() - started < 20
+    assert "refused" in caplog.text
 
 
 def test_failures_can_be_pickled() -> None:
@@ -199,18 +207,20 @@ def test_a_server_that_drips_is_given_up_in_time() -> None:
 
     with socket_server(drip) as url, OrderClient(url, deadline_s=0.8) as client:
         started = awake_s()
-        with pytest.raises(DeadlineExceeded):
-            client.get("x")
-        assert awake_s() - started < 5
-        pause.set()
+        try:
+            with pytest.raises(DeadlineExceeded):
+                client.get("x")
+            assert awake_s() - started < 20
+        finally:
+            pause.set()
 
 
 def test_an_attempt_that_hangs_leaves_time_for_another(service: Server) -> None:
     """However long an attempt may take: half of the deadline is the most."""
     faults = iter([Fault.LATE])
     with (
-        chaos(service, lambda: next(faults, Fault.NONE), late_s=3.5) as proxy,
-        OrderClient(proxy.url, deadline_s=6, attempt_s=1000) as client,
+        chaos(service, lambda: next(faults, Fault.NONE), late_s=6) as proxy,
+        OrderClient(proxy.url, deadline_s=10, attempt_s=1000) as client,
     ):
         order = client.create(customer(), "item1", 1)
         assert len(proxy.requests) == 2

@@ -66,7 +66,7 @@ def test_an_answer_that_is_not_http_does_not_bring_the_token_to_light(
     caplog.set_level(logging.INFO)
     with (
         socket_server(lambda connection: connection.sendall(TOKEN.encode() + b"\r\n\r\n")) as url,
-        OrderClient(url, TOKEN, deadline_s=0.8) as client,
+        OrderClient(url, TOKEN, deadline_s=20, wait=False) as client,
         pytest.raises(OrderClientError) as caught,
     ):
         client.get("x")

@@ -65,6 +65,7 @@ def _install(package: str) -> None:
     if not may or _find("apt-get") is None:
         pytest.skip(f"wants the package {package}: not installed, and no apt as root to install it")
     apt = [*as_root, "env", *(f"{k}={v}" for k, v in _APT_ENVIRON.items()), "apt-get", "--quiet"]
+    apt += ["--option", "DPkg::Lock::Timeout=60"]
     install = [*apt, "install", "--yes", "--no-install-recommends", package]
     if not _succeeds(*install) and not (_succeeds(*apt, "update") and _succeeds(*install)):
         pytest.skip(f"apt cannot install the package {package}: run {' '.join(install)}")

@@ -105,6 +105,7 @@ def test_after_a_time_out_nothing_is_sent_again(
     answer = send(site, method, headers)
     check_problem(answer, "gateway-timeout")
     assert answer.headers["retry-after"] == "2"
+    wait_until(lambda: bool(upstream.received))
     assert len(upstream.received) == 1
 
 

@@ -161,17 +161,23 @@ def test_a_lost_answer_is_given_again(server: Server, reads: int) -> None:
     assert assert_exactly_once(server.database, made) == 10
 
 
-def test_sigterm_finishes_what_is_in_flight(server: Server) -> None:
-    """The lock is held while SIGTERM comes; what waits for it is still answered, and whole."""
-    with held(server.database):
-        crowd = Crowd(server.order, 20, "in-flight").start()
-        time.sleep(0.5)
-        server.signal(signal.SIGTERM)
-        time.sleep(0.2)
-    crowd.join()
-    assert len(crowd.created) == 20
-    assert server.stop() == 0
-    assert assert_exactly_once(server.database, crowd.created) == 20
+def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
+    """The lock is held while SIGTERM comes; what waits for it is still answered, and whole.
+
+    Each has a thread, or else some were refused after a second.
+    """
+    with serving(tmp_path, THREADS="64") as server:
+        idle = server.open_sockets()
+        with held(server.database):
+            crowd = Crowd(server.order, 20, "in-flight").start()
+            wait_until(lambda: server.open_sockets() >= idle + 20)
+            time.sleep(0.3)
+            server.signal(signal.SIGTERM)
+            time.sleep(0.2)
+        crowd.join()
+        assert len(crowd.created) == 20
+        assert server.stop() == 0
+        assert assert_exactly_once(server.database, crowd.created) == 20
 
 
 def test_sighup_under_load_fails_no_request(server: Server) -> None:

@@ -81,7 +81,7 @@ def test_random_faults_and_kills_lose_and_reorder_nothing(tmp_path: Path) -> Non
     repeats = len(receiver.taken()) - EVENTS
     assert repeats <= kills + late
     # Where it was not killed before it had ended.
-    assert 1 <= gone <= moody.counted["410"]
+    assert gone <= moody.counted["410"]
     assert kills >= 3
     assert set(moody.counted) == {*FAULTS, SILENCE, "taken"}
     sys.stdout.write(

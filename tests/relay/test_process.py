@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_once_exits_with_1_when_it_cannot_deliver_all(database: Path) -> None:
 
     with receiving(behave) as receiver:
         relay = RelayProcess(database, receiver.url)
-        assert relay.run("--once") == 1
+        assert relay.run("--once", "--total", "30") == 1
         assert position(database) == 1
         receiver.behave = lambda _: TAKE
         assert relay.run("--once") == 0
@@ -123,6 +124,22 @@ def test_a_receiver_that_is_gone_ends_it_with_a_status_of_its_own(database: Path
     assert "\nRestartPreventExitStatus=3\n" in unit
 
 
+def test_a_relay_that_was_stopped_and_continued_goes_on(database: Path) -> None:
+    """As by a debugger, or by a container that is paused."""
+    with receiving() as receiver, relaying(database, receiver.url) as relay:
+        wait_until(lambda: position(database) == 3)
+        assert relay.process is not None
+        for _ in range(3):
+            relay.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.7)
+            relay.process.send_signal(signal.SIGCONT)
+            time.sleep(0.3)
+        with closing(SqliteStore(database)) as store:
+            place(store, "afterwards")
+        wait_until(lambda: position(database) == 4)
+        assert relay.stop() == 0
+
+
 # Two at once.
 
 
@@ -176,7 +193,7 @@ def test_orders_and_reads_do_not_notice_a_receiver_that_hangs(server: Server) ->
             assert crowd.refused == []
             events = server.request("GET", "/events?limit=1000").json["events"]
             assert len(events) == 201
-            assert server.request("GET", "/readyz").status == 200
+            wait_until(lambda: server.request("GET", "/readyz").status == 200)
             # Still in its first attempt.
             assert relay.is_running()
             assert len(receiver.arrivals) == 1

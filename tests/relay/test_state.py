@@ -14,6 +14,12 @@ from tests.relay.fakes import TAKEN, FakeClock, FakeReceiver, failed, relay
 from tests.store.placing import spoil_lock_file
 
 
+@pytest.fixture(autouse=True)
+def _patient_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a failure be noted, however long that takes."""
+    monkeypatch.setattr("orderapi.relay.deliver.NOTE_S", 30.0)
+
+
 def state(store: SqliteStore) -> RelayState:
     return store.read(ReadTx.find_relay_state)
 

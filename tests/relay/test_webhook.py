@@ -180,7 +180,7 @@ def test_after_a_failure_the_next_attempt_succeeds() -> None:
             server.silence(b"HTTP/1.1 200 OK\r\nX-A: ", b"x"),
         ]
         server.behave = lambda number: TAKE if number % 2 else failures[number // 2 - 1]
-        with closing(Receiver(server.url, SECRET, total_s=2.0)) as receiver:
+        with closing(Receiver(server.url, SECRET, total_s=5.0)) as receiver:
             taken = [receiver.send(message()).is_taken for _ in range(9)]
     assert taken == [True, False, True, False, True, False, True, False, True]
 

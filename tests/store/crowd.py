@@ -1,29 +1,39 @@
 """Threads that submit to a store or its queue at once, each noting how that ended."""
 
 import threading
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from orderapi.errors import StoreUnavailable
-from tests.waiting import awake_s
+from tests.waiting import awake_s, wait_until
 
 
 class Crowd:
-    """`size` threads that submit in this order, each noting its outcome and how long that took.
+    """`size` threads that submit, each noting its outcome and how long that took.
 
     An outcome is what `submit(number)` gives, or the reason or the exception of its failure.
+    With `in_hand`, which tells how many are queued, they are queued in this order, and all of them
+    when this returns: for a queue that somebody holds up.
     """
 
-    def __init__(self, submit: Callable[[int], Any], size: int) -> None:
+    def __init__(
+        self, submit: Callable[[int], Any], size: int, in_hand: Callable[[], int] | None = None
+    ) -> None:
         self.outcomes: dict[int, Any] = {}
         self.seconds: dict[int, float] = {}
         self.threads = [
             threading.Thread(target=self._one, args=(submit, number)) for number in range(size)
         ]
         for thread in self.threads:
+            queued = in_hand() if in_hand else 0
             thread.start()
-            time.sleep(0.002)  # so that they queue in this order
+            if in_hand:
+                wait_until(partial(self._is_queued, in_hand, queued), pause_s=0.0005)
+
+    @staticmethod
+    def _is_queued(in_hand: Callable[[], int], before: int) -> bool:
+        return in_hand() > before
 
     def _one(self, submit: Callable[[int], Any], number: int) -> None:
         started = awake_s()

@@ -23,7 +23,7 @@ from tests.store.placing import Fn, held, place, placing, request_for
 def in_one_batch(store: SqliteStore, fns: list[Fn]) -> dict[int, Any]:
     """Write all `fns` in one batch, in this order; gives results, reasons or exceptions."""
     with held(store._files.path):
-        crowd = Crowd(lambda number: store.write(fns[number]), len(fns))
+        crowd = Crowd(lambda number: store.write(fns[number]), len(fns), store.writes_in_hand)
     crowd.join()
     return crowd.outcomes
 
@@ -182,11 +182,11 @@ def test_a_job_whose_request_goes_while_its_batch_runs_is_not_begun(store: Sqlit
         time.sleep(0.8)
         tx.touch_probe()
 
-    path = store._files.path
+    path, in_hand = store._files.path, store.writes_in_hand
     with held(path):
-        slow = Crowd(lambda _: store.write(take_time), 1)
-        gone = Crowd(lambda _: place(store, "gone", deadline=time.monotonic() + 0.5), 1)
-        last = Crowd(lambda _: place(store, "last"), 1)
+        slow = Crowd(lambda _: store.write(take_time), 1, in_hand)
+        gone = Crowd(lambda _: place(store, "gone", deadline=time.monotonic() + 0.5), 1, in_hand)
+        last = Crowd(lambda _: place(store, "last"), 1, in_hand)
     for crowd in (slow, gone, last):
         crowd.join()
     assert gone.outcomes == {0: "no outcome by the deadline"}
@@ -196,13 +196,16 @@ def test_a_job_whose_request_goes_while_its_batch_runs_is_not_begun(store: Sqlit
 def test_an_order_begun_whose_request_gave_up_is_committed_whole(store: SqliteStore) -> None:
     claim, new_order = request_for("abandoned")
 
+    gave_up = threading.Event()
+
     def place_slowly(tx: WriteTx) -> None:
-        time.sleep(0.4)
+        gave_up.wait(30)
         place_order(tx, claim, new_order)
 
     with pytest.raises(StoreUnavailable):
-        store.write(place_slowly, time.monotonic() + 0.1)
+        store.write(place_slowly, time.monotonic() + 1.0)
     assert counts(store._files.path) == [0, 0, 0, 0]
+    gave_up.set()
     assert place(store, "abandoned").replayed
     assert counts(store._files.path) == [1, 1, 1, 1]
 
