@@ -22,7 +22,7 @@ from gunicorn.http import wsgi
 from deploy import one_packet
 from orderapi import logs
 from orderapi.address import refuse_unusable
-from orderapi.errors import StartRefused
+from orderapi.errors import SettingsInvalid, StartRefused
 from orderapi.settings import read_settings
 from orderapi.store.open import open_store
 
@@ -100,8 +100,10 @@ def on_starting(server):
         if not {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():
             refuse_unusable(bind)
         open_store(_settings.database_url).prepare()
-    except StartRefused as error:
+    except SettingsInvalid as error:
         _refuse(error)
+    except StartRefused as error:
+        _refuse(f"ORDERAPI_DATABASE_URL: {error}")
     _let_sigterm_end_a_worker_that_starts()
 
 

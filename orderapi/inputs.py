@@ -23,6 +23,12 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
+class Damaged(click.ClickException):
+    """The database does not hold what was to be read; the message becomes one line on stderr."""
+
+    exit_code = 1
+
+
 def check_settings(database_url: str | None) -> Settings:
     """Read the settings; an option `--database` stands in the place of its variable."""
     given = {} if database_url is None else {_DATABASE_URL: database_url}
@@ -37,7 +43,7 @@ def check_settings(database_url: str | None) -> Settings:
 
 @contextmanager
 def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
-    """Open the store for a command; refuse what is not a database of ours."""
+    """Open the store for a command; refuse what is not a database of ours, or is damaged."""
     store = open_store(settings.database_url, read_only=read_only)
     try:
         _refuse_unreadable(store, settings)
@@ -71,7 +77,9 @@ def _refuse_unreadable(store: Store, settings: Settings) -> None:
     try:
         store.read(lambda _: None)
     except StoreUnavailable as error:
-        raise Refused(f"cannot read {settings.database_url}: {error.reason}") from error
+        is_damaged = error.reason.startswith("SQLITE_CORRUPT")
+        failure = Damaged if is_damaged else Refused
+        raise failure(f"cannot read {settings.database_url}: {error.reason}") from error
 
 
 def _checked(token: str, source: str) -> str:

@@ -77,6 +77,7 @@ def test_what_is_not_json_is_malformed(refusing: FlaskClient, body: bytes) -> No
         with_member("customer_id", "[" * 8_000 + "]" * 8_000),
         with_member("customer_id", "[" * 64 + "]" * 64),
         b'[{"a":' * 2_000 + b"1" + b"}]" * 2_000,
+        b'{"customer_id":' + b"[" * 64 + b"]" * 64 + b"," + BODY[1:],
     ],
 )
 def test_json_nested_too_deep_is_malformed(clean: Server, body: bytes) -> None:
@@ -87,6 +88,10 @@ def test_json_nested_too_deep_is_malformed(clean: Server, body: bytes) -> None:
 def test_json_nested_as_deep_as_allowed_is_judged_by_its_content(clean: Server) -> None:
     body = with_member("customer_id", "[" * 63 + "]" * 63)
     check_problem(one_answer(clean.raw(raw_order("deep", body))), "validation-failed")
+
+
+def test_brackets_in_texts_are_no_nesting(client: FlaskClient) -> None:
+    assert order(client, "k", with_member("customer_id", json.dumps('["\\' * 40))).status == 201
 
 
 def test_json_nested_100_000_deep_is_too_large_already(clean: Server) -> None:

@@ -205,6 +205,15 @@ def test_audit_of_a_sound_database_exits_with_0(database: Path, source: str) -> 
     assert database.read_bytes() == before
 
 
+def test_audit_of_a_database_cut_short_exits_with_1(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    os.truncate(database, database.stat().st_size // 2)
+    result = run("--database", f"sqlite:///{database}", command="audit")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: cannot read sqlite:///{database}: SQLITE_CORRUPT: ")
+
+
 def test_audit_lists_findings_and_exits_with_1(database: Path) -> None:
     break_invariant(database)
     result = run("--database", f"sqlite:///{database}", command="audit")

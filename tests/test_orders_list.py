@@ -191,6 +191,13 @@ def test_a_cursor_belongs_to_its_filters(client: FlaskClient) -> None:
     assert listed(client, cursor=plain, limit=2).status == 200
 
 
+def test_a_cursor_is_written_in_one_way(client: FlaskClient) -> None:
+    assert order(client, "key-1").status == order(client, "key-2").status == 201
+    cursor = listed(client, limit=1).json["next_cursor"]
+    for changed in (f"{cursor}=", f"{cursor}==", f"{cursor} ", cursor.upper()):
+        assert list(listed(client, cursor=changed).json["errors"]) == ["cursor"]
+
+
 def test_a_cursor_outlives_another_limit(client: FlaskClient) -> None:
     ids = make(client, 6)
     first = listed(client, limit=2)

@@ -10,7 +10,15 @@ from typing import TypeVar
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store import integrity, migrate, sqlite_start
-from orderapi.store.batch import Batch, GroupCommit, Job, Natively, native_lock, native_sleep
+from orderapi.store.batch import (
+    PATIENCE_S,
+    Batch,
+    GroupCommit,
+    Job,
+    Natively,
+    native_lock,
+    native_sleep,
+)
 from orderapi.store.checkpoint import Checkpointer
 from orderapi.store.contract import REQUEST_TIME_S
 from orderapi.store.files import DatabaseFiles
@@ -18,6 +26,7 @@ from orderapi.store.sqlite_connection import (
     DRIVER_ERRORS,
     OUR_FAULTS,
     Connection,
+    is_busy,
     unavailable,
     until,
 )
@@ -56,6 +65,8 @@ class SqliteStore:
         self._checkpointer = Checkpointer()
         # Idle read connections: append and pop are atomic, and the newest is the warmest.
         self._idle_readers: list[Connection] = []
+        # Since when nobody could read; None if the last one could.
+        self._shut_out_at: float | None = None
         self._pid: int | None = None
         self._committed_at = float("-inf")
 
@@ -118,13 +129,20 @@ class SqliteStore:
     # Reading: on the thread that asks.
 
     def _read(self, fn: Callable[[Connection], T], deadline: float) -> T:
-        # SQLite would wait inside C and stop an event loop; so we wait here.
+        # SQLite would wait inside C and stop an event loop; so we wait here. Only who keeps all
+        # others out makes readers wait: those share PATIENCE_S, or each would hold its thread.
+        shut_out_at = self._shut_out_at or time.monotonic()
+        give_up_at = min(deadline, shut_out_at + PATIENCE_S)
         try:
-            return until(deadline, lambda: self._read_once(fn), time.sleep)
+            result = until(give_up_at, lambda: self._read_once(fn), time.sleep)
         except OUR_FAULTS:
             raise
         except DRIVER_ERRORS as error:
+            if is_busy(error):
+                self._shut_out_at = shut_out_at
             raise unavailable(error) from error
+        self._shut_out_at = None
+        return result
 
     def _read_once(self, fn: Callable[[Connection], T]) -> T:
         connection = self._take_reader()

@@ -25,10 +25,13 @@ def decode(cursor: str, filters: tuple[str | None, ...]) -> str:
         raw = base64.b64decode(cursor, altchars=b"-_", validate=True)
     except ValueError as error:
         raise _bad_cursor() from error
-    digest, identifier = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
-    if len(identifier) != _UUID_BYTES or digest != _digest(identifier, filters):
+    if len(raw) != _DIGEST_BYTES + _UUID_BYTES:
         raise _bad_cursor()
-    return str(UUID(bytes=identifier))
+    order_id = str(UUID(bytes=raw[_DIGEST_BYTES:]))
+    # Made anew, for there are more ways to write the same in base64.
+    if cursor != encode(order_id, filters):
+        raise _bad_cursor()
+    return order_id
 
 
 def _digest(identifier: bytes, filters: tuple[str | None, ...]) -> bytes:

@@ -36,6 +36,7 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
     def create_order() -> Response:
         incoming = current_request()
         body = _read_body(incoming)
+        this_request.note_arrival()
         _refuse_other_than_json(incoming)
         key = idempotency.parse_key(incoming.environ.get("HTTP_IDEMPOTENCY_KEY"))
         this_request.note(key_hash=idempotency.key_digest(key))

@@ -33,7 +33,12 @@ def register(app: Flask) -> None:
 
 def deadline() -> float:
     """Tell until when this request may wait, as a time of `time.monotonic()` in seconds."""
-    return float(g.arrived_at) + REQUEST_TIME_S
+    return float(g.whole_at) + REQUEST_TIME_S
+
+
+def note_arrival() -> None:
+    """Note that it is here whole: what a slow client's body took is not the store's time."""
+    g.whole_at = time.monotonic()
 
 
 def note(**fields: str | bool) -> None:
@@ -42,7 +47,7 @@ def note(**fields: str | bool) -> None:
 
 
 def _begin() -> Response | None:
-    g.arrived_at = time.monotonic()
+    g.arrived_at = g.whole_at = time.monotonic()
     g.noted = {}
     incoming = current_request()
     sent = incoming.environ.get("HTTP_X_REQUEST_ID", "")

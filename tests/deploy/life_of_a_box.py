@@ -190,12 +190,13 @@ def _misled(box: Box) -> None:
         "a newer database": (
             f'sqlite3 {DATABASE} "{newer}"',
             f'sqlite3 {DATABASE} "DELETE FROM schema_migrations WHERE number = 99"',
-            "cannot start: the database has schema 99, which needs a release that knows schema 99",
+            "cannot start: ORDERAPI_DATABASE_URL: the database has schema 99,"
+            " which needs a release that knows schema 99",
         ),
         "a full disk": (
             full,
             "rm /var/lib/fill",
-            "cannot start: cannot use .*: SQLITE_(FULL|IOERR)",
+            "cannot start: ORDERAPI_DATABASE_URL: cannot use .*: SQLITE_(FULL|IOERR)",
         ),
     }
     print()

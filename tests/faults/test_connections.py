@@ -74,6 +74,22 @@ def test_slow_clients_are_served_and_hold_up_nobody(server: Server, part: str) -
     assert_exactly_once(server.database, made)
 
 
+@pytest.mark.long
+def test_a_body_that_takes_longer_than_a_request_may_wait_for_the_store_is_an_order(
+    server: Server,
+) -> None:
+    """It is the client that is slow, and it would be so with each retry."""
+    message = raw_order("uploaded-slowly", BODY)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        for at in range(4):
+            connection.sendall(message[: -len(BODY)] if at == 0 else BODY[at - 1 : at])
+            time.sleep(2.2)
+        connection.sendall(BODY[3:])
+        answer = answer_on(connection)
+    assert answer.status == 201
+    assert_exactly_once(server.database, {"uploaded-slowly": answer.body})
+
+
 def test_a_body_without_end_is_cut_off(server: Server) -> None:
     """Read on and on, it would leave an event loop no time for anybody else."""
     workers = server.workers()

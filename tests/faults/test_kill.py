@@ -167,6 +167,8 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
     Each has a thread, or else some were refused after a second.
     """
     with serving(tmp_path, THREADS="64") as server:
+        # Whoever asked last is gone, and that has been noticed.
+        time.sleep(0.5)
         idle = server.open_sockets()
         with held(server.database):
             crowd = Crowd(server.order, 20, "in-flight").start()

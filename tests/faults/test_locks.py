@@ -17,6 +17,7 @@ from orderapi.store.files import DatabaseFiles
 from tests.faults.crowd import Crowd, assert_reads_go_on, retried
 from tests.faults.proof import assert_exactly_once
 from tests.running import Server, serving
+from tests.waiting import awake_s
 
 CLIENTS = 150
 
@@ -165,6 +166,24 @@ def test_a_worker_that_is_stopped_while_it_writes_stops_no_other_for_good(tmp_pa
         assert {sent.answer.status for sent in crowd.sent} <= {201, 503}
         made = crowd.created | retried(server, crowd.refused)
         assert_exactly_once(server.database, made)
+
+
+def test_who_keeps_even_readers_out_makes_nobody_wait_for_long(tmp_path: Path) -> None:
+    """Nobody can, while the service has connections open; but this one has just started."""
+    with serving(tmp_path) as server:
+        with closing(sqlite3.connect(server.database, isolation_level=None)) as outside:
+            outside.execute("PRAGMA locking_mode = EXCLUSIVE")
+            outside.execute("BEGIN EXCLUSIVE")
+            crowd = Crowd(server.order, 2 * CLIENTS, "shut-out").start()
+            time.sleep(0.5)
+            asked_at = awake_s()
+            assert server.request("GET", "/healthz").status == 200
+            assert awake_s() - asked_at < 6
+            crowd.join()
+            assert len(crowd.refused) == 2 * CLIENTS
+            outside.execute("ROLLBACK")
+        made = retried(server, crowd.refused[:20])
+        assert assert_exactly_once(server.database, made) == 20
 
 
 def test_an_exclusive_reader_delays_but_fails_nobody(tmp_path: Path) -> None:

@@ -216,6 +216,7 @@ def test_the_server_says_in_one_line_why_it_does_not_start(tmp_path: Path) -> No
     assert server.process.wait(20) == 1
     refusals = [line for line in server.log_lines() if line["level"] == "CRITICAL"]
     (refused,) = refusals
+    assert refused["message"].startswith("cannot start: ORDERAPI_DATABASE_URL: ")
     assert "not a database of orderapi" in refused["message"]
     assert "Traceback" not in server.log_path.read_text()
 
