@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from orderapi.errors import StoreCorrupt
+from orderapi.ops.audit_events import check_events
 from orderapi.ops.audit_rows import Row, check_range, show
 from orderapi.store.audit_tx import AUDITED_COLUMNS, ClientKey
 from orderapi.store.contract import Store
@@ -12,9 +13,8 @@ from orderapi.store.tx import ReadTx
 
 # Orders per snapshot: about 20 ms of reading, as long as a checkpoint waits for its readers.
 RANGE_ORDERS = 2_000
-# Of keys and sequence numbers, which are read from an index alone, or counted.
+# Of keys, which are read from an index alone.
 RANGE_KEYS = 5_000
-_SEQUENCE_LEAST = -(2**63)
 # After damage ranges shrink by this factor, down to the one order, and grow again.
 _ZOOM = 8
 
@@ -27,7 +27,8 @@ def audit(store: Store, on_progress: Callable[[int, int], None]) -> Iterator[str
     - the order has exactly one ledger entry, one idempotency record and one event, each of which
       says what the order says; the saved answer is byte for byte what the service would answer,
       the hash is that of the order's payload, and no such row is there without its order;
-    - event numbers go from 1 to the last without a gap, and no client's key is there twice;
+    - event numbers go from 1 to the last without a gap, and no event's id and no client's key is
+      there twice;
     - the engine finds no damage, no reference into nothing, and the schema as it was made
       (`store.check()`, at the end and without progress).
 
@@ -39,7 +40,7 @@ def audit(store: Store, on_progress: Callable[[int, int], None]) -> Iterator[str
     Raises StoreUnavailable if the store cannot be read at all; damage is a finding, not an error.
     """
     yield from _check_orders(store, on_progress)
-    yield from _check_sequence(store)
+    yield from check_events(store)
     yield from _check_keys(store)
     # Last, not beside the rest: readers that overlap would keep the WAL from ever being reset. By
     # now the system's cache holds what was read, so that its long snapshots are as short as may be.
@@ -127,35 +128,7 @@ def _list_range(tx: ReadTx, table: str, start: str, end: str | None) -> None:
     tx.list_range(table, start, end)
 
 
-# Numbers and keys, which are unique over the whole store.
-
-
-def _check_sequence(store: Store) -> Iterator[str]:
-    start, expected = _SEQUENCE_LEAST, 1
-    while True:
-        try:
-            # The first of the next range comes along.
-            found = store.read(lambda tx: tx.list_sequences(start, RANGE_KEYS + 1))  # noqa: B023 - run at once
-        except StoreCorrupt as error:
-            yield f"events from sequence {expected} on: cannot be read: {error.reason}"
-            return
-        for sequence, times in found[:RANGE_KEYS]:
-            if times != 1 or sequence != expected:
-                yield from _explain_sequence(sequence, times, expected)
-            expected = max(expected, sequence + 1)
-        if len(found) <= RANGE_KEYS:
-            return
-        start = found[RANGE_KEYS][0]
-
-
-def _explain_sequence(sequence: int, times: int, expected: int) -> Iterator[str]:
-    if times != 1:
-        yield f"events sequence {sequence}: is there {times} times"
-    if sequence < 1:
-        yield f"events sequence {sequence}: is less than 1"
-    elif sequence > expected:
-        last = "" if sequence == expected + 1 else f" to {sequence - 1}"
-        yield f"events sequence {expected}{last}: is missing before {sequence}"
+# Keys, which are unique over the whole store.
 
 
 def _check_keys(store: Store) -> Iterator[str]:

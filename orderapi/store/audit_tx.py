@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 ClientKey = tuple[str, str]
+# A number, how many events have it, and, of one of them, the event's id and its order's.
+NumberedEvent = tuple[int, int, object, object]
 
 # What the audit reads of each table that belongs to an order. A row's own name and its time stand
 # outside, the rest, which the order decides, between them.
@@ -66,14 +68,24 @@ class AuditTx:
         )
         return list(rows)
 
-    def list_sequences(self, start: int, size: int) -> list[tuple[int, int]]:
-        """List `size` event numbers from `start` on, and how many events have each."""
+    def list_numbered_events(self, start: int, size: int) -> list[NumberedEvent]:
+        """List `size` event numbers from `start` on, each with the ids of the event that has it."""
         rows = self._execute(
-            "SELECT sequence, COUNT(*) FROM events WHERE sequence >= :start"
-            " GROUP BY sequence ORDER BY sequence LIMIT :size",
+            "SELECT sequence, COUNT(*), MIN(event_id), MIN(order_id) FROM events"
+            " WHERE sequence >= :start GROUP BY sequence ORDER BY sequence LIMIT :size",
             {"start": start, "size": size},
         )
-        return [(sequence, times) for sequence, times in rows]
+        return [
+            (sequence, times, event_id, order_id) for sequence, times, event_id, order_id in rows
+        ]
+
+    def list_sequences_of_id(self, event_id: str) -> list[int]:
+        """List the numbers of the events that have an id; it reads all of them."""
+        rows = self._execute(
+            "SELECT sequence FROM events WHERE event_id = :event_id ORDER BY sequence LIMIT 10",
+            {"event_id": event_id},
+        )
+        return [sequence for (sequence,) in rows]
 
     def find_key_range_end(self, start: ClientKey, size: int) -> ClientKey | None:
         """Find the key that comes after `size` different ones from `start` on; None at the end."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from orderapi.ops import audit as audit_module
+from orderapi.ops import audit_events
 from orderapi.store.sqlite import SqliteStore
 from tests.audit.audited import ORDERS, place
 
@@ -35,3 +36,4 @@ def ranges(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Audit in ranges of few orders as well, so that every border between two is met."""
     monkeypatch.setattr(audit_module, "RANGE_ORDERS", request.param)
     monkeypatch.setattr(audit_module, "RANGE_KEYS", request.param)
+    monkeypatch.setattr(audit_events, "RANGE_EVENTS", request.param)
