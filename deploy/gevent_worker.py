@@ -1,5 +1,6 @@
 """gunicorn's gevent worker, with a quick end: of silent connections, and of its own."""
 
+import io
 import os
 import socket
 import time
@@ -20,6 +21,8 @@ LOOK_S = 0.1
 # How long a stopping worker still listens on connections that it keeps alive, for the request that
 # a client may be sending.
 LINGER_S = 0.5
+# More than any request has that is not refused.
+BODY_MOST_BYTES = 1024 * 1024
 
 
 class Worker(GeventWorker):
@@ -32,6 +35,8 @@ class Worker(GeventWorker):
         super().__init__(*args, **kwargs)
         # Since when each connection that is not in a request has been silent.
         self._silent = {}
+        # Those that are read no further than what had arrived.
+        self._ended = set()
         self._stopping_since = None
 
     def run(self):
@@ -77,10 +82,13 @@ class Worker(GeventWorker):
             super().handle(listener, client, addr)
         finally:
             self._silent.pop(client, None)
+            self._ended.discard(client)
 
     def handle_request(self, listener_name, req, sock, addr):
         """Serve one request."""
         del self._silent[sock]
+        if sock in self._ended:
+            _take_what_came(req)
         try:
             super().handle_request(listener_name, req, sock, addr)
             # The service has read on, up to its bound; gunicorn would do so for ever.
@@ -107,6 +115,7 @@ class Worker(GeventWorker):
             silence_most_s, not_before = LINGER_S, self._stopping_since
         for client, since in list(self._silent.items()):
             if now - max(since, not_before) >= silence_most_s:
+                self._ended.add(client)
                 _end_reading(client)
 
 
@@ -115,6 +124,23 @@ def _is_read_whole(body):
         return not body.read(1)
     except Exception:  # gunicorn has errors of several kinds for it
         return False
+
+
+def _take_what_came(req):
+    """Take the body of a request whose head came just before its connection was ended.
+
+    The rest of the body may still be on its way. An answer would put the blame on its client;
+    without one, by StopIteration, the client knows no more than after a crash, and sends it again.
+    """
+    # What a `Content-Length` announces; chunks that end early are an error.
+    announced = getattr(req.body.reader, "length", 0)
+    try:
+        body = req.body.read(BODY_MOST_BYTES)
+    except Exception:  # gunicorn has errors of several kinds for it
+        raise StopIteration from None
+    if len(body) < announced:
+        raise StopIteration
+    req.body = io.BytesIO(body)
 
 
 def _end_reading(client):

@@ -12,7 +12,7 @@ from pathlib import Path
 from orderapi.errors import SettingsInvalid
 
 # The workers of a master that was killed die with it, but one that waits for a disk only then.
-_LEAVING_S = 3.0
+_LEAVING_S = 5.0
 _PAUSE_S = 0.05
 
 

@@ -21,7 +21,7 @@ def socket_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
                 talk(connection)
             except OSError:
                 return
-            done.wait(5)
+            done.wait(60)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)

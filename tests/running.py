@@ -69,7 +69,7 @@ class Server:
         if wait:
             self.wait_until_serving()
 
-    def wait_until_serving(self, timeout_s: float = 20.0) -> None:
+    def wait_until_serving(self, timeout_s: float = 60.0) -> None:
         """Wait until the service answers, and no worker is still to be forked."""
         give_up_at = awake_s() + timeout_s
         workers = int(self.environ()["ORDERAPI_WORKERS"])
@@ -90,6 +90,14 @@ class Server:
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
+
+    def accepted(self) -> int:
+        """Tell how many clients have a connection that a worker has accepted."""
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        fields = [line.split() for line in lines]
+        # Local address, state and inode (proc(5)); what nobody has accepted has no inode.
+        port = f":{self.port:04X}"
+        return sum(f[1].endswith(port) and f[3] == "01" and f[9] != "0" for f in fields)
 
     def open_sockets(self) -> int:
         """Tell how many connections and listeners its workers have."""
@@ -120,7 +128,8 @@ class Server:
         self.process = None
 
     def log_lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+        whole, _, _ = self.log_path.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def lines_of(self, request_id: str) -> list[dict[str, Any]]:
         """Give the lines of a request; the answer may leave before its line is written."""

@@ -35,7 +35,7 @@ def log_can_begin_anew(database: Path) -> bool:
     """Tell whether nobody holds a snapshot of the database."""
     # Another store's own checkpoint passes; a snapshot that is held outlasts every attempt.
     with closing(sqlite3.connect(database, timeout=0.1)) as db:
-        for _ in range(10):
+        for _ in range(100):
             ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             if not busy:
                 return True

@@ -2,15 +2,17 @@
 
 import http.client
 import json
+import os
 import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.faults.crowd import ANSWERED_WITHIN_S, Crowd, assert_reads_go_on, retried
+from tests.faults.crowd import ANSWERED_WITHIN_S, BUSY_S, Crowd, assert_reads_go_on, retried
 from tests.faults.kept import KeptClient, all_created
 from tests.faults.proof import assert_exactly_once
 from tests.http_messages import raw_order, raw_request
@@ -20,7 +22,7 @@ from tests.waiting import awake_s, wait_until
 
 BODY = json.dumps(ORDER).encode()
 # A stop that waits for what nobody will send takes `graceful_timeout`, 20 s.
-STOPPED_WITHIN_S = 10.0
+STOPPED_WITHIN_S = 17.0
 
 
 def test_a_connection_is_kept_while_its_client_says_nothing(server: Server) -> None:
@@ -81,10 +83,10 @@ def test_a_body_that_takes_longer_than_a_request_may_wait_for_the_store_is_an_or
     """It is the client that is slow, and it would be so with each retry."""
     message = raw_order("uploaded-slowly", BODY)
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        for at in range(4):
+        for at in range(6):
             connection.sendall(message[: -len(BODY)] if at == 0 else BODY[at - 1 : at])
-            time.sleep(2.2)
-        connection.sendall(BODY[3:])
+            time.sleep(1.5)
+        connection.sendall(BODY[5:])
         answer = answer_on(connection)
     assert answer.status == 201
     assert_exactly_once(server.database, {"uploaded-slowly": answer.body})
@@ -150,6 +152,32 @@ def test_a_stop_does_not_wait_for_connections_that_say_nothing(
     assert {line["level"] for line in server.log_lines()} == {"INFO"}
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_request_whose_head_comes_at_the_very_end_is_answered_whole_or_not_at_all(
+    tmp_path: Path, whole: bool
+) -> None:
+    """To a worker that stops, and has no time just now, the connection was silent until then."""
+    with serving(tmp_path, WORKERS="1", WORKER_CLASS="gevent") as server:
+        (worker,) = server.workers()
+        message = raw_order("late", BODY)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.sendall(raw_order("early", BODY))
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 201 ")
+            server.signal(signal.SIGTERM)
+            time.sleep(0.2)
+            received = b""
+            with suppress(OSError):  # it may have ended already
+                os.kill(worker, signal.SIGSTOP)
+                connection.sendall(message if whole else message[: -len(BODY)])
+                time.sleep(0.6)
+                os.kill(worker, signal.SIGCONT)
+                received = connection.recv(65_536)
+        # Without an answer its client sends it again, as after a crash.
+        assert received == b"" or (whole and received.startswith(b"HTTP/1.1 201 "))
+        assert server.stop() == 0
+        assert server.counts()["orders"] == 1 + (received != b"")
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
 def test_a_stop_does_not_wait_for_workers_that_are_still_starting(
     tmp_path: Path, workers: int
@@ -187,7 +215,7 @@ def test_a_server_that_stops_under_load_answers_whatever_it_has_accepted(tmp_pat
     """New connections may be refused, or reset before anything was read; kept ones may not."""
     with serving(tmp_path) as server:
         clients = [KeptClient(server, f"load-{n}").start() for n in range(12)]
-        time.sleep(1.0)
+        wait_until(lambda: all(len(client.created) > 2 for client in clients))
         assert stop(server) < STOPPED_WITHIN_S
         for client in clients:
             client.stop()
@@ -265,7 +293,7 @@ def test_a_thousand_requests_that_wait_in_vain_are_refused_in_time(tmp_path: Pat
             waiting = [send_order(server, f"waiting-{number}") for number in range(WAITING)]
             started = awake_s()
             answers = [answer_on(connection) for connection in waiting]
-            assert awake_s() - started <= ANSWERED_WITHIN_S
+            assert awake_s() - started <= ANSWERED_WITHIN_S + BUSY_S
         assert {answer.status for answer in answers} == {503}
         assert server.order("after").status == 201
         assert assert_exactly_once(server.database, {}) == 2

@@ -35,15 +35,7 @@ def reading(server: Server, count: int, limit: int = 1000) -> Iterator[Readers]:
 
 def wait_for_pollers(server: Server, count: int) -> None:
     """Wait until workers have accepted so many connections, each of somebody who polls."""
-    port = f":{server.port:04X}"
-
-    def accepted() -> int:
-        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-        fields = [line.split() for line in lines]
-        # Local address, state and inode (proc(5)); what nobody has accepted has no inode.
-        return sum(f[1].endswith(port) and f[3] == "01" and f[9] != "0" for f in fields)
-
-    wait_until(lambda: accepted() >= count, timeout_s=60)
+    wait_until(lambda: server.accepted() >= count, timeout_s=60)
 
 
 class Polled:
@@ -71,7 +63,8 @@ def process_of(server: Server, request_id: str) -> int:
 
 
 def test_readers_see_every_event_once_and_in_order_while_32_write(tmp_path: Path) -> None:
-    with serving(tmp_path, WORKERS="3") as server, reading(server, 4, limit=7) as slow:
+    settings = {"WORKERS": "3", "THREADS": "128"}
+    with serving(tmp_path, **settings) as server, reading(server, 4, limit=7) as slow:
         with reading(server, 4) as fast:
             crowd = Crowd(server.order, 32, "writer", count=12).start()
             seen: list[int] = []
@@ -181,6 +174,7 @@ def test_orders_have_threads_however_many_would_wait(tmp_path: Path) -> None:
         server.order("key-0")
         waiting = Polled(server, 1, pool, "waits")
         wait_for_pollers(server, 1)
+        time.sleep(0.5)  # until it has asked
         for _ in range(8):
             answer = server.request("GET", f"/events?after=1&wait={LONG_S}", timeout_s=LONG_S / 2)
             assert answer.json == {"events": [], "next": 1}

@@ -17,7 +17,7 @@ from orderapi.store.files import DatabaseFiles
 from tests.faults.crowd import Crowd, assert_reads_go_on, retried
 from tests.faults.proof import assert_exactly_once
 from tests.running import Server, serving
-from tests.waiting import awake_s
+from tests.waiting import awake_s, wait_until
 
 CLIENTS = 150
 
@@ -67,7 +67,7 @@ def test_a_held_lock_fails_nobody_for_good(server: Server, script: str, stopped:
         assert len(crowd.refused) == CLIENTS
         assert server.request("GET", "/readyz").status == 503
     made = retried(server, crowd.refused[:40])
-    assert server.request("GET", "/readyz").status == 200
+    wait_until(lambda: server.request("GET", "/readyz").status == 200)
     # A job that had begun when its request gave up may be committed all the same.
     assert assert_exactly_once(server.database, made | {"first": first.body}) <= CLIENTS + 1
 
@@ -87,6 +87,8 @@ def test_a_lock_held_for_long_lets_no_waits_add_up_over_four_workers(
                 crowds.append(Crowd(server.order, 12, f"held-{len(crowds)}").start())
                 assert_reads_go_on(server, "first", first.body, first.headers["location"])
                 time.sleep(0.7)
+            for crowd in crowds[:3]:
+                crowd.join()
         for crowd in crowds:
             crowd.join()
         assert all(len(crowd.refused) == 12 for crowd in crowds[:3])

@@ -69,7 +69,10 @@ def test_a_wal_that_a_killed_process_left_is_synced_before_it_is_answered_from(
     store.close()
 
 
-def test_a_read_waits_for_somebody_who_has_the_database_for_himself(tmp_path: Path) -> None:
+def test_a_read_waits_for_somebody_who_has_the_database_for_himself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orderapi.store.sqlite.PATIENCE_S", 30.0)
     path = tmp_path / "orders.db"
     SqliteStore(path).prepare()
     store = SqliteStore(path)
@@ -84,6 +87,6 @@ def test_a_read_waits_for_somebody_who_has_the_database_for_himself(tmp_path: Pa
         reading.start()
         time.sleep(0.3)
         assert found == []
-    reading.join(5)
+    reading.join(30)
     assert found == [0]
     store.close()

@@ -18,6 +18,7 @@ from orderapi.web.orders import place_order
 from tests.rows import counts, query
 from tests.store.crowd import Crowd
 from tests.store.placing import Fn, held, place, placing, request_for
+from tests.waiting import wait_until
 
 
 def in_one_batch(store: SqliteStore, fns: list[Fn]) -> dict[int, Any]:
@@ -179,7 +180,7 @@ def test_a_job_whose_request_is_gone_is_not_begun(store: SqliteStore) -> None:
 
 def test_a_job_whose_request_goes_while_its_batch_runs_is_not_begun(store: SqliteStore) -> None:
     def take_time(tx: WriteTx) -> None:
-        time.sleep(0.8)
+        wait_until(lambda: bool(gone.outcomes))
         tx.touch_probe()
 
     path, in_hand = store._files.path, store.writes_in_hand
@@ -202,8 +203,9 @@ def test_an_order_begun_whose_request_gave_up_is_committed_whole(store: SqliteSt
         gave_up.wait(30)
         place_order(tx, claim, new_order)
 
+    store.write(lambda _: None)  # opened now
     with pytest.raises(StoreUnavailable):
-        store.write(place_slowly, time.monotonic() + 1.0)
+        store.write(place_slowly, time.monotonic() + 2.0)
     assert counts(store._files.path) == [0, 0, 0, 0]
     gave_up.set()
     assert place(store, "abandoned").replayed
@@ -213,19 +215,20 @@ def test_an_order_begun_whose_request_gave_up_is_committed_whole(store: SqliteSt
 def test_begin_waits_no_longer_than_the_oldest_request_that_still_does(store: SqliteStore) -> None:
     """Whoever waits with the lock between processes makes all the others wait."""
     place(store, "first")
-    path = store._files.path
+    path, in_hand = store._files.path, store.writes_in_hand
     with closing(sqlite3.connect(path, isolation_level=None)) as outside:
         outside.execute("BEGIN IMMEDIATE")
+        old_s = time.monotonic() + 3.0
         with held(path):
-            old = Crowd(lambda _: place(store, "old", deadline=time.monotonic() + 1.0), 1)
-            young = Crowd(lambda _: place(store, "young", deadline=time.monotonic() + 20.0), 1)
+            old = Crowd(lambda _: place(store, "old", deadline=old_s), 1, in_hand)
+            young = Crowd(lambda _: place(store, "young", deadline=old_s + 25.0), 1, in_hand)
         old.join()
         neighbour = DatabaseFiles(path)
-        with neighbour.locked_within(2.0):
+        with neighbour.locked_within(8.0):
             pass
         neighbour.close()
         young.join()
-    assert young.seconds[0] < 5.0
+    assert young.seconds[0] < 15.0
     assert "SQLITE_BUSY" in young.outcomes[0]
     assert counts(path) == [1, 1, 1, 1]
 
@@ -259,8 +262,8 @@ def test_a_store_closed_in_the_middle_of_a_write_commits_it_whole(store: SqliteS
 def test_a_store_closed_while_stuck_leaves_the_write_to_its_end(store: SqliteStore) -> None:
     place(store, "before")
     with held(store._files.path):
-        crowd = Crowd(lambda _: place(store, "stuck", deadline=time.monotonic() + 30), 1)
-        time.sleep(0.2)
+        stuck_s = time.monotonic() + 30
+        crowd = Crowd(lambda _: place(store, "stuck", deadline=stuck_s), 1, store.writes_in_hand)
         closing_it = threading.Thread(target=store.close)
         closing_it.start()
         time.sleep(1.5)

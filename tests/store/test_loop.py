@@ -81,8 +81,10 @@ def write_and_read_behind(path: Path, lock: str, where: str = "") -> None:
     place(store, "first")
     with ticking(seconds) as gaps:
         # Native: in place, the loop could not give it free.
-        releasing = get_hub().threadpool.spawn(hold_for_a_while, path, lock)
-        gevent.sleep(0.1)
+        held_by: list[str] = []
+        releasing = get_hub().threadpool.spawn(hold_for_a_while, path, lock, held_by)
+        while not held_by:
+            gevent.sleep(0.01)
         writers = [gevent.spawn(place_some, store, number) for number in range(20)]
         reader = gevent.spawn(read_on_and_on, store)
         gevent.joinall(writers, timeout=30, raise_error=True)
@@ -93,8 +95,9 @@ def write_and_read_behind(path: Path, lock: str, where: str = "") -> None:
     store.close()
 
 
-def hold_for_a_while(path: Path, lock: str) -> None:
+def hold_for_a_while(path: Path, lock: str, held_by: list[str]) -> None:
     with HOLDING[lock](path):
+        held_by.append(lock)
         native_sleep(HELD_S)
 
 
