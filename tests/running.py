@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -208,14 +209,20 @@ def started(server: Server) -> Iterator[None]:
             server.process.wait()
 
 
+_ports_given: deque[int] = deque(maxlen=500)
+
+
 def free_port() -> int:
     """Give a port where nobody listens, below those that outgoing connections are given.
 
-    Processes that run tests side by side draw from different ones.
+    Processes that run tests side by side draw from different ones, and none twice soon.
     """
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
         port = random.SystemRandom().randrange(10_000 + process % 16, 32_000, 16)
+        if port in _ports_given:
+            continue
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
+            _ports_given.append(port)
             return port
