@@ -21,7 +21,7 @@ LOOK_S = 0.1
 # How long a stopping worker still listens on connections that it keeps alive, for the request that
 # a client may be sending.
 LINGER_S = 0.5
-# More than any request has that is not refused.
+# More than any order has.
 BODY_MOST_BYTES = 1024 * 1024
 
 
@@ -35,7 +35,7 @@ class Worker(GeventWorker):
         super().__init__(*args, **kwargs)
         # Since when each connection that is not in a request has been silent.
         self._silent = {}
-        # Those that are read no further than what had arrived.
+        # Those whose reading ends as soon as nothing more is there.
         self._ended = set()
         self._stopping_since = None
 
@@ -141,6 +141,7 @@ def _take_what_came(req):
     if len(body) < announced:
         raise StopIteration
     req.body = io.BytesIO(body)
+    req.force_close()
 
 
 def _end_reading(client):

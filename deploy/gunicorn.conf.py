@@ -104,6 +104,8 @@ def on_starting(server):
         _refuse(error)
     except StartRefused as error:
         _refuse(f"ORDERAPI_DATABASE_URL: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     _let_sigterm_end_a_worker_that_starts()
 
 

@@ -4,6 +4,7 @@ gunicorn itself tries any bad one for 5 s and never names where it comes from.
 """
 
 import errno
+import logging
 import os
 import socket
 import time
@@ -11,9 +12,11 @@ from pathlib import Path
 
 from orderapi.errors import SettingsInvalid
 
-# The workers of a master that was killed die with it, but one that waits for a disk only then.
+# The workers of a master that was killed die with it; one that waits for its disk, when that ends.
 _LEAVING_S = 5.0
 _PAUSE_S = 0.05
+
+_log = logging.getLogger(__name__)
 
 
 def refuse_unusable(bind: str) -> None:
@@ -37,10 +40,14 @@ def _refuse_unusable_path(path: Path) -> None:
 
 def _refuse_unusable_port(host: str, port: int) -> None:
     give_up_at = time.monotonic() + _LEAVING_S
+    has_told = False
     while (error := _why_not(host, port)) is not None:
         if getattr(error, "errno", None) != errno.EADDRINUSE or time.monotonic() > give_up_at:
             where = f"{host}:{port}: {getattr(error, 'strerror', None) or error}"
             raise SettingsInvalid(f"ORDERAPI_BIND: cannot listen on {where}") from error
+        if not has_told:
+            _log.info("waiting for %s:%s, which is in use", host, port)
+            has_told = True
         time.sleep(_PAUSE_S)
 
 

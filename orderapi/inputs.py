@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from orderapi.errors import StartRefused, StoreUnavailable
+from orderapi.errors import StartRefused, StoreCorrupt, StoreUnavailable
 from orderapi.ops.target import Target
 from orderapi.settings import Settings, read_settings
 from orderapi.store.contract import Store
@@ -77,7 +77,8 @@ def _refuse_unreadable(store: Store, settings: Settings) -> None:
     try:
         store.read(lambda _: None)
     except StoreUnavailable as error:
-        is_damaged = error.reason.startswith("SQLITE_CORRUPT")
+        is_other = error.reason.startswith(("SQLITE_NOTADB", "SQLITE_ERROR"))
+        is_damaged = isinstance(error, StoreCorrupt) and not is_other
         failure = Damaged if is_damaged else Refused
         raise failure(f"cannot read {settings.database_url}: {error.reason}") from error
 

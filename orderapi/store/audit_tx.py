@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 ClientKey = tuple[str, str]
-# A number, how many events have it, and, of one of them, the event's id and its order's.
-NumberedEvent = tuple[int, int, object, object]
 
 # What the audit reads of each table that belongs to an order. A row's own name and its time stand
 # outside, the rest, which the order decides, between them.
@@ -27,6 +25,13 @@ _ENDS = " UNION ALL ".join(
     f"SELECT order_id FROM (SELECT DISTINCT order_id FROM {table} WHERE order_id >= :start"  # noqa: S608 - constants of ours
     f" ORDER BY order_id LIMIT 1 OFFSET :size) AS end_of_{table}"
     for table in AUDITED_COLUMNS
+)
+
+# What is no UUID is told of as that.
+_REPEATED_EVENT_IDS = (
+    "SELECT event_id FROM events"
+    " WHERE length(event_id) = 36 AND instr(:digits, substr(event_id, 36, 1)) > 0"
+    " GROUP BY event_id HAVING COUNT(*) > 1"
 )
 
 
@@ -68,24 +73,28 @@ class AuditTx:
         )
         return list(rows)
 
-    def list_numbered_events(self, start: int, size: int) -> list[NumberedEvent]:
-        """List `size` event numbers from `start` on, each with the ids of the event that has it."""
+    def list_sequences(self, start: int, size: int) -> list[tuple[int, int, object]]:
+        """List `size` event numbers from `start` on, how many events have each, and one's id."""
         rows = self._execute(
-            "SELECT sequence, COUNT(*), MIN(event_id), MIN(order_id) FROM events"
-            " WHERE sequence >= :start GROUP BY sequence ORDER BY sequence LIMIT :size",
+            "SELECT sequence, COUNT(*), MIN(event_id) FROM events WHERE sequence >= :start"
+            " GROUP BY sequence ORDER BY sequence LIMIT :size",
             {"start": start, "size": size},
         )
-        return [
-            (sequence, times, event_id, order_id) for sequence, times, event_id, order_id in rows
-        ]
+        return [(sequence, times, event_id) for sequence, times, event_id in rows]
 
-    def list_sequences_of_id(self, event_id: str) -> list[int]:
-        """List the numbers of the events that have an id; it reads all of them."""
+    def has_repeated_event_ids(self, digits: str) -> bool:
+        """Tell whether more than one event has an id, of those that end with one of `digits`."""
+        rows = self._execute(f"{_REPEATED_EVENT_IDS} LIMIT 1", {"digits": digits})
+        return bool(list(rows))
+
+    def list_repeated_event_ids(self, digits: str) -> list[tuple[str, int]]:
+        """List ids that more than one event has, each with the number of each such event."""
         rows = self._execute(
-            "SELECT sequence FROM events WHERE event_id = :event_id ORDER BY sequence LIMIT 10",
-            {"event_id": event_id},
+            f"SELECT event_id, sequence FROM events WHERE event_id IN ({_REPEATED_EVENT_IDS})"  # noqa: S608 - constants of ours
+            " ORDER BY event_id, sequence",
+            {"digits": digits},
         )
-        return [sequence for (sequence,) in rows]
+        return [(event_id, sequence) for event_id, sequence in rows]
 
     def find_key_range_end(self, start: ClientKey, size: int) -> ClientKey | None:
         """Find the key that comes after `size` different ones from `start` on; None at the end."""

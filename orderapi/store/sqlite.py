@@ -65,8 +65,8 @@ class SqliteStore:
         self._checkpointer = Checkpointer()
         # Idle read connections: append and pop are atomic, and the newest is the warmest.
         self._idle_readers: list[Connection] = []
-        # Since when nobody could read; None if the last one could.
-        self._shut_out_at: float | None = None
+        # Since when readers have been shut out, and when one was last refused for it.
+        self._shut_out = (float("-inf"), float("-inf"))
         self._pid: int | None = None
         self._committed_at = float("-inf")
 
@@ -131,18 +131,19 @@ class SqliteStore:
     def _read(self, fn: Callable[[Connection], T], deadline: float) -> T:
         # SQLite would wait inside C and stop an event loop; so we wait here. Only who keeps all
         # others out makes readers wait: those share PATIENCE_S, or each would hold its thread.
-        shut_out_at = self._shut_out_at or time.monotonic()
-        give_up_at = min(deadline, shut_out_at + PATIENCE_S)
+        began_at = time.monotonic()
+        since, seen_at = self._shut_out
+        if began_at - seen_at > PATIENCE_S:
+            since = began_at
         try:
-            result = until(give_up_at, lambda: self._read_once(fn), time.sleep)
+            give_up_at = min(deadline, since + PATIENCE_S)
+            return until(give_up_at, lambda: self._read_once(fn), time.sleep)
         except OUR_FAULTS:
             raise
         except DRIVER_ERRORS as error:
             if is_busy(error):
-                self._shut_out_at = shut_out_at
+                self._shut_out = since, time.monotonic()
             raise unavailable(error) from error
-        self._shut_out_at = None
-        return result
 
     def _read_once(self, fn: Callable[[Connection], T]) -> T:
         connection = self._take_reader()
