@@ -100,14 +100,6 @@ class Server:
         port = f":{self.port:04X}"
         return sum(f[1].endswith(port) and f[3] == "01" and f[9] != "0" for f in fields)
 
-    def open_sockets(self) -> int:
-        """Tell how many connections and listeners its workers have."""
-        links: list[Path] = []
-        for worker in self.workers():
-            with suppress(OSError):  # it has ended, or one of them was closed just now
-                links += [fd.readlink() for fd in Path(f"/proc/{worker}/fd").iterdir()]
-        return sum(str(link).startswith("socket:") for link in links)
-
     def stop(self, timeout_s: float = 30.0) -> int:
         """End the server as systemd would and give its exit code."""
         if self.process is None:

@@ -118,7 +118,13 @@ def test_writes_that_cannot_commit_are_not_ready_and_everybody_is_told_at_once(
             assert int(answer.headers["retry-after"]) > 0
             # One probe of 2 s is shared; eight after one another would take 16.
             assert took_s < 4
-        check_problem(ask(client, "/readyz"), "store-unavailable")
+        # The verdict is kept; on a machine that stalls it may age meanwhile, once.
+        waits_s = []
+        for _ in range(3):
+            asked_at = awake_s()
+            check_problem(ask(client, "/readyz"), "store-unavailable")
+            waits_s.append(awake_s() - asked_at)
+        assert min(waits_s) < 1
         assert ask(client, "/healthz").status == 200
         assert ask(client, "/orders").status == 200
     time.sleep(2.1)

@@ -19,21 +19,25 @@ _PARTS = ("0123", "4567", "89ab", "cdef")
 def check_events(store: Store) -> Iterator[str]:
     """Give a line per number that is missing or not single, and per id that is bad or not single.
 
-    Damage that hides the rest is a finding, and the last one.
+    Damage that hides the rest is a finding.
     """
+    yield from _check_rows(store)
     try:
-        yield from _check_rows(store)
         for digits in _PARTS:
             yield from _check_ids(store, digits)
     except StoreCorrupt as error:
-        yield f"events: cannot be read: {error.reason}"
+        yield f"events: their ids cannot be compared: {error.reason}"
 
 
 def _check_rows(store: Store) -> Iterator[str]:
     start, expected = _SEQUENCE_LEAST, 1
     while True:
-        # The first of the next range comes along.
-        found = store.read(lambda tx: tx.list_sequences(start, RANGE_EVENTS + 1))  # noqa: B023 - run at once
+        try:
+            # The first of the next range comes along.
+            found = store.read(lambda tx: tx.list_sequences(start, RANGE_EVENTS + 1))  # noqa: B023 - run at once
+        except StoreCorrupt as error:
+            yield f"events from sequence {expected} on: cannot be read: {error.reason}"
+            return
         for sequence, times, event_id in found[:RANGE_EVENTS]:
             if times != 1 or sequence != expected:
                 yield from _explain_sequence(sequence, times, expected)

@@ -97,7 +97,11 @@ def test_a_killed_master_takes_its_workers_and_its_port_along(server: Server) ->
     workers = server.workers()
     server.order("before")
     server.kill()
-    wait_until(lambda: not any(is_running(worker) for worker in workers) and is_free(server.port))
+    # Seconds would be enough for two generations to write at once.
+    wait_until(
+        lambda: not any(is_running(worker) for worker in workers) and is_free(server.port),
+        timeout_s=1.0,
+    )
     server.start()
     assert server.order("before").headers["idempotent-replayed"] == "true"
 

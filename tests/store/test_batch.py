@@ -270,9 +270,11 @@ def test_closing_lets_the_queued_jobs_end_and_refuses_new_ones() -> None:
     bench = Bench()
     with bench.lock:
         crowd = Crowd(bench.submit, 6, bench.commits.in_hand)
-        closing = threading.Thread(target=bench.commits.close)
+        ended: list[bool] = []
+        closing = threading.Thread(target=lambda: ended.append(bench.commits.close()))
         closing.start()
     closing.join()
+    assert ended == [True]
     crowd.join()
     assert crowd.outcomes == {number: number for number in range(6)}
     with pytest.raises(StoreUnavailable):
