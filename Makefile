@@ -11,15 +11,11 @@ run: $(VENV)/.run
 # What the service and its commands need, without running anything.
 install: $(VENV)/.run
 
-# Everything on the default worker class; races and faults, in short form, on the other one too.
 test: $(VENV)/.test
 	$(BIN)/pytest -n auto
-	TEST_WORKER_CLASS=gthread $(BIN)/pytest -n auto -m "not long" tests/faults
 
-# The full matrix: one engine and two worker classes.
-test-all: $(VENV)/.test
-	TEST_WORKER_CLASS=gevent $(BIN)/pytest -n auto
-	TEST_WORKER_CLASS=gthread $(BIN)/pytest -n auto
+# The full matrix of engines: there is one.
+test-all: test
 
 # Boots a fresh Debian or Ubuntu, installs into it and takes it through all that may happen to it:
 # as root, about ten minutes. `make test-deploy DEPLOY="--suite trixie"`, `--help` ...

@@ -1,17 +1,15 @@
 """The server: `gunicorn -c deploy/gunicorn.conf.py wsgi:app`, from the repository's root."""
 
-import os
+from gevent import monkey
 
 # Before anything else is imported: what has a reference to an unpatched lock keeps it.
-if os.environ.get("ORDERAPI_WORKER_CLASS", "gevent") == "gevent":
-    from gevent import monkey
-
-    monkey.patch_all()
+monkey.patch_all()
 
 import ctypes
 import functools
 import gc
 import logging
+import os
 import resource
 import signal
 import sys
@@ -58,18 +56,15 @@ logs.configure(_settings.log_level)
 
 bind = _settings.bind
 workers = _settings.workers
-threads = _settings.threads
-worker_class = (
-    "deploy.gevent_worker.Worker" if _settings.worker_class == "gevent" else _settings.worker_class
-)
+worker_class = "deploy.gevent_worker.Worker"
 loglevel = _settings.log_level
 logger_class = JsonLogger
 # A request that waits is a connection: on a bad day a thousand wait, and reads go on beside them.
-# Each is a descriptor, and so are some per thread; the usual limit of 1,024 would be too few.
+# Each is a descriptor; the usual limit of 1,024 would be too few.
 _, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
 _descriptors = min(_most, 65_536) if _most != resource.RLIM_INFINITY else 65_536
 resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors, _most))
-worker_connections = max(threads + 1, min(4_000, _descriptors - 64 - 4 * threads))
+worker_connections = max(1, min(4_000, _descriptors - 64))
 # An app that cannot be imported stops the start instead of every worker.
 preload_app = True
 # In-flight requests answer within 10 s; a stop waits for them.

@@ -15,13 +15,8 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
 
     It expects a database that `store.prepare()` has made; it opens it with the first request.
     """
-    # On threads, half of them may wait for a stuck store, and a quarter for events; the rest stay
-    # free for those who only read. Greenlets are plenty.
-    on_threads = settings.worker_class == "gthread"
-    if store is None:
-        bound = settings.threads // 2 if on_threads else None
-        store = open_store(settings.database_url, waiting_when_stuck=bound)
-    feed = Feed(store, waiting_most=settings.threads // 4 if on_threads else None)
+    store = store or open_store(settings.database_url)
+    feed = Feed(store)
     app = LeanFlask("orderapi.web", static_folder=None)
     app.extensions["store"] = store
     app.extensions["feed"] = feed

@@ -38,15 +38,10 @@ STOPPING_S = 0.25
 
 
 class Feed:
-    """Pages of events on a store.
+    """Pages of events on a store."""
 
-    `waiting_most` is how many readers may wait in this process, where each of them holds a thread;
-    the rest are answered at once. None sets no bound.
-    """
-
-    def __init__(self, store: Store, *, waiting_most: int | None = None) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting_most = waiting_most
         self._is_stopping: Callable[[], bool] = lambda: False
         self._stopping_since: float | None = None
         # Whoever waits, oldest first.
@@ -112,8 +107,6 @@ class Feed:
         if time.monotonic() >= wait_until:
             return False
         with self._mutex:
-            if self._waiting_most is not None and len(self._waiting) >= self._waiting_most:
-                return False
             if self._watcher is None and not self._start():
                 return False
             self._waiting[reader] = None

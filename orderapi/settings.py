@@ -15,8 +15,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 # Each process runs Python on one core at a time; beyond four, the single writer is the bottleneck.
 _WORKERS_MOST_BY_DEFAULT = 4
-# Threads wait for commits most of the time; half of them stay free for reads on a bad day.
-_THREADS_BY_DEFAULT = 32
+# Settings of release 0.1.0 that have no meaning any more.
+_REMOVED = ("WORKER_CLASS", "THREADS")
 # unix(7): 108 bytes with the closing NUL.
 _SOCKET_PATH_MOST_BYTES = 107
 _BIND = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
@@ -29,8 +29,6 @@ class Settings:
     database_url: str
     bind: str
     workers: int
-    threads: int
-    worker_class: str
     fault_injection: bool
     log_level: str
     # Empty where there is none. Either may be, or hold, a secret.
@@ -44,6 +42,11 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Raises SettingsInvalid, with one line that names it, for an unknown name or a bad value.
     """
     for name in sorted(environ):
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX) in _REMOVED:
+            raise SettingsInvalid(
+                f"{name}: this setting is gone, because there is only one worker class now;"
+                " remove it"
+            )
         if name.startswith(PREFIX) and name not in _KNOWN:
             raise SettingsInvalid(f"{name}: there is no such setting")
     _choice(environ, "AUTH", "off", ("off",))
@@ -51,8 +54,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         database_url=_database_url(environ),
         bind=_bind(environ),
         workers=_integer(environ, "WORKERS", _default_workers(), 1, 64),
-        threads=_integer(environ, "THREADS", _THREADS_BY_DEFAULT, 2, 512),
-        worker_class=_choice(environ, "WORKER_CLASS", "gevent", ("gevent", "gthread")),
         fault_injection=_choice(environ, "FAULT_INJECTION", "on", ("on", "off")) == "on",
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
         webhook_url=_optional(environ, "WEBHOOK_URL", "an http:// or https:// URL", _is_http_url),

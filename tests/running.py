@@ -20,8 +20,6 @@ from tests.rows import TABLES, counts, query
 from tests.waiting import awake_s, wait_until
 
 REPOSITORY = Path(__file__).parent.parent
-# What servers run on whose test does not say: the matrix sets it.
-WORKER_CLASS = os.environ.get("TEST_WORKER_CLASS", "gevent")
 ORDER = {"customer_id": "cust1", "item_id": "item1", "quantity": 1}
 
 
@@ -46,7 +44,7 @@ class Server:
         self.database = directory / "orders.db"
         self.log_path = directory / "server.log"
         self.port = free_port()
-        self.settings = {"WORKER_CLASS": WORKER_CLASS} | settings
+        self.settings = settings
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -13,7 +13,7 @@ SERVE = """
 import sys
 from gevent import monkey
 monkey.patch_all()
-import deploy.gevent_worker, gunicorn.app.wsgiapp, gunicorn.arbiter, gunicorn.workers.gthread
+import deploy.gevent_worker, gunicorn.app.wsgiapp, gunicorn.arbiter
 import orderapi.cli, wsgi
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """

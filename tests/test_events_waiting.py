@@ -136,21 +136,6 @@ def test_a_process_that_stops_answers_all_who_wait(
     assert page(later.result(10)) == {"events": [], "next": 0}
 
 
-def test_only_so_many_wait_where_each_holds_a_thread(
-    store: SqliteStore, pool: ThreadPoolExecutor
-) -> None:
-    feed = Feed(store, waiting_most=2)
-    place(store, "key-1")
-    first, second = (waiting(feed, 1, pool, count) for count in (1, 2))
-    assert page(feed.read(EventPage(PUBLIC_CLIENT, 1, 100), LONG_S)) == {"events": [], "next": 1}
-    assert page(feed.read(EventPage(PUBLIC_CLIENT, 0, 100), LONG_S))["next"] == 1
-    place(store, "key-2")
-    assert {page(answer.result(10))["next"] for answer in (first, second)} == {2}
-    third = waiting(feed, 2, pool)
-    place(store, "key-3")
-    assert page(third.result(10))["next"] == 3
-
-
 def test_a_store_that_is_gone_fails_those_who_wait(
     store: SqliteStore, pool: ThreadPoolExecutor, tmp_path: Path
 ) -> None:

@@ -21,8 +21,6 @@ def test_the_defaults_are_the_contracts() -> None:
     assert settings.database_url == "sqlite:///orders.db"
     assert settings.bind == "127.0.0.1:8000"
     assert settings.workers >= 2
-    assert settings.threads >= 2
-    assert settings.worker_class == "gevent"
     assert settings.fault_injection is True
     assert settings.log_level == "info"
 
@@ -36,9 +34,6 @@ def test_the_defaults_are_the_contracts() -> None:
         ("BIND", "[::1]:65535", "bind", "[::1]:65535"),
         ("BIND", "unix:/tmp/o.sock", "bind", "unix:/tmp/o.sock"),
         ("WORKERS", "1", "workers", 1),
-        ("THREADS", "8", "threads", 8),
-        ("WORKER_CLASS", "gthread", "worker_class", "gthread"),
-        ("WORKER_CLASS", "gevent", "worker_class", "gevent"),
         ("FAULT_INJECTION", "off", "fault_injection", False),
         ("LOG_LEVEL", "debug", "log_level", "debug"),
     ],
@@ -81,10 +76,6 @@ BAD = [
     ("WORKERS", " 2"),
     ("WORKERS", "\u0662"),
     ("WORKERS", "9" * 5_000),
-    ("THREADS", "0"),
-    ("THREADS", "many"),
-    ("WORKER_CLASS", "sync"),
-    ("WORKER_CLASS", ""),
     ("AUTH", "on"),
     ("AUTH", "OFF"),
     ("FAULT_INJECTION", "true"),
@@ -115,6 +106,12 @@ def test_a_bad_value_is_named_in_one_line(name: str, value: str) -> None:
 def test_an_unknown_name_is_named(name: str) -> None:
     with pytest.raises(SettingsInvalid, match=f"^ORDERAPI_{name}: "):
         read_settings({f"ORDERAPI_{name}": "1"})
+
+
+@pytest.mark.parametrize("name", ["WORKER_CLASS", "THREADS"])
+def test_a_setting_that_is_gone_is_refused_with_that_reason(name: str) -> None:
+    with pytest.raises(SettingsInvalid, match=f"^ORDERAPI_{name}: this setting is gone"):
+        read_settings({f"ORDERAPI_{name}": "gthread"})
 
 
 def test_other_programs_variables_are_none_of_ours() -> None:
@@ -215,7 +212,7 @@ def ask_socket(path: Path) -> int:
 
 
 def test_workers_and_fault_injection_are_as_set(tmp_path: Path) -> None:
-    with serving(tmp_path, WORKERS="3", THREADS="2", FAULT_INJECTION="off") as server:
+    with serving(tmp_path, WORKERS="3", FAULT_INJECTION="off") as server:
         assert server.order("key-1", X_Debug_Fail_After_Commit="true").status == 201
         assert len(server.workers()) == 3
         assert server.stop() == 0

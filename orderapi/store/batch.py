@@ -19,12 +19,6 @@ from gevent.threadpool import ThreadPool
 
 from orderapi.errors import StoreUnavailable
 
-# A healthy commit takes milliseconds, one on a throttled cloud volume tenths of a second. If a
-# request has waited for so long, the store counts as stuck.
-PATIENCE_S = 1.0
-# How often a request that waits looks whether it should go on. Requests that have no thread yet
-# wait for those: PATIENCE_S, this and REQUEST_TIME_S must stay below the promised 10 s together.
-_LOOK_S = 0.25
 # A store that closes waits so long for its last jobs: their deadlines come earlier.
 _CLOSING_S = 8.5
 # One transaction of more would make its first request wait for its last, and an event loop's other
@@ -46,12 +40,11 @@ _log = logging.getLogger(__name__)
 class Job:
     """One unit of work: what to run, until when, and how it ended."""
 
-    __slots__ = ("_error", "_result", "_running", "deadline", "fn", "is_gone", "queued_at")
+    __slots__ = ("_error", "_result", "_running", "deadline", "fn", "is_gone")
 
     def __init__(self, fn: Callable[[Any], Any], deadline: float) -> None:
         self.fn = fn
         self.deadline = deadline
-        self.queued_at = time.monotonic()
         # Set when nobody waits any more. Not begun yet, the job is skipped; else it is committed
         # without a listener.
         self.is_gone = False
@@ -108,26 +101,17 @@ class GroupCommit:
     `commit` takes jobs from a batch, runs them and notes their outcomes; what may block in it, it
     hands to the `Natively` that it gets. It tells whether `afterwards` is due, which runs natively
     once the outcomes have been handed out.
-
-    `waiting_when_stuck`: while the store is stuck, only so many of the oldest requests may go on
-    waiting; the others fail at once, so that their threads can serve those who only read. None
-    sets no bound, where a request that waits costs no thread.
     """
 
     def __init__(
-        self,
-        commit: Callable[[Batch, Natively], bool],
-        afterwards: Callable[[], None],
-        *,
-        waiting_when_stuck: int | None,
+        self, commit: Callable[[Batch, Natively], bool], afterwards: Callable[[], None]
     ) -> None:
         self._commit = commit
         self._afterwards = afterwards
-        self._waiting_when_stuck = waiting_when_stuck
         self._queue: deque[Job] = deque()
         self._arrival = threading.Event()
-        # Whoever waits, oldest first.
-        self._waiting: dict[Job, None] = {}
+        # How many jobs are waited for.
+        self._waiting = 0
         self._mutex = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -135,7 +119,7 @@ class GroupCommit:
     def submit(self, fn: Callable[[Any], Any], deadline: float) -> Any:
         """Queue `fn`, wait for it and give its result, or raise what it raised.
 
-        Raises StoreUnavailable when the deadline has come, or no wait makes sense.
+        Raises StoreUnavailable when the deadline has come, or the store is closing.
         """
         job = Job(fn, deadline)
         with self._mutex:
@@ -143,8 +127,8 @@ class GroupCommit:
         try:
             # Set after it was queued: the drain clears it before it looks into the queue.
             self._arrival.set()
-            while not job.has_ended_within(self._seconds_until_next_look(deadline)):
-                self._give_up_if_hopeless(job)
+            if not job.has_ended_within(max(0.0, deadline - time.monotonic())):
+                raise StoreUnavailable("no outcome by the deadline")
         except BaseException:
             # A drain that is stuck takes nothing; for hours they would pile up.
             with suppress(ValueError):  # it was taken
@@ -154,12 +138,12 @@ class GroupCommit:
             # Also when this request is killed: its batch goes on without it.
             job.is_gone = True
             with self._mutex:
-                del self._waiting[job]
+                self._waiting -= 1
         return job.outcome()
 
     def in_hand(self) -> int:
         """Tell how many jobs are waited for."""
-        return len(self._waiting)
+        return self._waiting
 
     def close(self) -> bool:
         """Refuse new jobs, wait for the queued ones and tell whether the thread has ended.
@@ -177,16 +161,9 @@ class GroupCommit:
     def _enter(self, job: Job) -> None:
         if self._closing:
             raise StoreUnavailable("the store is closing")
-        self._waiting[job] = None
-        if self._is_hopeless(job):
-            del self._waiting[job]
-            raise StoreUnavailable("stuck, and enough are waiting")
         if self._thread is None:
-            try:
-                self._start()
-            except BaseException:
-                del self._waiting[job]
-                raise
+            self._start()
+        self._waiting += 1
         # Under the mutex: once the store is closing, nothing more is queued.
         self._queue.append(job)
 
@@ -199,25 +176,6 @@ class GroupCommit:
         except RuntimeError as error:  # the system gives no more threads now
             self._thread = None
             raise StoreUnavailable(str(error)) from error
-
-    def _seconds_until_next_look(self, deadline: float) -> float:
-        left_s = max(0.0, deadline - time.monotonic())
-        return left_s if self._waiting_when_stuck is None else min(left_s, _LOOK_S)
-
-    def _give_up_if_hopeless(self, job: Job) -> None:
-        if time.monotonic() >= job.deadline:
-            raise StoreUnavailable("no outcome by the deadline")
-        with self._mutex:
-            if self._is_hopeless(job):
-                raise StoreUnavailable("stuck, and enough are waiting")
-
-    def _is_hopeless(self, job: Job) -> bool:
-        if self._waiting_when_stuck is None:
-            return False
-        oldest = next(iter(self._waiting))
-        if time.monotonic() - oldest.queued_at <= PATIENCE_S:
-            return False
-        return list(self._waiting).index(job) >= self._waiting_when_stuck
 
     def _drain_until_closed(self) -> None:
         with _native_caller() as natively:

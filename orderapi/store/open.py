@@ -9,18 +9,13 @@ from orderapi.store.contract import Restore, Store
 from orderapi.store.sqlite import SqliteStore
 
 
-def open_store(
-    database_url: str, *, waiting_when_stuck: int | None = None, read_only: bool = False
-) -> Store:
+def open_store(database_url: str, *, read_only: bool = False) -> Store:
     """Give the store that a URL names.
 
-    `waiting_when_stuck` is how many requests of this process may wait for a store that does
-    nothing, if there is a bound. `read_only` is for commands that look at a store and must not
-    change it. Raises SettingsInvalid if the URL names no store.
+    `read_only` is for commands that look at a store and must not change it. Raises SettingsInvalid
+    if the URL names no store.
     """
-    return SqliteStore(
-        sqlite_path(database_url), waiting_when_stuck=waiting_when_stuck, read_only=read_only
-    )
+    return SqliteStore(sqlite_path(database_url), read_only=read_only)
 
 
 def open_backup(file: Path) -> Store:

@@ -11,7 +11,6 @@ from typing import TypeVar
 from orderapi.errors import StoreUnavailable
 from orderapi.store import integrity, migrate, sqlite_start
 from orderapi.store.batch import (
-    PATIENCE_S,
     Batch,
     GroupCommit,
     Job,
@@ -36,30 +35,22 @@ from orderapi.store.tx import ReadTx, Row, WriteTx
 
 T = TypeVar("T")
 
+# How long readers wait, together, for a program that shuts all others out of the database.
+PATIENCE_S = 1.0
+
 
 class SqliteStore:
     """A store in one SQLite file; see `contract.Store`.
 
-    `waiting_when_stuck` is how many requests of this process may wait for a store that does
-    nothing; the rest are refused at once, so that reads go on. With `read_only` the file is opened
-    for reading alone; with `immutable` also without a lock, and without anything made beside it,
-    which only a file that nobody writes can bear.
+    With `read_only` the file is opened for reading alone; with `immutable` also without a lock, and
+    without anything made beside it, which only a file that nobody writes can bear.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        waiting_when_stuck: int | None = None,
-        read_only: bool = False,
-        immutable: bool = False,
-    ) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, immutable: bool = False) -> None:
         self._mode = "immutable" if immutable else "ro" if read_only else "rw"
         self._files = DatabaseFiles(path)
         self._known = migrate.load("sqlite")
-        self._commits = GroupCommit(
-            self._commit, self._checkpoint, waiting_when_stuck=waiting_when_stuck
-        )
+        self._commits = GroupCommit(self._commit, self._checkpoint)
         self._write_connection: Connection | None = None
         self._is_writing = native_lock()
         self._checkpointer = Checkpointer()

@@ -64,7 +64,6 @@ def asked_for(number: int) -> tuple[str, str, int]:
     return f"customer-{number}", f"item-{number % 7}", 1 + number % 100
 
 
-@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_calls_through_a_bad_network_make_one_order_each(
     tmp_path: Path, record_property: Callable[[str, object], None]
@@ -82,7 +81,6 @@ def test_calls_through_a_bad_network_make_one_order_each(
         assert_one_order_per_call(server, callers)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_calls_through_a_bad_network_to_a_server_that_is_killed_make_one_order_each(
     tmp_path: Path, record_property: Callable[[str, object], None]

@@ -47,8 +47,8 @@ def test_an_answer_leaves_in_one_piece(server: Server) -> None:
 
 @pytest.mark.parametrize("part", ["headers", "body"])
 def test_slow_clients_are_served_and_hold_up_nobody(server: Server, part: str) -> None:
-    """Each sends a byte at a time. A thread is lost to such a client meanwhile, a loop is not."""
-    count = 20 if server.settings["WORKER_CLASS"] == "gthread" else 200
+    """Each sends a byte at a time."""
+    count = 200
     slow = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(count)]
     messages = [raw_order(f"slow-{n}", BODY) for n in range(count)]
     first = server.order("first")
@@ -69,7 +69,6 @@ def test_slow_clients_are_served_and_hold_up_nobody(server: Server, part: str) -
     assert_exactly_once(server.database, made)
 
 
-@pytest.mark.long
 def test_a_body_that_takes_longer_than_a_request_may_wait_for_the_store_is_an_order(
     server: Server,
 ) -> None:
@@ -121,10 +120,9 @@ def test_a_connection_that_is_no_http_gets_an_answer_and_an_end(server: Server) 
 WAITING = 1000
 
 
-@pytest.mark.long
 def test_a_thousand_requests_that_wait_cost_no_threads_and_nobody_time(tmp_path: Path) -> None:
     """In one worker, while another process holds the lock."""
-    with serving(tmp_path, WORKERS="1", WORKER_CLASS="gevent") as server:
+    with serving(tmp_path, WORKERS="1") as server:
         first = server.order("first")
         (worker,) = server.workers()
         threads_before = threads(worker)
@@ -145,9 +143,8 @@ def test_a_thousand_requests_that_wait_cost_no_threads_and_nobody_time(tmp_path:
     assert_exactly_once(server.database, made | {"first": first.body})
 
 
-@pytest.mark.long
 def test_a_thousand_requests_that_wait_in_vain_are_refused_in_time(tmp_path: Path) -> None:
-    with serving(tmp_path, WORKERS="1", WORKER_CLASS="gevent") as server:
+    with serving(tmp_path, WORKERS="1") as server:
         server.order("first")
         with held(server.database):
             waiting = [send_order(server, f"waiting-{number}") for number in range(WAITING)]
@@ -169,7 +166,6 @@ def threads(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
-@pytest.mark.long
 def test_more_connections_than_descriptors_by_default_are_served(tmp_path: Path) -> None:
     """A login's soft limit is 1,024; the server raises its own."""
     import resource
@@ -178,7 +174,7 @@ def test_more_connections_than_descriptors_by_default_are_served(tmp_path: Path)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
 
-    server = Server(tmp_path, WORKERS="1", WORKER_CLASS="gevent")
+    server = Server(tmp_path, WORKERS="1")
     server.start(preexec_fn=limit)
     try:
         idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(400)]

@@ -112,11 +112,10 @@ def test_a_disk_that_hangs_makes_nobody_wait_for_it() -> None:
     """A frozen file system: the write of a COMMIT does not come back."""
     with (
         directory_with_a_disk() as directory,
-        serving_in(directory / "disk", directory / "server.log", THREADS="2") as server,
+        serving_in(directory / "disk", directory / "server.log") as server,
     ):
         first = server.order("first")
-        # Threads read side by side; greenlets never do.
-        warm_up(server, connections=3 if server.settings["WORKER_CLASS"] == "gthread" else 2)
+        warm_up(server, connections=2)
         subprocess.run(["fsfreeze", "--freeze", str(server.directory)], check=True)
         try:
             crowd = Crowd(server.order, 40, "frozen").start()

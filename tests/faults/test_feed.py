@@ -15,11 +15,10 @@ from tests.faults.crowd import Crowd
 from tests.faults.proof import assert_exactly_once
 from tests.faults.readers import Readers
 from tests.faults.test_kill import RetryingClients
-from tests.running import WORKER_CLASS, Answer, Server, serving
+from tests.running import Answer, Server, serving
 from tests.waiting import awake_s, wait_until
 
-# With threads, few may wait and the rest ask again and again.
-MANY = 1000 if WORKER_CLASS == "gevent" else 60
+MANY = 1000
 LONG_S = 30
 
 
@@ -63,8 +62,7 @@ def process_of(server: Server, request_id: str) -> int:
 
 
 def test_readers_see_every_event_once_and_in_order_while_32_write(tmp_path: Path) -> None:
-    settings = {"WORKERS": "3", "THREADS": "128"}
-    with serving(tmp_path, **settings) as server, reading(server, 4, limit=7) as slow:
+    with serving(tmp_path, WORKERS="3") as server, reading(server, 4, limit=7) as slow:
         with reading(server, 4) as fast:
             crowd = Crowd(server.order, 32, "writer", count=12).start()
             seen: list[int] = []
@@ -115,7 +113,6 @@ def test_whoever_waits_is_answered_when_its_worker_should_end(
     assert server.stop() == 0
 
 
-@pytest.mark.long
 def test_orders_go_on_beside_many_readers_and_a_restart(tmp_path: Path) -> None:
     with serving(tmp_path) as server, reading(server, MANY) as readers:
         readers.wait_until_all_ask()
@@ -130,7 +127,6 @@ def test_orders_go_on_beside_many_readers_and_a_restart(tmp_path: Path) -> None:
         assert assert_exactly_once(server.database, first.created | second.created) == 240
 
 
-@pytest.mark.long
 def test_a_stop_does_not_wait_for_many_readers(tmp_path: Path) -> None:
     """Each is answered at once; gunicorn's own patience would be 20 s, theirs 30 s."""
     with serving(tmp_path) as server, reading(server, MANY) as readers:
@@ -165,18 +161,3 @@ def test_readers_go_on_where_they_were_when_all_was_killed(tmp_path: Path) -> No
         made_later = Crowd(server.order, 4, "after", count=5).start().join()
         readers.wait_until_all_have(40)
         assert assert_exactly_once(server.database, made.created | made_later.created) == 40
-
-
-def test_orders_have_threads_however_many_would_wait(tmp_path: Path) -> None:
-    """With threads a poll that waits holds one: a quarter of them may."""
-    settings = {"WORKER_CLASS": "gthread", "THREADS": "4", "WORKERS": "1"}
-    with serving(tmp_path, **settings) as server, ThreadPoolExecutor(1) as pool:
-        server.order("key-0")
-        waiting = Polled(server, 1, pool, "waits")
-        wait_for_pollers(server, 1)
-        time.sleep(0.5)  # until it has asked
-        for _ in range(8):
-            answer = server.request("GET", f"/events?after=1&wait={LONG_S}", timeout_s=LONG_S / 2)
-            assert answer.json == {"events": [], "next": 1}
-        assert server.order("key-1").status == 201
-        assert waiting.answer().json["next"] == 2

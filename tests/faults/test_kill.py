@@ -167,7 +167,7 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
 
     Each has a thread, or else some were refused after a second.
     """
-    with serving(tmp_path, THREADS="64") as server:
+    with serving(tmp_path) as server:
         with held(server.database):
             crowd = Crowd(server.order, 20, "in-flight").start()
             wait_until(lambda: server.accepted() >= 20)

@@ -72,7 +72,6 @@ def test_a_held_lock_fails_nobody_for_good(server: Server, script: str, stopped:
     assert assert_exactly_once(server.database, made | {"first": first.body}) <= CLIENTS + 1
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("script", [HOLD_FLOCK, HOLD_TRANSACTION], ids=["flock", "transaction"])
 def test_a_lock_held_for_long_lets_no_waits_add_up_over_four_workers(
     tmp_path: Path, script: str
@@ -190,7 +189,7 @@ def test_who_keeps_even_readers_out_makes_nobody_wait_for_long(tmp_path: Path) -
 
 def test_an_exclusive_reader_delays_but_fails_nobody(tmp_path: Path) -> None:
     """A backup by hand may hold the database exclusively for a while; here all have a thread."""
-    with serving(tmp_path, THREADS="64") as server:
+    with serving(tmp_path) as server:
         first = server.order("first")
         with closing(sqlite3.connect(server.database, isolation_level=None, timeout=0)) as outside:
             outside.execute("BEGIN EXCLUSIVE")

@@ -35,7 +35,7 @@ def race(server: Server, key: str, payloads: list[dict[str, object]]) -> list[An
 @pytest.fixture
 def roomy(tmp_path: Path) -> Iterator[Server]:
     """A server that refuses none of them, should the disk take more than a second."""
-    with serving(tmp_path, THREADS="64") as running:
+    with serving(tmp_path) as running:
         yield running
 
 

@@ -62,7 +62,7 @@ def test_a_request_whose_head_comes_at_the_very_end_is_answered_whole_or_not_at_
     tmp_path: Path, whole: bool
 ) -> None:
     """To a worker that stops, and has no time just now, the connection was silent until then."""
-    with serving(tmp_path, WORKERS="1", WORKER_CLASS="gevent") as server:
+    with serving(tmp_path, WORKERS="1") as server:
         (worker,) = server.workers()
         message = raw_order("late", BODY)
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
