@@ -20,7 +20,7 @@ test-all: test
 # Boots a fresh Debian or Ubuntu, installs into it and takes it through all that may happen to it:
 # as root, about ten minutes. `make test-deploy DEPLOY="--suite trixie"`, `--help` ...
 test-deploy: $(VENV)/.test
-	$(BIN)/python -m tests.deploy.life_of_a_box $(DEPLOY)
+	$(BIN)/python -m tests.deploy.drill $(DEPLOY)
 
 # Also wants wrk, and node, npm and gcc for all rows. `make bench BENCH="--quick"`, `--help` ...
 bench: $(VENV)/.bench

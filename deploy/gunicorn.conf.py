@@ -19,8 +19,8 @@ from gunicorn.http import wsgi
 
 from deploy import one_packet
 from orderapi import logs
-from orderapi.address import refuse_unusable
 from orderapi.errors import SettingsInvalid, StartRefused
+from orderapi.server.address import refuse_unusable
 from orderapi.settings import read_settings
 from orderapi.store.open import open_store
 

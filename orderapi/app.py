@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from orderapi.feed import Feed
+from orderapi.events.feed import Feed
 from orderapi.settings import Settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store

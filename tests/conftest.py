@@ -7,10 +7,10 @@ from flask.testing import FlaskClient
 
 from orderapi.app import create_app
 from orderapi.settings import read_settings
-from orderapi.store.sqlite import SqliteStore
-from tests.http_messages import stores_nothing
-from tests.rows import counts
-from tests.running import Server, serving
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.http_messages import stores_nothing
+from tests.support.rows import counts
+from tests.support.running import Server, serving
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -7,14 +7,14 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
-from tests.running import REPOSITORY
+from tests.support.running import REPOSITORY
 
 SERVE = """
 import sys
 from gevent import monkey
 monkey.patch_all()
 import deploy.gevent_worker, gunicorn.app.wsgiapp, gunicorn.arbiter
-import orderapi.cli, wsgi
+import orderapi.cli.commands, wsgi
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from standardwebhooks import Webhook
 
-from tests.running import REPOSITORY, Server, free_port
-from tests.waiting import awake_s
+from tests.support.running import REPOSITORY, Server, free_port
+from tests.support.waiting import awake_s
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four b").decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another").decode()

@@ -7,9 +7,8 @@ from functools import partial
 from orderapi.errors import StoreCorrupt
 from orderapi.ops.audit_events import check_events
 from orderapi.ops.audit_rows import Row, check_range, show
-from orderapi.store.audit_tx import AUDITED_COLUMNS, ClientKey
-from orderapi.store.contract import Store
-from orderapi.store.tx import ReadTx
+from orderapi.store.contract import ReadTx, Store
+from orderapi.store.statements.audit import AUDITED_COLUMNS, ClientKey
 
 # Orders per snapshot: about 20 ms of reading, as long as a checkpoint waits for its readers.
 RANGE_ORDERS = 2_000
@@ -80,11 +79,11 @@ def _check_orders(store: Store, on_progress: Callable[[int, int], None]) -> Iter
 
 
 def _read_range(tx: ReadTx, start: str, size: int) -> _Range:
-    end = tx.find_range_end(start, size)
+    end = tx.audit.find_range_end(start, size)
     if not _is_after(end, start):
         raise StoreCorrupt(f"orders are not sorted after {start!r}")
-    rows = {table: tx.list_range(table, start, end) for table in AUDITED_COLUMNS}
-    return _Range(end, rows, tx.last_sequence())
+    rows = {table: tx.audit.list_range(table, start, end) for table in AUDITED_COLUMNS}
+    return _Range(end, rows, tx.events.last_sequence())
 
 
 def _is_after(end: object, start: str) -> bool:
@@ -118,14 +117,14 @@ def _name_damage(store: Store, start: str) -> tuple[list[str], str | None]:
 
 
 def _next_order_id(tx: ReadTx, table: str, after: str) -> str | None:
-    order_id = tx.find_next_order_id(table, after)
+    order_id = tx.audit.find_next_order_id(table, after)
     if not _is_after(order_id, after):
         raise StoreCorrupt("its order ids are not sorted")
     return order_id
 
 
 def _list_range(tx: ReadTx, table: str, start: str, end: str | None) -> None:
-    tx.list_range(table, start, end)
+    tx.audit.list_range(table, start, end)
 
 
 # Keys, which are unique over the whole store.
@@ -150,6 +149,6 @@ def _check_keys(store: Store) -> Iterator[str]:
 def _list_repeated(
     tx: ReadTx, start: ClientKey
 ) -> tuple[ClientKey | None, dict[ClientKey, list[str]]]:
-    end = tx.find_key_range_end(start, RANGE_KEYS)
-    repeated = tx.list_repeated_keys(start, end)
-    return end, {key: tx.list_orders_of_key(*key) for key in repeated}
+    end = tx.audit.find_key_range_end(start, RANGE_KEYS)
+    repeated = tx.audit.list_repeated_keys(start, end)
+    return end, {key: tx.audit.list_orders_of_key(*key) for key in repeated}

@@ -34,7 +34,7 @@ def _check_rows(store: Store) -> Iterator[str]:
     while True:
         try:
             # The first of the next range comes along.
-            found = store.read(lambda tx: tx.list_sequences(start, RANGE_EVENTS + 1))  # noqa: B023 - run at once
+            found = store.read(lambda tx: tx.audit.list_sequences(start, RANGE_EVENTS + 1))  # noqa: B023 - run at once
         except StoreCorrupt as error:
             yield f"events from sequence {expected} on: cannot be read: {error.reason}"
             return
@@ -60,9 +60,9 @@ def _explain_sequence(sequence: int, times: int, expected: int) -> Iterator[str]
 
 
 def _check_ids(store: Store, digits: str) -> Iterator[str]:
-    if not store.read(lambda tx: tx.has_repeated_event_ids(digits)):
+    if not store.read(lambda tx: tx.audit.has_repeated_event_ids(digits)):
         return
-    repeated = store.read(lambda tx: tx.list_repeated_event_ids(digits))
+    repeated = store.read(lambda tx: tx.audit.list_repeated_event_ids(digits))
     for event_id, rows in groupby(repeated, lambda row: row[0]):
         sequences = ", ".join(str(sequence) for _, sequence in rows)
         yield f"events sequence {sequences}: all have event_id {event_id}"

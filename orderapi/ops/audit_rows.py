@@ -8,9 +8,9 @@ from typing import Any
 
 from orderapi import idempotency
 from orderapi.documents import dump, order_members
+from orderapi.orders import EVENT_TYPE, LEDGER_ENTRY_TYPE
 from orderapi.records import Order
-from orderapi.store.audit_tx import AUDITED_COLUMNS
-from orderapi.store.tx import LEDGER_ORDER_CREATED, ORDER_CREATED
+from orderapi.store.statements.audit import AUDITED_COLUMNS
 
 Row = Sequence[Any]
 
@@ -117,9 +117,9 @@ def _expected_rows(order: Order) -> dict[str, tuple[object, ...]]:
     }
     request_hash = idempotency.fingerprint("POST", "/orders", payload) if body else ""
     return {
-        "ledger": (order.order_id, *payload.values(), LEDGER_ORDER_CREATED),
+        "ledger": (order.order_id, *payload.values(), LEDGER_ENTRY_TYPE),
         "idempotency_keys": (order.client_id, order.order_id, request_hash, 201, body),
-        "events": (ORDER_CREATED, order.order_id, order.client_id, body.rstrip("\n")),
+        "events": (EVENT_TYPE, order.order_id, order.client_id, body.rstrip("\n")),
     }
 
 

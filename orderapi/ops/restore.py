@@ -9,7 +9,6 @@ from pathlib import Path
 from orderapi.ops.backup import COPYING, OnProgress, is_sound
 from orderapi.records import LastEvent, Replaced
 from orderapi.store.open import open_backup, restoring
-from orderapi.store.tx import ReadTx
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +41,5 @@ def restore(
         if not is_sound(replacement.copy, on_progress, on_finding):
             return None
         with closing(open_backup(replacement.copy)) as copy:
-            last = copy.read(ReadTx.find_last_event)
+            last = copy.read(lambda tx: tx.events.find_last_event())
         return Restored(last, replacement.put_in_place())

@@ -9,7 +9,7 @@ from orderapi.ops.six_steps import STEPS, NotTaken, Run, Step, Trial, brief
 from orderapi.ops.target import NoAnswer, Target
 from orderapi.records import Effects
 from orderapi.store.contract import Store
-from orderapi.store.tx import COUNT_EFFECTS
+from orderapi.store.statements.orders import COUNT_EFFECTS
 
 OK = "ok"
 FAILED = "FAILED"
@@ -90,7 +90,7 @@ def _look_at_rows(run: Run, store: Store, number: int, trial: Trial) -> Result:
     if run.is_unanswered:
         return _skipped(name, expected, _UNANSWERED)
     try:
-        found = store.read(lambda tx: tx.count_effects(trial.customer_id))
+        found = store.read(lambda tx: tx.orders.count_effects(trial.customer_id))
     except StoreUnavailable as error:
         return Result(name, FAILED, expected, f"no database: {error.reason}")
     holds = [_counts(effects) for effects in found] == [(1, 1, 1)]

@@ -11,15 +11,14 @@ from contextlib import suppress
 from functools import partial
 from typing import NoReturn, TypeVar
 
-from orderapi.cloudevents import event_json
 from orderapi.errors import OrderApiError, StartRefused, StoreUnavailable
+from orderapi.events.cloudevents import event_json
 from orderapi.records import Event
 from orderapi.relay.attempt import Answer, Message, Send
 from orderapi.relay.blockage import Blockage
 from orderapi.relay.clock import Clock
 from orderapi.relay.pace import Pace
-from orderapi.store.contract import Store
-from orderapi.store.tx import WriteTx
+from orderapi.store.contract import Store, WriteTx
 
 T = TypeVar("T")
 
@@ -60,7 +59,7 @@ class Relay:
         self._clock = clock
         self._pace = pace or Pace()
         self._blockage = Blockage(clock)
-        self.position = store.read(lambda tx: tx.find_relay_position())
+        self.position = store.read(lambda tx: tx.relay.find_position())
 
     def go_to(self, sequence: int) -> None:
         """Make `sequence` the next event to deliver, durably, and before anything is delivered.
@@ -70,10 +69,10 @@ class Relay:
         after = sequence - 1
 
         def move(tx: WriteTx) -> None:
-            last = tx.last_sequence()
+            last = tx.events.last_sequence()
             if not 0 <= after <= last:
                 raise StartRefused(f"--from: expected 1 to {last + 1}")
-            tx.move_relay(after)
+            tx.relay.move_to(after)
 
         self._store.write(move)
         _log.warning("the next event is %d by request; it was %d", sequence, self.position + 1)
@@ -93,7 +92,7 @@ class Relay:
 
         Raises Undelivered when the receiver or the store fails for too long; and as `run`.
         """
-        last = self._store.read(lambda tx: tx.last_sequence())
+        last = self._store.read(lambda tx: tx.events.last_sequence())
         delivered = 0
         while self.position < last:
             delivered += self._deliver_due(min(EVENTS_MOST, last - self.position), patient=False)
@@ -102,7 +101,8 @@ class Relay:
     def _deliver_due(self, limit: int, *, patient: bool = True) -> int:
         after = self.position
         events = self._insist(
-            lambda: self._store.read(lambda tx: tx.list_events(after, limit)), patient=patient
+            lambda: self._store.read(lambda tx: tx.events.list_events(after, limit)),
+            patient=patient,
         )
         for event in events:
             # Whoever was told to stop does so here: between two events.
@@ -145,7 +145,7 @@ class Relay:
         """Let the metrics know; a store that cannot write must not stop the relay for it."""
         position, deadline = self.position, time.monotonic() + NOTE_S
         with suppress(StoreUnavailable):
-            self._store.write(lambda tx: tx.note_relay_failure(position, reason), deadline)
+            self._store.write(lambda tx: tx.relay.note_failure(position, reason), deadline)
 
     def _insist(self, act: Callable[[], T], *, patient: bool) -> T:
         """Do what the store cannot do now again and again."""
@@ -184,7 +184,9 @@ class Relay:
             return {}
         known: dict[str, object] = {"event_id": head.event_id, "oldest_event": head.created_at}
         try:
-            known["waiting"] = self._store.read(lambda tx: tx.last_sequence()) - self.position
+            known["waiting"] = (
+                self._store.read(lambda tx: tx.events.last_sequence()) - self.position
+            )
         except StoreUnavailable as error:
             known["waiting"] = error.reason
         return known
@@ -192,9 +194,9 @@ class Relay:
 
 def _record(position: int, sequence: int, tx: WriteTx) -> None:
     """Move the position by one event; again, if it is not known whether that was done already."""
-    found = tx.find_relay_position()
+    found = tx.relay.find_position()
     if found not in (position, sequence):
         raise PositionMoved(
             f"the position is {found} and was {position}: somebody has moved it; start again"
         )
-    tx.move_relay(sequence)
+    tx.relay.move_to(sequence)

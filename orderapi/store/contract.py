@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from orderapi.records import Replaced
-from orderapi.store.tx import ReadTx, WriteTx
+from orderapi.store.statements.transaction import ReadTx, WriteTx
+
+__all__ = ["REQUEST_TIME_S", "ReadTx", "Restore", "Store", "WriteTx"]
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ class Migration:
 def load(engine: str) -> list[Migration]:
     """Read an engine's migrations, in order; their numbers are 1, 2, 3 and so on."""
     found = []
-    for file in files(__package__).joinpath("migrations", engine).iterdir():
+    for file in files(f"orderapi.store.{engine}").joinpath("migrations").iterdir():
         name = _NAME.fullmatch(file.name)
         if name:
             sql = file.read_text(encoding="utf-8")

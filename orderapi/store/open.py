@@ -4,9 +4,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from orderapi.settings import sqlite_path
-from orderapi.store import sqlite_restore
 from orderapi.store.contract import Restore, Store
-from orderapi.store.sqlite import SqliteStore
+from orderapi.store.sqlite import restore as sqlite_restore
+from orderapi.store.sqlite.store import SqliteStore
 
 
 def open_store(database_url: str, *, read_only: bool = False) -> Store:

@@ -2,12 +2,12 @@
 
 from flask import Blueprint, Response, request
 
-from orderapi.feed import Feed
+from orderapi.events.feed import Feed
+from orderapi.orders import PUBLIC_CLIENT
 from orderapi.records import EventPage
 from orderapi.web.lean import Answer
-from orderapi.web.orders import PUBLIC_CLIENT
 from orderapi.web.query import query_pairs
-from orderapi.web.schemas import load_event_query
+from orderapi.web.schemas.inputs import load_event_query
 
 
 def blueprint(feed: Feed) -> Blueprint:

@@ -54,7 +54,7 @@ class Readiness:
 
     def _probe(self) -> bool:
         try:
-            self._store.write(lambda tx: tx.touch_probe(), time.monotonic() + FRESH_S)
+            self._store.write(lambda tx: tx.probe.touch(), time.monotonic() + FRESH_S)
         except StoreUnavailable:
             return False
         return True

@@ -14,7 +14,6 @@ from prometheus_client.registry import Collector
 
 from orderapi.records import RelayState
 from orderapi.store.contract import Store
-from orderapi.store.tx import ReadTx
 from orderapi.web.lean import Answer
 
 
@@ -24,7 +23,7 @@ def blueprint(store: Store) -> Blueprint:
 
     @metrics.get("/metrics")
     def show_metrics() -> Response:
-        state = store.read(ReadTx.find_relay_state)
+        state = store.read(lambda tx: tx.relay.find_state())
         text = generate_latest(_Collected(state, time.time()))
         return Answer(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 

@@ -15,17 +15,15 @@ from orderapi.errors import (
     OrderNotFound,
     SimulatedFailure,
 )
+from orderapi.orders import PUBLIC_CLIENT, find_reply, place_order
 from orderapi.records import Claim, NewOrder, OrderPage, Reply
 from orderapi.store.contract import Store
-from orderapi.store.tx import ORDER_CREATED, ReadTx, WriteTx
 from orderapi.web import cursor, this_request
 from orderapi.web.lean import Answer, current_request
 from orderapi.web.query import query_pairs
-from orderapi.web.schemas import load_order, load_order_query
+from orderapi.web.schemas.inputs import load_order, load_order_query
 
 BODY_MAX_BYTES = 16 * 1024
-# Without tokens every caller is this client.
-PUBLIC_CLIENT = "public"
 
 
 def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
@@ -57,7 +55,7 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
     @orders.get("/orders/<order_id>")
     def show_order(order_id: str) -> Response:
         order = store.read(
-            lambda tx: tx.find_order(PUBLIC_CLIENT, order_id), this_request.deadline()
+            lambda tx: tx.orders.find_order(PUBLIC_CLIENT, order_id), this_request.deadline()
         )
         if order is None:
             raise OrderNotFound("There is no such order.")
@@ -71,7 +69,7 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
         before = cursor.decode(query.cursor, filters) if query.cursor is not None else None
         # One more than asked for tells whether there is a next page.
         page = OrderPage(PUBLIC_CLIENT, query.customer_id, query.key, before, query.limit + 1)
-        found = store.read(lambda tx: tx.list_orders(page), this_request.deadline())
+        found = store.read(lambda tx: tx.orders.list_orders(page), this_request.deadline())
         shown = found[: query.limit]
         has_more = len(found) > query.limit
         next_cursor = cursor.encode(shown[-1].order_id, filters) if has_more else None
@@ -83,27 +81,6 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
         return response
 
     return orders
-
-
-def find_reply(tx: ReadTx, claim: Claim) -> Reply | None:
-    """Find the first answer to a claim; raises KeyReused if it had another payload."""
-    saved = tx.find_claim(claim.client_id, claim.key)
-    return idempotency.replay(saved, claim) if saved else None
-
-
-def place_order(tx: WriteTx, claim: Claim, new_order: NewOrder) -> Reply:
-    """The whole of exactly-once: these statements share one COMMIT.
-
-    Raises KeyReused if the key belongs to another payload.
-    """
-    first_reply = find_reply(tx, claim)  # again, for whoever came in between
-    if first_reply:
-        return first_reply
-    order = tx.insert_order(new_order)
-    body = dump(order_members(order))
-    tx.insert_ledger_entry(order)
-    tx.append_event(ORDER_CREATED, order, body.rstrip("\n"))
-    return tx.save_claim(claim, Reply(201, body, order.order_id))
 
 
 def _read_body(incoming: Request) -> bytes:

@@ -10,11 +10,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.running import REPOSITORY
+from tests.support.running import REPOSITORY
 
 BENCH = REPOSITORY / "tests" / "bench"
 # The same tables, indexes and triggers for all.
-SCHEMA = REPOSITORY / "orderapi/store/migrations/sqlite/0001_orders.sql"
+SCHEMA = REPOSITORY / "orderapi/store/sqlite/migrations/0001_orders.sql"
 
 
 @dataclass(frozen=True)

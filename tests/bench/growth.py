@@ -11,7 +11,7 @@ from mmap import MAP_SHARED, PROT_READ, mmap
 from pathlib import Path
 
 from orderapi import idempotency
-from orderapi.store.sqlite import SqliteStore
+from orderapi.store.sqlite.store import SqliteStore
 from tests.bench.contenders import Contender, all_contenders
 from tests.bench.load import Load, Window
 from tests.bench.report import MAIN_CLIENTS, median, table

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.contenders import Contender, make_database
-from tests.running import REPOSITORY, free_port
+from tests.support.running import REPOSITORY, free_port
 
 # Each table, and its column that only grows in the service's own databases.
 TABLES = {

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 
 from orderapi.client import OrderClient
-from tests.front import Front, fronted
-from tests.running import Server, serving
+from tests.support.front import Front, fronted
+from tests.support.running import Server, serving
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,9 @@
 import pytest
 
 from orderapi.client import KeyReused, NotFound, Order, OrderClient, ValidationFailed, new_key
-from tests.client.answers import customer, keys
-from tests.front import Front
-from tests.running import Server
+from tests.support.client_answers import customer, keys
+from tests.support.front import Front
+from tests.support.running import Server
 
 
 def test_an_order_is_created_shown_and_listed(client: OrderClient) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import orderapi.client
 from orderapi.client import OrderClient
-from tests.running import Server
+from tests.support.running import Server
 
 
 def test_the_example_of_the_client_holds(

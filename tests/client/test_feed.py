@@ -10,11 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from orderapi.client import DeadlineExceeded, OrderClient, ValidationFailed
-from tests.client.answers import Always, customer, problem, said
-from tests.faults.chaos import Fault, chaos
 from tests.faults.test_chaos import kill_worker
-from tests.front import Front, Tamper
-from tests.running import serving
+from tests.support.chaos import Fault, chaos
+from tests.support.client_answers import Always, customer, problem, said
+from tests.support.front import Front, Tamper
+from tests.support.running import serving
 
 WRITERS = 4
 ORDERS_EACH = 25

@@ -11,12 +11,12 @@ import pytest
 from orderapi.client import DeadlineExceeded, OrderClient, Refused, Unavailable
 from orderapi.client.retrying import NEVER_RETRIED, RETRIED
 from orderapi.ops.target import Answer
-from tests.client.answers import Always, customer, keys, problem, said
-from tests.faults.chaos import Fault, chaos
-from tests.front import Front, Tamper
-from tests.rude_server import socket_server
-from tests.running import Server, free_port
-from tests.waiting import awake_s
+from tests.support.chaos import Fault, chaos
+from tests.support.client_answers import Always, customer, keys, problem, said
+from tests.support.front import Front, Tamper
+from tests.support.rude_server import socket_server
+from tests.support.running import Server, free_port
+from tests.support.waiting import awake_s
 
 HTML = b"<h1>Something else answered</h1>"
 OTHER_ORDER = (

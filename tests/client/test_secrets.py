@@ -6,9 +6,9 @@ import traceback
 import pytest
 
 from orderapi.client import OrderClient, OrderClientError, Unauthorized
-from tests.client.answers import Always, customer, problem, said
-from tests.front import Front
-from tests.rude_server import socket_server
+from tests.support.client_answers import Always, customer, problem, said
+from tests.support.front import Front
+from tests.support.rude_server import socket_server
 
 TOKEN = "token-that-nobody-may-see"
 

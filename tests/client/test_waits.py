@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from orderapi.client import DeadlineExceeded, OrderClient
 from orderapi.client.retrying import seconds_until
-from tests.client.answers import Always, customer, said
-from tests.front import Front
+from tests.support.client_answers import Always, customer, said
+from tests.support.front import Front
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.site import ServerBehind, Site, new_site, serving_behind
-from tests.deploy.upstream import Upstream, listening
+from tests.support.nginx_site import ServerBehind, Site, new_site, serving_behind
+from tests.support.upstream import Upstream, listening
 
 _APT_LOCK = Path(tempfile.gettempdir()) / f"orderapi-tests-apt-{os.getuid()}.lock"
 _APT_ENVIRON = {"DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_OFFLINE": "1"}  # starts no service

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.running import REPOSITORY
+from tests.support.running import REPOSITORY
 
 TEMPLATE = REPOSITORY / "deploy" / "ec2.yaml"
 

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tests.running import REPOSITORY
+from tests.support.running import REPOSITORY
 
 _LOCKED = re.compile(r"^(?P<pin>\S+==\S+)(?P<rest>.*(?:\n    .*)*)", re.MULTILINE)
 _TEXT = (REPOSITORY / "deploy/requirements.lock").read_text()

@@ -6,17 +6,17 @@ from uuid import UUID
 
 import pytest
 
-from tests.deploy.site import (
+from tests.support.http_messages import check_problem, raw_order, raw_request
+from tests.support.nginx_site import (
     ELSEWHERE,
     THIS_MACHINE,
     ServerBehind,
     Site,
     ask,
 )
-from tests.deploy.upstream import Upstream
-from tests.http_messages import check_problem, raw_order, raw_request
-from tests.running import ORDER, serving
-from tests.waiting import wait_until
+from tests.support.running import ORDER, serving
+from tests.support.upstream import Upstream
+from tests.support.waiting import wait_until
 
 BODY = json.dumps(ORDER).encode()
 

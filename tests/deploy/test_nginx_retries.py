@@ -11,17 +11,17 @@ from itertools import count
 
 import pytest
 
-from tests.deploy.site import ServerBehind, Site, new_site, serving_behind
-from tests.deploy.upstream import (
+from tests.support.http_messages import check_problem
+from tests.support.nginx_site import ServerBehind, Site, new_site, serving_behind
+from tests.support.running import Answer
+from tests.support.upstream import (
     CLOSE,
     HALF_A_BODY,
     HALF_A_HEAD,
     SILENCE,
     Upstream,
 )
-from tests.http_messages import check_problem
-from tests.running import Answer
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 KEYED = {"Idempotency-Key": "k", "X-Request-ID": "the-request"}
 UNKEYED = {"X-Request-ID": "the-request"}

@@ -8,7 +8,8 @@ import pytest
 
 from orderapi.documents import dump
 from orderapi.web.problems import BY_SLUG, RETRY_AFTER_S
-from tests.deploy.site import (
+from tests.support.http_messages import answers, check_problem, raw_order
+from tests.support.nginx_site import (
     ELSEWHERE,
     ELSEWHERE_TOO,
     SHIPPED,
@@ -19,10 +20,9 @@ from tests.deploy.site import (
     new_site,
     serving_behind,
 )
-from tests.deploy.upstream import Upstream, listening
-from tests.http_messages import answers, check_problem, raw_order
-from tests.running import Answer
-from tests.waiting import wait_until
+from tests.support.running import Answer
+from tests.support.upstream import Upstream, listening
+from tests.support.waiting import wait_until
 
 OWN_PROBLEMS = (
     "bad-request",

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.site import NAME, Site, ask, finish, new_site
-from tests.deploy.upstream import listening
-from tests.running import Answer
+from tests.support.nginx_site import NAME, Site, ask, finish, new_site
+from tests.support.running import Answer
+from tests.support.upstream import listening
 
 # A certificate for NAME that vouches for itself.
 MAKE_CERTIFICATE = (

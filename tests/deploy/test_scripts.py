@@ -1,7 +1,7 @@
 import subprocess
 
 from tests.deploy.conftest import Program
-from tests.running import REPOSITORY
+from tests.support.running import REPOSITORY
 
 SCRIPTS = sorted((REPOSITORY / "deploy").rglob("*.sh"))
 

@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests import test_bad_input as bad_input
-from tests import test_orders_show as orders_show
-from tests.deploy.site import ServerBehind
-from tests.http_messages import answers, check_problem, one_answer, raw_order, raw_request
-from tests.running import Server
-from tests.test_bad_input import (  # noqa: F401
+from tests.api import test_bad_input as bad_input
+from tests.api import test_orders_show as orders_show
+from tests.api.test_bad_input import (  # noqa: F401
     test_a_body_over_16_kib_is_too_large_however_it_is_framed,
     test_a_content_encoding_is_refused,
     test_a_key_in_a_header_of_another_spelling_is_missing,
@@ -24,14 +21,17 @@ from tests.test_bad_input import (  # noqa: F401
     test_other_content_types_are_refused,
     test_two_key_headers_are_refused_whatever_their_join_would_be,
 )
-from tests.test_bad_json import *  # noqa: F403
-from tests.test_problems import (  # noqa: F401
+from tests.api.test_bad_json import *  # noqa: F403
+from tests.api.test_problems import (  # noqa: F401
     NOWHERE,
     test_head_answers_as_get_without_the_body,
     test_no_header_changes_which_path_was_asked_for,
     test_options_names_the_methods,
     test_other_methods_are_named_as_not_allowed,
 )
+from tests.support.http_messages import answers, check_problem, one_answer, raw_order, raw_request
+from tests.support.nginx_site import ServerBehind
+from tests.support.running import Server
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.conftest import Program
-from tests.running import REPOSITORY
+from tests.support.running import REPOSITORY
 
 UNITS = sorted((REPOSITORY / "deploy/systemd").iterdir())
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from orderapi.client import Order, OrderClient
-from tests.faults.chaos import ChaosProxy, Fault, chaos
-from tests.faults.proof import assert_exactly_once
-from tests.front import run
-from tests.running import Server, serving
+from tests.support.chaos import ChaosProxy, Fault, chaos
+from tests.support.front import run
+from tests.support.proof import assert_exactly_once
+from tests.support.running import Server, serving
 
 CALLS = 2000
 CLIENTS = 24

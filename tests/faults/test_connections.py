@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.crowd import ANSWERED_WITHIN_S, Crowd, assert_reads_go_on
-from tests.faults.proof import assert_exactly_once
-from tests.http_messages import raw_order, raw_request
-from tests.running import ORDER, Answer, Server, serving
-from tests.store.placing import held
-from tests.waiting import awake_s, wait_until
+from tests.support.client_crowd import ANSWERED_WITHIN_S, Crowd, assert_reads_go_on
+from tests.support.http_messages import raw_order, raw_request
+from tests.support.placing import held
+from tests.support.proof import assert_exactly_once
+from tests.support.running import ORDER, Answer, Server, serving
+from tests.support.waiting import awake_s, wait_until
 
 BODY = json.dumps(ORDER).encode()
 

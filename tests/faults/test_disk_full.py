@@ -12,10 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.crowd import Crowd, assert_created_or_unavailable, assert_reads_go_on, retried
-from tests.faults.proof import assert_exactly_once
-from tests.running import Server
-from tests.waiting import awake_s
+from tests.support.client_crowd import (
+    Crowd,
+    assert_created_or_unavailable,
+    assert_reads_go_on,
+    retried,
+)
+from tests.support.proof import assert_exactly_once
+from tests.support.running import Server
+from tests.support.waiting import awake_s
 
 LARGE_ORDER = {"customer_id": "c" * 128, "item_id": "i" * 128, "quantity": 1}
 NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)

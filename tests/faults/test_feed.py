@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.crowd import Crowd
-from tests.faults.proof import assert_exactly_once
-from tests.faults.readers import Readers
 from tests.faults.test_kill import RetryingClients
-from tests.running import Answer, Server, serving
-from tests.waiting import awake_s, wait_until
+from tests.support.client_crowd import Crowd
+from tests.support.feed_readers import Readers
+from tests.support.proof import assert_exactly_once
+from tests.support.running import Answer, Server, serving
+from tests.support.waiting import awake_s, wait_until
 
 MANY = 1000
 LONG_S = 30

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.crowd import Crowd
-from tests.faults.proof import assert_exactly_once
-from tests.running import ORDER, Answer, Server, serving
-from tests.store.placing import held
-from tests.waiting import wait_until
+from tests.support.client_crowd import Crowd
+from tests.support.placing import held
+from tests.support.proof import assert_exactly_once
+from tests.support.running import ORDER, Answer, Server, serving
+from tests.support.waiting import wait_until
 
 CLIENTS = 12
 KILLING_S = 10.0

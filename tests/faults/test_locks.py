@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from orderapi.store.files import DatabaseFiles
-from tests.faults.crowd import Crowd, assert_reads_go_on, retried
-from tests.faults.proof import assert_exactly_once
-from tests.running import Server, serving
-from tests.waiting import awake_s, wait_until
+from orderapi.store.sqlite.files import DatabaseFiles
+from tests.support.client_crowd import Crowd, assert_reads_go_on, retried
+from tests.support.proof import assert_exactly_once
+from tests.support.running import Server, serving
+from tests.support.waiting import awake_s, wait_until
 
 CLIENTS = 150
 

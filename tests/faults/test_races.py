@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.proof import assert_exactly_once
-from tests.running import ORDER, Answer, Server, serving
+from tests.support.proof import assert_exactly_once
+from tests.support.running import ORDER, Answer, Server, serving
 
 REQUESTS = 32
 ROUNDS = 12

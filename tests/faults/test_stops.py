@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.crowd import retried
-from tests.faults.kept import KeptClient, all_created
-from tests.faults.proof import assert_exactly_once
-from tests.http_messages import raw_order
-from tests.running import ORDER, Server, serving
-from tests.waiting import awake_s, wait_until
+from tests.support.client_crowd import retried
+from tests.support.http_messages import raw_order
+from tests.support.kept_connections import KeptClient, all_created
+from tests.support.proof import assert_exactly_once
+from tests.support.running import ORDER, Server, serving
+from tests.support.waiting import awake_s, wait_until
 
 BODY = json.dumps(ORDER).encode()
 # A stop that waits for what nobody will send takes `graceful_timeout`, 20 s.

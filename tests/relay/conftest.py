@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from orderapi.store.sqlite import SqliteStore
-from tests.relay.fakes import fill
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.relay_fakes import fill
 
 
 @pytest.fixture

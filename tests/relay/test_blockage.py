@@ -9,9 +9,9 @@ import pytest
 from orderapi.relay.attempt import Answer
 from orderapi.relay.blockage import REPEAT_S
 from orderapi.relay.clock import Stopped
-from orderapi.store.sqlite import SqliteStore
-from tests.relay.fakes import FakeClock, FakeReceiver, failed, fill, relay
-from tests.rows import query
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.relay_fakes import FakeClock, FakeReceiver, failed, fill, relay
+from tests.support.rows import query
 
 Lines = Callable[[], list[logging.LogRecord]]
 

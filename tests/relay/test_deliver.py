@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from orderapi.orders import place_order
 from orderapi.records import NewOrder
 from orderapi.relay.attempt import Message
 from orderapi.relay.clock import Stopped
 from orderapi.relay.deliver import EVENTS_MOST, ONCE_FAILURES_MOST, ReceiverGone, Undelivered
-from orderapi.store.sqlite import SqliteStore
-from orderapi.web.orders import place_order
-from tests.relay.fakes import START_S, FakeClock, FakeReceiver, failed, fill, relay
-from tests.relay.receiving import position
-from tests.rows import query
-from tests.store.placing import request_for
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.placing import request_for
+from tests.support.relay_fakes import START_S, FakeClock, FakeReceiver, failed, fill, relay
+from tests.support.relay_receiver import position
+from tests.support.rows import query
 
 # Order and position.
 

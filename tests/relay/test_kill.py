@@ -9,8 +9,9 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-from orderapi.store.sqlite import SqliteStore
-from tests.relay.receiving import (
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.placing import place
+from tests.support.relay_receiver import (
     RESET_MID_BODY,
     TAKE,
     Behaviour,
@@ -22,9 +23,8 @@ from tests.relay.receiving import (
     reset_after,
     status,
 )
-from tests.rows import query
-from tests.store.placing import place
-from tests.waiting import wait_until
+from tests.support.rows import query
+from tests.support.waiting import wait_until
 
 EVENTS = 120
 DELIVERIES_MOST = 20

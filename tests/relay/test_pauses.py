@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orderapi.relay.attempt import Answer
 from orderapi.relay.pace import Pace
-from tests.relay.fakes import START_S
+from tests.support.relay_fakes import START_S
 
 NOW = datetime.fromtimestamp(START_S, UTC)
 

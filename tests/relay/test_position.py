@@ -8,10 +8,10 @@ from orderapi.errors import StartRefused
 from orderapi.relay.attempt import Message
 from orderapi.relay.clock import Stopped
 from orderapi.relay.deliver import PositionMoved
-from orderapi.store.sqlite import SqliteStore
-from tests.relay.fakes import FakeClock, FakeReceiver, relay
-from tests.relay.receiving import position
-from tests.store.placing import spoil_lock_file
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.placing import spoil_lock_file
+from tests.support.relay_fakes import FakeClock, FakeReceiver, relay
+from tests.support.relay_receiver import position
 
 # The store on a bad day.
 
@@ -57,7 +57,7 @@ def test_a_store_that_cannot_be_read_is_waited_for(three: SqliteStore, database:
 def test_a_position_that_somebody_else_moved_is_left_to_them(
     three: SqliteStore, database: Path
 ) -> None:
-    receiver = FakeReceiver(on_send=lambda _: three.write(lambda tx: tx.move_relay(3)))
+    receiver = FakeReceiver(on_send=lambda _: three.write(lambda tx: tx.relay.move_to(3)))
     with pytest.raises(PositionMoved):
         relay(three, receiver).run_once()
     assert position(database) == 3
@@ -69,7 +69,7 @@ def test_a_record_whose_outcome_was_unknown_may_be_made_again(
 ) -> None:
     def record_unseen(_: Message) -> None:
         if len(receiver.messages) == 2:
-            three.write(lambda tx: tx.move_relay(2))
+            three.write(lambda tx: tx.relay.move_to(2))
 
     receiver = FakeReceiver(on_send=record_unseen)
     assert relay(three, receiver).run_once() == 3

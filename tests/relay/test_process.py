@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from orderapi.store.sqlite import SqliteStore
-from tests.faults.crowd import Crowd
-from tests.front import run
-from tests.relay.receiving import (
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.client_crowd import Crowd
+from tests.support.front import run
+from tests.support.placing import place
+from tests.support.relay_receiver import (
     IMPATIENT,
     ORDERAPI,
     RESET_MID_BODY,
@@ -29,9 +30,8 @@ from tests.relay.receiving import (
     relaying,
     status,
 )
-from tests.running import REPOSITORY, Server, free_port
-from tests.store.placing import place
-from tests.waiting import wait_until
+from tests.support.running import REPOSITORY, Server, free_port
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -267,7 +267,7 @@ def test_from_beyond_the_next_event_is_refused(database: Path, sequence: str) ->
 def test_a_missing_library_is_named_in_one_line(database: Path, library: str) -> None:
     script = (
         f"import sys; sys.modules[{library!r}] = None\n"
-        "from orderapi.cli import main; main(['relay'])"
+        "from orderapi.cli.commands import main; main(['relay'])"
     )
     relay = RelayProcess(database, "http://127.0.0.1:1")
     done = subprocess.run(

@@ -8,10 +8,9 @@ import pytest
 from orderapi.records import RelayState
 from orderapi.relay.clock import Stopped
 from orderapi.relay.deliver import ReceiverGone, Undelivered
-from orderapi.store.sqlite import SqliteStore
-from orderapi.store.tx import ReadTx
-from tests.relay.fakes import TAKEN, FakeClock, FakeReceiver, failed, relay
-from tests.store.placing import spoil_lock_file
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.placing import spoil_lock_file
+from tests.support.relay_fakes import TAKEN, FakeClock, FakeReceiver, failed, relay
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +20,7 @@ def _patient_notes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def state(store: SqliteStore) -> RelayState:
-    return store.read(ReadTx.find_relay_state)
+    return store.read(lambda tx: tx.relay.find_state())
 
 
 def test_failures_are_counted_from_the_first_to_the_last(three: SqliteStore) -> None:

@@ -14,9 +14,16 @@ import trustme
 
 from orderapi.relay.attempt import Answer, Message
 from orderapi.relay.webhook import ANSWER_MOST_BYTES, Receiver
-from tests.relay import receiving
-from tests.relay.receiving import RESET_MID_BODY, SECRET, TAKE, Behaviour, reset_after, status
-from tests.running import free_port
+from tests.support import relay_receiver as receiving
+from tests.support.relay_receiver import (
+    RESET_MID_BODY,
+    SECRET,
+    TAKE,
+    Behaviour,
+    reset_after,
+    status,
+)
+from tests.support.running import free_port
 
 # For attempts that time out; the others have time, whatever else this machine does.
 SHORT_S = 0.5

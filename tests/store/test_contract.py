@@ -12,13 +12,13 @@ from uuid import UUID
 import pytest
 
 from orderapi.errors import KeyReused, OrderNotFound
+from orderapi.orders import LEDGER_ENTRY_TYPE, ORDER_STATUS, PUBLIC_CLIENT, find_reply, place_order
 from orderapi.records import OrderPage, Reply
-from orderapi.store.sqlite import SqliteStore
-from orderapi.store.tx import ReadTx, WriteTx
-from orderapi.web.orders import PUBLIC_CLIENT, find_reply, place_order
-from tests.rows import counts, query
-from tests.store.placing import held, place, request_for
-from tests.waiting import awake_s
+from orderapi.store.contract import ReadTx, WriteTx
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.placing import held, place, request_for
+from tests.support.rows import counts, query
+from tests.support.waiting import awake_s
 
 EVERYTHING = OrderPage(PUBLIC_CLIENT, None, None, None, 100)
 
@@ -55,14 +55,14 @@ class BareThreadStore:
 
 def test_a_write_gives_what_fn_gives(store: SqliteStore) -> None:
     def touch(tx: WriteTx) -> str:
-        tx.touch_probe()
+        tx.probe.touch()
         return "given"
 
     assert store.write(touch) == "given"
 
 
 def test_a_read_gives_what_fn_gives(store: SqliteStore) -> None:
-    assert store.read(lambda tx: tx.list_orders(EVERYTHING)) == []
+    assert store.read(lambda tx: tx.orders.list_orders(EVERYTHING)) == []
 
 
 def test_every_fn_of_the_service_runs_on_a_bare_native_thread(store: SqliteStore) -> None:
@@ -78,10 +78,10 @@ def test_every_fn_of_the_service_runs_on_a_bare_native_thread(store: SqliteStore
         bare.write(lambda tx: place_order(tx, other, new_order))
     with pytest.raises(KeyReused):
         bare.read(lambda tx: find_reply(tx, other))
-    order = bare.read(lambda tx: tx.find_order(PUBLIC_CLIENT, made.order_id))
+    order = bare.read(lambda tx: tx.orders.find_order(PUBLIC_CLIENT, made.order_id))
     assert order is not None
-    assert bare.read(lambda tx: tx.list_orders(EVERYTHING)) == [order]
-    bare.write(lambda tx: tx.touch_probe())
+    assert bare.read(lambda tx: tx.orders.list_orders(EVERYTHING)) == [order]
+    bare.write(lambda tx: tx.probe.touch())
 
 
 def test_a_write_returns_only_after_its_commit(store: SqliteStore) -> None:
@@ -123,10 +123,10 @@ def test_a_broken_constraint_undoes_all_that_fn_wrote(store: SqliteStore) -> Non
     claim, new_order = request_for("constraint")
 
     def enter_twice(tx: WriteTx) -> None:
-        order = tx.insert_order(new_order)
-        tx.insert_ledger_entry(order)
-        tx.save_claim(claim, reply_of(order.order_id))
-        tx.insert_ledger_entry(order)
+        order = tx.orders.insert_order(new_order, ORDER_STATUS)
+        tx.orders.insert_ledger_entry(order, LEDGER_ENTRY_TYPE)
+        tx.keys.save_claim(claim, reply_of(order.order_id))
+        tx.orders.insert_ledger_entry(order, LEDGER_ENTRY_TYPE)
 
     with pytest.raises(sqlite3.IntegrityError):
         store.write(enter_twice)
@@ -140,7 +140,7 @@ def test_a_failure_that_fn_survives_undoes_its_own_statement_only(store: SqliteS
     def survive(tx: WriteTx) -> None:
         place_order(tx, claim, new_order)
         with pytest.raises(sqlite3.IntegrityError):
-            tx.save_claim(claim, reply_of("no-such-order"))
+            tx.keys.save_claim(claim, reply_of("no-such-order"))
 
     store.write(survive)
     assert counts(store._files.path) == [1, 1, 1, 1]
@@ -158,18 +158,18 @@ def test_a_read_sees_one_snapshot(store: SqliteStore) -> None:
     place(store, "before")
 
     def count_around_a_commit(tx: ReadTx) -> tuple[int, int]:
-        before = len(tx.list_orders(EVERYTHING))
+        before = len(tx.orders.list_orders(EVERYTHING))
         place(store, "meanwhile")
-        return before, len(tx.list_orders(EVERYTHING))
+        return before, len(tx.orders.list_orders(EVERYTHING))
 
     assert store.read(count_around_a_commit) == (1, 1)
-    assert len(store.read(lambda tx: tx.list_orders(EVERYTHING))) == 2
+    assert len(store.read(lambda tx: tx.orders.list_orders(EVERYTHING))) == 2
 
 
 def test_a_read_cannot_write(store: SqliteStore) -> None:
     place(store, "only")
     with pytest.raises(Exception, match=r"."):
-        store.read(lambda tx: WriteTx(tx._execute).touch_probe())
+        store.read(lambda tx: WriteTx(tx.orders._execute).probe.touch())
     assert counts(store._files.path) == [1, 1, 1, 1]
     assert query(store._files.path, "SELECT checked_at FROM readiness_probe") == [
         ("1970-01-01T00:00:00.000Z",)
@@ -180,8 +180,8 @@ def test_a_read_that_fails_leaves_the_store_as_good_as_before(store: SqliteStore
     place(store, "key")
     for _ in range(50):
         with pytest.raises(ZeroDivisionError):
-            store.read(lambda tx: (tx.find_claim(PUBLIC_CLIENT, "key"), 1 // 0))
-        assert store.read(lambda tx: tx.find_claim(PUBLIC_CLIENT, "key")) is not None
+            store.read(lambda tx: (tx.keys.find_claim(PUBLIC_CLIENT, "key"), 1 // 0))
+        assert store.read(lambda tx: tx.keys.find_claim(PUBLIC_CLIENT, "key")) is not None
     # No snapshot was left open: everything in the WAL can be taken in.
     store.write(lambda _: None)  # until the writer's own checkpoint is over
     with sqlite3.connect(store._files.path) as db:
@@ -243,7 +243,7 @@ def test_seconds_since_commit_counts_commits_only(store: SqliteStore) -> None:
 
 
 def touch_and_fail(tx: WriteTx) -> None:
-    tx.touch_probe()
+    tx.probe.touch()
     raise ZeroDivisionError
 
 

@@ -6,9 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from orderapi.store.sqlite import SqliteStore
-from tests.rows import query
-from tests.store.placing import place
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.placing import place
+from tests.support.rows import query
 
 ROW = "'{order}', 'mallory', 'item1', 99, 'order_created', '2030-01-01T00:00:00.000Z'"
 COLUMNS = "order_id, customer_id, item_id, quantity, entry_type, created_at"

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from orderapi.errors import KeyReused
+from orderapi.orders import ORDER_STATUS, PUBLIC_CLIENT, find_reply, place_order
 from orderapi.records import Order, OrderPage, Reply
-from orderapi.store.sqlite import SqliteStore
-from orderapi.store.tx import WriteTx
-from orderapi.web.orders import PUBLIC_CLIENT, find_reply, place_order
-from tests.rows import query
-from tests.store.placing import place, request_for
+from orderapi.store.contract import WriteTx
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.placing import place, request_for
+from tests.support.rows import query
 
 KEYS = st.sampled_from(["a", "b", "c", "d", "e", "f"])
 QUANTITIES = st.integers(min_value=1, max_value=3)
@@ -72,7 +72,7 @@ class StoreMachine(RuleBasedStateMachine):
         claim, new_order = request_for(key, quantity)
 
         def place_and_fail(tx: WriteTx) -> None:
-            tx.touch_probe()
+            tx.probe.touch()
             if after_it and key not in self.placed:
                 place_order(tx, claim, new_order)
             raise ZeroDivisionError
@@ -85,9 +85,11 @@ class StoreMachine(RuleBasedStateMachine):
         claim, new_order = request_for(key)
 
         def place_twice(tx: WriteTx) -> None:
-            tx.append_event("order.created", order := tx.insert_order(new_order), "{}")
-            tx.append_event("order.created", order, "{}")
-            tx.save_claim(claim, Reply(201, "{}", order.order_id))
+            tx.events.append_event(
+                "order.created", order := tx.orders.insert_order(new_order, ORDER_STATUS), "{}"
+            )
+            tx.events.append_event("order.created", order, "{}")
+            tx.keys.save_claim(claim, Reply(201, "{}", order.order_id))
 
         with pytest.raises(sqlite3.IntegrityError):
             self.store.write(place_twice)
@@ -115,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert listed == wanted[::-1]
 
     def list_page(self, page: OrderPage) -> list[Order]:
-        return self.store.read(lambda tx: tx.list_orders(page))
+        return self.store.read(lambda tx: tx.orders.list_orders(page))
 
     @rule(key=KEYS)
     def find_by_key(self, key: str) -> None:

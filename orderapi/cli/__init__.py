@@ -1,0 +1,1 @@
+"""The `orderapi` command: what it is given, what it calls, what it shows."""

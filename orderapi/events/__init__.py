@@ -1,0 +1,1 @@
+"""Events as others read them."""

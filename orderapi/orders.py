@@ -1,0 +1,53 @@
+"""The story of an order: made exactly once, answered the same way each time.
+
+Nothing here knows HTTP or SQL. `place_order` is the unit of work that everything else serves.
+"""
+
+from orderapi import idempotency
+from orderapi.documents import dump, order_members
+from orderapi.records import Claim, NewOrder, Order, Reply
+from orderapi.store.contract import ReadTx, WriteTx
+
+# Without tokens every caller is this client.
+PUBLIC_CLIENT = "public"
+
+# What an order leaves behind: one order with this status, one ledger entry of this type, one event
+# of this type, and one saved answer with this HTTP status.
+ORDER_STATUS = "created"
+LEDGER_ENTRY_TYPE = "order_created"
+EVENT_TYPE = "order.created"
+REPLY_STATUS = 201
+
+
+def find_reply(tx: ReadTx | WriteTx, claim: Claim) -> Reply | None:
+    """Find the first answer to a claim; None if the key is unknown.
+
+    Raises KeyReused when the key belongs to another payload.
+    """
+    saved = tx.keys.find_claim(claim.client_id, claim.key)
+    return idempotency.replay(saved, claim) if saved else None
+
+
+def place_order(tx: WriteTx, claim: Claim, new_order: NewOrder) -> Reply:
+    """The whole of exactly-once: these statements share one COMMIT.
+
+    Raises KeyReused when the key belongs to another payload.
+    """
+    # Again, because another request may have used the key after the first look-up.
+    first_reply = find_reply(tx, claim)
+    if first_reply:
+        return first_reply
+    order = tx.orders.insert_order(new_order, ORDER_STATUS)
+    tx.orders.insert_ledger_entry(order, LEDGER_ENTRY_TYPE)
+    tx.events.append_event(EVENT_TYPE, order, event_payload(order))
+    return tx.keys.save_claim(claim, first_answer(order))
+
+
+def first_answer(order: Order) -> Reply:
+    """Give the answer to the request that made an order; every replay gives the same bytes."""
+    return Reply(REPLY_STATUS, dump(order_members(order)), order.order_id)
+
+
+def event_payload(order: Order) -> str:
+    """Give the JSON document of an order that its event carries."""
+    return dump(order_members(order)).rstrip("\n")

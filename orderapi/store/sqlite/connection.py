@@ -1,0 +1,133 @@
+"""One connection to a SQLite file: how it is set up, and the driver's errors made ours.
+
+WAL and `synchronous=FULL`: a COMMIT returns after fsync of the WAL (sqlite.org/pragma.html).
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from orderapi.errors import StoreCorrupt, StoreUnavailable
+from orderapi.store.statements.execution import Row
+
+T = TypeVar("T")
+
+# What the driver raises for mistakes of this program, not of the disk.
+OUR_FAULTS = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.NotSupportedError,
+    sqlite3.ProgrammingError,
+)
+# A damaged schema is quoted in SQLite's message, which the driver may then fail to decode.
+DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+# How long to pause before what was busy is tried again.
+BUSY_PAUSE_S = 0.01
+
+_WAL_MOST_BYTES = 64 * 1024 * 1024
+# SQLITE_ERROR is a statement that cannot be prepared: a table or a column is gone.
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
+
+
+class Connection(sqlite3.Connection):
+    """A connection with our settings, which any one thread at a time may use.
+
+    `mode` is that of `file_uri`.
+    `busy_timeout_s` is how long SQLite itself waits for others' locks, inside C.
+    """
+
+    def __init__(self, path: Path, mode: str, *, busy_timeout_s: float = 0.0) -> None:
+        super().__init__(
+            file_uri(path, mode),
+            uri=True,
+            timeout=busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        self.execute("PRAGMA synchronous = FULL")
+        self.execute("PRAGMA foreign_keys = ON")
+        self.execute("PRAGMA wal_autocheckpoint = 0")
+        self.execute(f"PRAGMA journal_size_limit = {_WAL_MOST_BYTES}")
+
+    def value(self, sql: str) -> object:
+        """Run a statement that gives one value."""
+        value: object = self.execute(sql).fetchone()[0]
+        return value
+
+    def size_bytes(self) -> int:
+        """Tell how long the database is, as this connection sees it."""
+        ((size_bytes,),) = self.rows(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", {}
+        )
+        return int(size_bytes)
+
+    def rows(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
+        """Run a statement and read its rows to the end."""
+        return self.execute(sql, parameters).fetchall()
+
+    def rows_in_transaction(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
+        """Run a statement that must not commit alone, as after a failure that rolled back all."""
+        self.refuse_autocommit()
+        return self.rows(sql, parameters)
+
+    def refuse_autocommit(self) -> None:
+        """Hold that a transaction is open; raises StoreUnavailable if it has ended by itself."""
+        if not self.in_transaction:
+            raise StoreUnavailable("the transaction has ended early")
+
+
+def file_uri(path: Path, mode: str) -> str:
+    """Name a file to SQLite (sqlite.org/uri.html).
+
+    `mode` is `ro`, `rw`, `rwc` or `memory`; only `rwc` makes a file. `immutable` reads a file that
+    nobody writes: without locks, without its WAL, and leaving nothing beside it.
+    """
+    parameters = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
+    return f"file:{quote(str(path.absolute()))}?{parameters}"
+
+
+def until(deadline: float, act: Callable[[], T], pause: Callable[[float], None]) -> T:
+    """Do `act` again while others hold the database's lock, until the deadline.
+
+    `deadline` is a time of `time.monotonic()` in seconds; `pause` sleeps as the caller's thread
+    must. Raises what `act` last raised.
+    """
+    while True:
+        try:
+            return act()
+        except sqlite3.Error as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+        # Where SQLite does not wait itself, as for the recovery of a WAL.
+        pause(BUSY_PAUSE_S)
+
+
+def is_busy(error: Exception) -> bool:
+    """Tell whether the same may succeed in a moment."""
+    return getattr(error, "sqlite_errorname", "").startswith(
+        ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+    )
+
+
+def unavailable(error: Exception) -> StoreUnavailable:
+    """Make a driver's error ours, by its name, never by its message."""
+    name = getattr(error, "sqlite_errorname", None)
+    # What has no such name is text that is not UTF-8, in a row or in SQLite's own message.
+    damaged = name is None or name.startswith(_DAMAGED)
+    return (StoreCorrupt if damaged else StoreUnavailable)(reason(error))
+
+
+def as_ours(error: BaseException) -> BaseException:
+    """Give what a caller should see: the disk's failures as StoreUnavailable, all else as it is."""
+    if isinstance(error, OUR_FAULTS) or not isinstance(error, DRIVER_ERRORS):
+        return error
+    return unavailable(error)
+
+
+def reason(error: Exception) -> str:
+    """Say for the log what the driver said."""
+    return f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}"

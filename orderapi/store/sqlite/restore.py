@@ -1,0 +1,164 @@
+"""Put a backup in the place of a SQLite database, which nobody may have open."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from orderapi.errors import FileRefused, StoreCorrupt, StoreRefused
+from orderapi.records import Gone, Replaced
+from orderapi.store import migrate
+from orderapi.store.sqlite import start as sqlite_start
+from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, file_uri, unavailable
+from orderapi.store.sqlite.copy import copy
+from orderapi.store.sqlite.file_swap import SIDE_FILES, exclusively, hand_over, swap
+from orderapi.store.sqlite.files import DatabaseFiles, beside, owner_of, size_of
+
+# Whoever writes holds the lock for milliseconds, a start for as long as its migrations take.
+_LOCK_TIMEOUT_S = 2.0
+
+_COUNT_GONE = """\
+SELECT
+  (SELECT COUNT(*) FROM main.orders AS old WHERE NOT EXISTS (
+    SELECT 1 FROM restored.orders AS new WHERE new.order_id = old.order_id)),
+  (SELECT COUNT(*) FROM main.idempotency_keys AS old WHERE NOT EXISTS (
+    SELECT 1 FROM restored.idempotency_keys AS new
+    WHERE new.client_id = old.client_id AND new.idempotency_key = old.idempotency_key)),
+  (SELECT COUNT(*) FROM main.events AS old WHERE NOT EXISTS (
+    SELECT 1 FROM restored.events AS new
+    WHERE new.sequence = old.sequence AND new.event_id = old.event_id))"""
+
+
+@contextmanager
+def restoring(path: Path, *, force: bool) -> Iterator["SqliteRestore"]:
+    """Hold the lock between processes on the database at `path`: none can start to serve or write.
+
+    Raises FileRefused if a process has the database open, if there is one, without `force`, or if
+    this process may not replace it; StoreRefused if the lock is not free in time.
+    """
+    files = DatabaseFiles(path)
+    _refuse_unwritable(files.path)
+    # Before the lock: whoever holds that for long, as a stopped process may, has the database open.
+    with exclusively(files.path):
+        _refuse_existing(files.path, force=force)
+    try:
+        with files.locked_within(_LOCK_TIMEOUT_S):
+            restore = SqliteRestore(files.path)
+            try:
+                yield restore
+            finally:
+                restore.clear()
+    finally:
+        files.close()
+
+
+def _refuse_unwritable(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise FileRefused(f"the directory {path.parent} does not exist")
+    if path.exists() and not path.is_file():
+        raise FileRefused(f"{path} is not a file")
+    owner, _ = owner_of(path)
+    if os.geteuid() not in (0, owner):
+        raise FileRefused(f"{path} belongs to another user: run this as that user, or as root")
+
+
+def _refuse_existing(path: Path, *, force: bool) -> None:
+    found = [file for file in (path, beside(path, "-wal")) if size_of(file)]
+    if found and not force:
+        raise FileRefused(f"{found[0]} is there already; --force keeps it under another name")
+
+
+class SqliteRestore:
+    """See `contract.Restore`; made by `restoring`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = migrate.load("sqlite")
+        self.copy = beside(path, "-restoring")
+
+    def take(self, backup: Path, on_progress: Callable[[int, int], None]) -> None:
+        """See `contract.Restore`."""
+        # What a killed restore has left: a journal would be applied to this copy.
+        self.clear()
+        _refuse_no_backup(backup, self._path)
+        try:
+            with closing(Connection(backup, "immutable")) as source:
+                if source.value("PRAGMA application_id") != sqlite_start.APPLICATION_ID:
+                    raise FileRefused(f"{backup} is not a backup of orderapi")
+                source.execute("BEGIN")
+                self.copy.touch(0o600)
+                copy(source, self.copy, on_progress)
+        except DRIVER_ERRORS as error:
+            failed = unavailable(error)
+            if isinstance(failed, StoreCorrupt):
+                raise FileRefused(f"cannot read {backup}: {failed.reason}") from error
+            raise failed from error
+        try:
+            sqlite_start.prepare(DatabaseFiles(self.copy), self._known)
+        except StoreRefused as error:
+            message = str(error).replace(str(self.copy), str(backup))
+            raise FileRefused(f"cannot restore {backup}: {message}") from error
+
+    def put_in_place(self) -> Replaced:
+        """See `contract.Restore`."""
+        with exclusively(self._path):
+            pass
+        gone, unknown = self._settle()
+        with exclusively(self._path):
+            hand_over(self.copy, self._path)
+            kept_as = swap(self._path, self.copy)
+        return Replaced(None if kept_as is None else str(kept_as), gone, unknown)
+
+    def clear(self) -> None:
+        """Delete the copy and what its start, SQLite or a kill has left beside it."""
+        for suffix in ("", "-lock", "-void", *SIDE_FILES):
+            beside(self.copy, suffix).unlink(missing_ok=True)
+
+    def _settle(self) -> tuple[Gone | None, str]:
+        """Take the old database's WAL in, so that it is one file; count what it alone has.
+
+        A damaged one stays as it is.
+        """
+        if not size_of(self._path):
+            return None, "there was no database"
+        try:
+            with closing(Connection(self._path, "rw")) as old:
+                counted = self._count_gone(old)
+                busy, _, _ = old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except DRIVER_ERRORS as error:
+            failed = unavailable(error)
+            if not isinstance(failed, StoreCorrupt):
+                raise failed from error
+            return None, f"the old database is damaged: {failed.reason}"
+        if busy:
+            raise FileRefused(f"a process has opened {self._path} meanwhile")
+        return counted
+
+    def _count_gone(self, old: Connection) -> tuple[Gone | None, str]:
+        if old.value("PRAGMA application_id") != sqlite_start.APPLICATION_ID:
+            return None, "what was there was no database of orderapi"
+        old.execute("ATTACH ? AS restored", (file_uri(self.copy, "immutable"),))
+        try:
+            ((orders, keys, events),) = old.rows(_COUNT_GONE, {})
+        except DRIVER_ERRORS as error:
+            failed = unavailable(error)
+            if not isinstance(failed, StoreCorrupt):
+                raise failed from error
+            return None, f"the old database is damaged: {failed.reason}"
+        finally:
+            old.execute("DETACH restored")
+        return Gone(orders, keys, events), ""
+
+
+def _refuse_no_backup(backup: Path, path: Path) -> None:
+    if not backup.is_file():
+        raise FileRefused(f"there is no file {backup}")
+    if not os.access(backup, os.R_OK):
+        raise FileRefused(f"{backup} cannot be read")
+    if path.exists() and backup.samefile(path):
+        raise FileRefused(f"{backup} is the database itself")
+    for suffix in ("-wal", "-journal"):
+        if size_of(beside(backup, suffix)):
+            raise FileRefused(
+                f"{beside(backup, suffix)} is there: {backup} is no backup, or was in use since"
+            )

@@ -1,0 +1,44 @@
+"""One job of a transaction, in a savepoint: a failure of its own undoes it alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from orderapi.errors import StoreUnavailable
+from orderapi.store.group_commit import Job
+from orderapi.store.sqlite.connection import Connection, as_ours
+from orderapi.store.statements.transaction import WriteTx
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How one job of a transaction ended."""
+
+    result: Any = None
+    error: BaseException | None = None
+    has_written: bool = False
+
+
+def run_in_savepoint(job: Job, connection: Connection) -> Run:
+    """Run one job of a transaction; a failure of our own undoes that job alone.
+
+    After a driver's error nothing is known to be left of the whole transaction: SQLITE_FULL, for
+    one, rolls all of it back, and a savepoint outside a transaction would commit alone. So that is
+    raised, and ends the batch.
+    """
+    if job.is_gone:
+        return Run(error=StoreUnavailable("nobody waits for it"))
+    connection.refuse_autocommit()
+    connection.execute("SAVEPOINT job")
+    changes = connection.total_changes
+    try:
+        result = job.fn(WriteTx(connection.rows_in_transaction))
+    except BaseException as error:
+        if isinstance(as_ours(error), StoreUnavailable):
+            raise
+        connection.refuse_autocommit()
+        connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+        return Run(error=error)
+    connection.refuse_autocommit()
+    connection.execute("RELEASE job")
+    return Run(result, has_written=connection.total_changes != changes)

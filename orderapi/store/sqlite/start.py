@@ -1,0 +1,126 @@
+"""What a start does with a SQLite file: refuse what is not ours or broken, make or migrate it."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from orderapi.errors import StoreRefused, StoreUnavailable
+from orderapi.store import migrate
+from orderapi.store.migrate import Migration
+from orderapi.store.sqlite import integrity
+from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, reason
+from orderapi.store.sqlite.files import DatabaseFiles
+
+# "ORDA": marks the database file as ours (sqlite.org/fileformat.html, offset 68).
+APPLICATION_ID = 0x4F524441
+LOCK_TIMEOUT_S = 30.0
+# A corrupt small database stops the start; reading a large one would take longer than a start may.
+QUICK_CHECK_MOST_BYTES = 128 * 1024 * 1024
+# STRICT tables came with SQLite 3.37.
+SQLITE_OLDEST = (3, 37, 0)
+
+
+def prepare(files: DatabaseFiles, known: list[Migration]) -> None:
+    """Make the database, or apply the `known` migrations that are due; holds nothing after.
+
+    Raises StoreRefused if it is not a database that this release can serve.
+    """
+    if sqlite3.sqlite_version_info < SQLITE_OLDEST:
+        raise StoreRefused(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is needed")
+    path = files.path
+    if not path.parent.is_dir():
+        raise StoreRefused(f"the directory {path.parent} does not exist")
+    if path.exists() and not path.is_file():
+        raise StoreRefused(f"{path} is not a file")
+    try:
+        with files.locked_within(LOCK_TIMEOUT_S):
+            files.refuse_unusable()
+            with closing(Connection(path, "rwc", busy_timeout_s=LOCK_TIMEOUT_S)) as connection:
+                _refuse_foreign(connection, path)
+                _refuse_corrupt(connection, path)
+                _enter_wal_mode(connection)
+                _apply_due(connection, known)
+            files.sync_directory()
+    except DRIVER_ERRORS as error:
+        raise StoreRefused(f"cannot use {path}: {reason(error)}") from error
+    finally:
+        files.close()
+
+
+def refuse_unprepared(connection: Connection, known: list[Migration]) -> None:
+    """Hold that an open database is one that `prepare` has left.
+
+    Raises StoreUnavailable if it is not.
+    """
+    if connection.value("PRAGMA application_id") != APPLICATION_ID:
+        raise StoreUnavailable("the database is not ours")
+    try:
+        if migrate.due(known, _applied(connection)):
+            raise StoreUnavailable("the database's schema is not up to date")
+    except StoreRefused as error:
+        raise StoreUnavailable(str(error)) from error
+
+
+def schema_of(known: list[Migration]) -> dict[str, str | None]:
+    """Give the statement behind each table, index and trigger that the `known` migrations make."""
+    with closing(Connection(Path("schema"), "memory")) as connection:
+        _apply_due(connection, known)
+        return dict(connection.execute(integrity.SCHEMA).fetchall())
+
+
+def _refuse_foreign(connection: Connection, path: Path) -> None:
+    application_id = connection.value("PRAGMA application_id")
+    has_entries = connection.value("SELECT COUNT(*) FROM sqlite_schema")
+    if application_id != APPLICATION_ID and (application_id or has_entries):
+        raise StoreRefused(f"{path} is not a database of orderapi")
+
+
+def _refuse_corrupt(connection: Connection, path: Path) -> None:
+    if connection.size_bytes() <= QUICK_CHECK_MOST_BYTES:
+        finding = str(connection.value("PRAGMA quick_check(1)"))
+        if finding != "ok":
+            raise StoreRefused(f"{path} is corrupt: {' '.join(finding.split())}")
+
+
+def _enter_wal_mode(connection: Connection) -> None:
+    if connection.value("PRAGMA journal_mode = WAL") != "wal":
+        raise StoreRefused("the database's file system does not support WAL; use a local disk")
+
+
+def _apply_due(connection: Connection, known: list[Migration]) -> None:
+    # Also when nothing is due: it shows that the database can be written.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.value("PRAGMA application_id") != APPLICATION_ID:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations ("
+            " number INTEGER NOT NULL PRIMARY KEY, works_with INTEGER NOT NULL) STRICT"
+        )
+        for migration in migrate.due(known, _applied(connection)):
+            for statement in _statements(migration.sql):
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO schema_migrations VALUES (?, ?)",
+                (migration.number, migration.works_with),
+            )
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _applied(connection: Connection) -> dict[int, int]:
+    return dict(connection.execute("SELECT number, works_with FROM schema_migrations").fetchall())
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script at the ends of its statements; a trigger's inner ones do not count."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,132 @@
+"""The statements of the audit, which reads every row: in ranges, one short snapshot each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from orderapi.store.statements.execution import Execute
+
+ClientKey = tuple[str, str]
+
+# What the audit reads of each table that belongs to an order. A row's own name and its time stand
+# outside, the rest, which the order decides, between them.
+AUDITED_COLUMNS = {
+    "orders": (
+        "order_id", "client_id", "customer_id", "item_id", "quantity", "status", "created_at",
+    ),
+    "ledger": (
+        "ledger_id", "order_id", "customer_id", "item_id", "quantity", "entry_type", "created_at",
+    ),
+    "idempotency_keys": (
+        "idempotency_key", "client_id", "order_id", "request_hash", "status_code",
+        "response_body", "created_at",
+    ),
+    "events": ("sequence", "type", "order_id", "client_id", "payload", "created_at"),
+}  # fmt: skip
+
+_ENDS = " UNION ALL ".join(
+    f"SELECT order_id FROM (SELECT DISTINCT order_id FROM {table} WHERE order_id >= :start"  # noqa: S608 - constants of ours
+    f" ORDER BY order_id LIMIT 1 OFFSET :size) AS end_of_{table}"
+    for table in AUDITED_COLUMNS
+)
+
+# What is no UUID is told of as that.
+_REPEATED_EVENT_IDS = (
+    "SELECT event_id FROM events"
+    " WHERE length(event_id) = 36 AND instr(:digits, substr(event_id, 36, 1)) > 0"
+    " GROUP BY event_id HAVING COUNT(*) > 1"
+)
+
+
+class AuditReads:
+    """The audit's reading statements, on one snapshot.
+
+    A range of orders is `start <= order_id < end`; an `end` of None leaves it open. All ranges
+    together are every row: the first starts at the empty text, the next where the last one ended.
+    """
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+
+    def find_range_end(self, start: str, size: int) -> str | None:
+        """Find where a range ends in which no table names more than `size` different orders.
+
+        None if no table names so many from `start` on.
+        """
+        ((end,),) = self._execute(
+            f"SELECT MIN(order_id) FROM ({_ENDS}) AS ends",  # noqa: S608 - constants of ours
+            {"start": start, "size": size},
+        )
+        return end  # type: ignore[no-any-return]
+
+    def find_next_order_id(self, table: str, after: str) -> str | None:
+        """Find the next order that a table names, in the order of ids."""
+        ((order_id,),) = self._execute(
+            f"SELECT MIN(order_id) FROM {table} WHERE order_id > :after",  # noqa: S608 - of AUDITED_COLUMNS
+            {"after": after},
+        )
+        return order_id  # type: ignore[no-any-return]
+
+    def list_range(self, table: str, start: str, end: str | None) -> list[Sequence[Any]]:
+        """List a table's AUDITED_COLUMNS of a range of orders, sorted by order_id."""
+        before_end = "" if end is None else " AND order_id < :end"
+        rows = self._execute(
+            f"SELECT {', '.join(AUDITED_COLUMNS[table])} FROM {table}"  # noqa: S608 - constants of ours
+            f" WHERE order_id >= :start{before_end} ORDER BY order_id",
+            {"start": start, "end": end},
+        )
+        return list(rows)
+
+    def list_sequences(self, start: int, size: int) -> list[tuple[int, int, object]]:
+        """List `size` event numbers from `start` on, how many events have each, and one's id."""
+        rows = self._execute(
+            "SELECT sequence, COUNT(*), MIN(event_id) FROM events WHERE sequence >= :start"
+            " GROUP BY sequence ORDER BY sequence LIMIT :size",
+            {"start": start, "size": size},
+        )
+        return [(sequence, times, event_id) for sequence, times, event_id in rows]
+
+    def has_repeated_event_ids(self, digits: str) -> bool:
+        """Tell whether more than one event has an id, of those that end with one of `digits`."""
+        rows = self._execute(f"{_REPEATED_EVENT_IDS} LIMIT 1", {"digits": digits})
+        return bool(list(rows))
+
+    def list_repeated_event_ids(self, digits: str) -> list[tuple[str, int]]:
+        """List ids that more than one event has, each with the number of each such event."""
+        rows = self._execute(
+            f"SELECT event_id, sequence FROM events WHERE event_id IN ({_REPEATED_EVENT_IDS})"  # noqa: S608 - constants of ours
+            " ORDER BY event_id, sequence",
+            {"digits": digits},
+        )
+        return [(event_id, sequence) for event_id, sequence in rows]
+
+    def find_key_range_end(self, start: ClientKey, size: int) -> ClientKey | None:
+        """Find the key that comes after `size` different ones from `start` on; None at the end."""
+        rows = self._execute(
+            "SELECT DISTINCT client_id, idempotency_key FROM idempotency_keys"
+            " WHERE (client_id, idempotency_key) >= (:client_id, :key)"
+            " ORDER BY client_id, idempotency_key LIMIT 1 OFFSET :size",
+            {"client_id": start[0], "key": start[1], "size": size},
+        )
+        return next(((client_id, key) for client_id, key in list(rows)), None)
+
+    def list_repeated_keys(self, start: ClientKey, end: ClientKey | None) -> list[ClientKey]:
+        """List the keys, from `start` on and before `end`, that more than one row has."""
+        end_client_id, end_key = end or (None, None)
+        before_end = "" if end is None else " AND (client_id, idempotency_key) < (:to_id, :to_key)"
+        rows = self._execute(
+            "SELECT client_id, idempotency_key FROM idempotency_keys"  # noqa: S608 - constants of ours
+            f" WHERE (client_id, idempotency_key) >= (:client_id, :key){before_end}"
+            " GROUP BY client_id, idempotency_key HAVING COUNT(*) > 1"
+            " ORDER BY client_id, idempotency_key",
+            {"client_id": start[0], "key": start[1], "to_id": end_client_id, "to_key": end_key},
+        )
+        return [(client_id, key) for client_id, key in rows]
+
+    def list_orders_of_key(self, client_id: str, key: str) -> list[str]:
+        """List the orders that rows of one key name."""
+        rows = self._execute(
+            "SELECT order_id FROM idempotency_keys"
+            " WHERE client_id = :client_id AND idempotency_key = :key ORDER BY order_id",
+            {"client_id": client_id, "key": key},
+        )
+        return [order_id for (order_id,) in rows]

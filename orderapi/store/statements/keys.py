@@ -1,0 +1,48 @@
+"""Idempotency keys and the answers that were saved under them."""
+
+from orderapi.records import Claim, Reply, SavedClaim
+from orderapi.store.statements.execution import Execute, one_row
+
+
+class KeyReads:
+    """What is read of the keys."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+
+    def find_claim(self, client_id: str, key: str) -> SavedClaim | None:
+        """Find what was answered under a client's idempotency key."""
+        row = one_row(
+            self._execute(
+                "SELECT request_hash, status_code, response_body, order_id FROM idempotency_keys"
+                " WHERE client_id = :client_id AND idempotency_key = :key",
+                {"client_id": client_id, "key": key},
+            )
+        )
+        return SavedClaim(*row) if row else None
+
+
+class KeyWrites(KeyReads):
+    """What is read and written of the keys, at the time `now`."""
+
+    def __init__(self, execute: Execute, now: str) -> None:
+        super().__init__(execute)
+        self._now = now
+
+    def save_claim(self, claim: Claim, reply: Reply) -> Reply:
+        """Save a claim with its answer, permanently, and give that answer."""
+        self._execute(
+            "INSERT INTO idempotency_keys (client_id, idempotency_key, request_hash, status_code,"
+            " response_body, order_id, created_at)"
+            " VALUES (:client_id, :key, :request_hash, :status, :body, :order_id, :created_at)",
+            {
+                "client_id": claim.client_id,
+                "key": claim.key,
+                "request_hash": claim.fingerprint,
+                "status": reply.status,
+                "body": reply.body,
+                "order_id": reply.order_id,
+                "created_at": self._now,
+            },
+        )
+        return reply

@@ -1,0 +1,95 @@
+"""Orders and their ledger entries."""
+
+from orderapi import uuid7
+from orderapi.records import Effects, NewOrder, Order, OrderPage
+from orderapi.store.statements.execution import Execute, one_row, values_of
+from orderapi.store.statements.timestamp import now_ms
+
+_ORDER_COLUMNS = (
+    "orders.order_id, orders.client_id, customer_id, item_id, quantity, status, orders.created_at"
+)
+
+# People also run this statement by hand, with a customer in the place of `:customer_id`.
+COUNT_EFFECTS = """\
+SELECT orders.order_id, COUNT(DISTINCT ledger_id), COUNT(DISTINCT idempotency_key),
+       COUNT(DISTINCT sequence)
+FROM orders
+LEFT JOIN ledger ON ledger.order_id = orders.order_id
+LEFT JOIN idempotency_keys ON idempotency_keys.order_id = orders.order_id
+LEFT JOIN events ON events.order_id = orders.order_id
+WHERE orders.customer_id = :customer_id
+GROUP BY orders.order_id"""
+
+
+class OrderReads:
+    """What is read of the orders."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+
+    def find_order(self, client_id: str, order_id: str) -> Order | None:
+        """Find one order of one client."""
+        row = one_row(
+            self._execute(
+                f"SELECT {_ORDER_COLUMNS} FROM orders"  # noqa: S608 - a constant of ours
+                " WHERE order_id = :order_id AND client_id = :client_id",
+                {"order_id": order_id, "client_id": client_id},
+            )
+        )
+        return Order(*row) if row else None
+
+    def list_orders(self, page: OrderPage) -> list[Order]:
+        """List a client's orders, newest first, by the filters of `page`."""
+        source = "orders"
+        filters = ["orders.client_id = :client_id"]
+        if page.key is not None:
+            source = "idempotency_keys JOIN orders ON orders.order_id = idempotency_keys.order_id"
+            filters.append("idempotency_keys.client_id = :client_id")
+            filters.append("idempotency_key = :key")
+        if page.customer_id is not None:
+            filters.append("customer_id = :customer_id")
+        if page.before is not None:
+            filters.append("orders.order_id < :before")
+        rows = self._execute(
+            f"SELECT {_ORDER_COLUMNS} FROM {source} WHERE {' AND '.join(filters)}"  # noqa: S608 - constants of ours
+            " ORDER BY orders.order_id DESC LIMIT :limit",
+            values_of(page),
+        )
+        return [Order(*row) for row in rows]
+
+    def count_effects(self, customer_id: str) -> list[Effects]:
+        """Count the rows that each order of a customer, of any client, has left in each table."""
+        return [Effects(*row) for row in self._execute(COUNT_EFFECTS, {"customer_id": customer_id})]
+
+
+class OrderWrites(OrderReads):
+    """What is read and written of the orders, at the time `now`."""
+
+    def __init__(self, execute: Execute, now: str) -> None:
+        super().__init__(execute)
+        self._now = now
+
+    def insert_order(self, new: NewOrder, status: str) -> Order:
+        """Store an order under a new id, which is greater than every id before it."""
+        (newest,) = one_row(self._execute("SELECT MAX(order_id) FROM orders", {})) or (None,)
+        order = Order(
+            order_id=uuid7.after(newest, now_ms()),
+            **values_of(new),
+            status=status,
+            created_at=self._now,
+        )
+        self._execute(
+            "INSERT INTO orders"
+            " (order_id, client_id, customer_id, item_id, quantity, status, created_at) VALUES"
+            " (:order_id, :client_id, :customer_id, :item_id, :quantity, :status, :created_at)",
+            values_of(order),
+        )
+        return order
+
+    def insert_ledger_entry(self, order: Order, entry_type: str) -> None:
+        """Enter what happened to an order in the ledger."""
+        self._execute(
+            "INSERT INTO ledger (order_id, customer_id, item_id, quantity, entry_type, created_at)"
+            " VALUES (:order_id, :customer_id, :item_id, :quantity, :entry_type, :created_at)",
+            values_of(order) | {"entry_type": entry_type},
+        )

@@ -1,0 +1,36 @@
+"""What a unit of work gets: the statements by subject, on one snapshot or in one transaction."""
+
+from orderapi.store.statements.audit import AuditReads
+from orderapi.store.statements.events import EventReads, EventWrites
+from orderapi.store.statements.execution import Execute
+from orderapi.store.statements.keys import KeyReads, KeyWrites
+from orderapi.store.statements.orders import OrderReads, OrderWrites
+from orderapi.store.statements.probe import ProbeWrites
+from orderapi.store.statements.relay import RelayReads, RelayWrites
+from orderapi.store.statements.timestamp import now_text
+
+
+class ReadTx:
+    """The statements that read; all of them see the same snapshot."""
+
+    def __init__(self, execute: Execute) -> None:
+        self.orders = OrderReads(execute)
+        self.keys = KeyReads(execute)
+        self.events = EventReads(execute)
+        self.relay = RelayReads(execute)
+        self.audit = AuditReads(execute)
+
+
+class WriteTx:
+    """The statements that write, and those that read; all writes become durable together, or none.
+
+    Every row that a transaction writes has the same time: the time at which the transaction began.
+    """
+
+    def __init__(self, execute: Execute) -> None:
+        now = now_text()
+        self.orders = OrderWrites(execute, now)
+        self.keys = KeyWrites(execute, now)
+        self.events = EventWrites(execute)
+        self.relay = RelayWrites(execute, now)
+        self.probe = ProbeWrites(execute, now)

@@ -1,0 +1,1 @@
+"""What valid requests and answers are (marshmallow)."""

@@ -1,0 +1,150 @@
+"""`GET /events?wait=`: whoever waits is answered in time, and holds nothing; without a server."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from orderapi.errors import StoreUnavailable
+from orderapi.events.feed import Feed
+from orderapi.orders import PUBLIC_CLIENT
+from orderapi.records import EventPage
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.http_messages import ask, order
+from tests.support.placing import place, place_for
+from tests.support.waiting import wait_until
+
+# Longer than any of these tests may take: whoever waits for so long waits in vain.
+LONG_S = 30
+
+
+def page(body: bytes) -> Any:
+    return json.loads(body)
+
+
+def waiting(feed: Feed, after: int, pool: ThreadPoolExecutor, count: int = 1) -> Future[bytes]:
+    """Begin to wait for what comes after a number; gives back when `count` wait in all."""
+    started = pool.submit(feed.read, EventPage(PUBLIC_CLIENT, after, 100), LONG_S)
+    wait_until(lambda: len(feed._waiting) >= count)
+    return started
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(10) as pool:
+        yield pool
+
+
+def test_what_is_there_is_not_waited_for(client: FlaskClient) -> None:
+    order(client, "key-1")
+    assert ask(client, f"/events?wait={LONG_S}").json["next"] == 1
+
+
+def test_waiting_ends_with_its_time(client: FlaskClient) -> None:
+    order(client, "key-1")
+    began_at = time.monotonic()
+    assert ask(client, "/events?after=1&wait=1").json == {"events": [], "next": 1}
+    assert time.monotonic() - began_at >= 1
+
+
+def test_whoever_waits_is_answered_by_the_next_order(
+    store: SqliteStore, pool: ThreadPoolExecutor
+) -> None:
+    feed = Feed(store)
+    for number in range(3):
+        answer = waiting(feed, number, pool)
+        place(store, f"key-{number}")
+        found = page(answer.result(10))
+        assert [event["sequence"] for event in found["events"]] == [f"{number + 1:019}"]
+        assert found["next"] == number + 1
+
+
+def test_all_who_wait_are_answered(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
+    feed = Feed(store)
+    place(store, "key-0")
+    place(store, "key-1")
+    at_the_end = [waiting(feed, 2, pool, count) for count in range(1, 9)]
+    place(store, "key-2")
+    assert {page(answer.result(10))["next"] for answer in at_the_end} == {3}
+
+
+def test_whoever_waits_is_not_answered_by_what_is_no_event_of_its_own(
+    store: SqliteStore, pool: ThreadPoolExecutor
+) -> None:
+    feed = Feed(store)
+    answer = waiting(feed, 0, pool)
+    place_for(store, "another")
+    store.write(lambda tx: tx.probe.touch())
+    with pytest.raises(TimeoutError):
+        answer.result(0.2)
+    place(store, "key-1")
+    assert [event["sequence"] for event in page(answer.result(10))["events"]] == [f"{2:019}"]
+
+
+def test_another_store_s_commit_is_seen(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
+    """As one of another process is."""
+    feed = Feed(store)
+    answer = waiting(feed, 0, pool)
+    other = SqliteStore(store._files.path)
+    place(other, "key-1")
+    other.close()
+    assert page(answer.result(10))["next"] == 1
+
+
+def test_whoever_waits_holds_no_snapshot(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
+    """A checkpoint that needs the whole WAL succeeds meanwhile."""
+    feed = Feed(store)
+    answer = waiting(feed, 0, pool)
+    store.write(lambda tx: tx.probe.touch())
+    other = SqliteStore(store._files.path)
+    connection = other._open()
+    wait_until(lambda: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+    connection.close()
+    other.close()
+    place(store, "key-1")
+    assert page(answer.result(10))["next"] == 1
+
+
+def test_nobody_looks_while_nobody_waits(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
+    feed = Feed(store)
+    answer = waiting(feed, 0, pool)
+    place(store, "key-1")
+    answer.result(10)
+    looked = threading.Event()
+    feed._last_sequence = looked.set  # type: ignore[method-assign]
+    assert not looked.wait(0.2)
+
+
+def test_a_process_that_stops_answers_all_who_wait(
+    store: SqliteStore, pool: ThreadPoolExecutor
+) -> None:
+    feed = Feed(store)
+    stopping = threading.Event()
+    feed.stop_when(stopping.is_set)
+    answers = [waiting(feed, 0, pool, count) for count in range(1, 5)]
+    stopping.set()
+    for answer in answers:
+        assert page(answer.result(10)) == {"events": [], "next": 0}
+    # Not at once, or whoever is sent away would come back at once.
+    later = pool.submit(feed.read, EventPage(PUBLIC_CLIENT, 0, 100), LONG_S)
+    assert page(later.result(10)) == {"events": [], "next": 0}
+
+
+def test_a_store_that_is_gone_fails_those_who_wait(
+    store: SqliteStore, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    feed = Feed(store)
+    answer = waiting(feed, 0, pool)
+    (tmp_path / "orders.db").rename(tmp_path / "moved.db")
+    with pytest.raises(StoreUnavailable):
+        answer.result(10)
+    (tmp_path / "moved.db").rename(tmp_path / "orders.db")
+    again = waiting(feed, 0, pool)
+    place(store, "key-1")
+    assert page(again.result(10))["next"] == 1

@@ -1,0 +1,149 @@
+"""Every endpoint that writes is idempotent: whoever adds one gets these tests for it."""
+
+import json
+import re
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask.testing import FlaskClient
+
+from orderapi.app import create_app
+from orderapi.settings import read_settings
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.http_messages import check_problem, from_client
+from tests.support.running import ORDER, Answer, Server
+
+SAFE = {"GET", "HEAD", "OPTIONS"}
+
+# Two valid payloads of different meaning for each endpoint that writes.
+EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
+    ("POST", "/orders"): (ORDER, ORDER | {"quantity": 2}),
+}
+
+
+def writing_endpoints() -> list[tuple[str, str]]:
+    """Walk the URL map; nothing is opened for it."""
+    app = create_app(read_settings({}), SqliteStore(Path("never-opened.db")))
+    return [
+        (method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) - SAFE)
+    ]
+
+
+each_endpoint = pytest.mark.parametrize(("method", "path"), writing_endpoints())
+
+
+def send(
+    client: FlaskClient, method: str, path: str, key: str | None, payload: Any, **headers: str
+) -> Answer:
+    sent = {"Content-Type": "application/json"} | headers
+    if key is not None:
+        sent["Idempotency-Key"] = key
+    return from_client(client.open(path, method=method, json=payload, headers=sent))
+
+
+def everything(directory: Path) -> list[str]:
+    with sqlite3.connect(f"file:{directory}/orders.db?mode=ro", uri=True) as database:
+        return list(database.iterdump())
+
+
+def test_there_is_an_endpoint_that_writes_and_an_example_for_each() -> None:
+    assert set(writing_endpoints()) == set(EXAMPLES)
+
+
+@each_endpoint
+def test_a_key_is_needed(client: FlaskClient, tmp_path: Path, method: str, path: str) -> None:
+    payload, _ = EXAMPLES[method, path]
+    before = everything(tmp_path)
+    check_problem(send(client, method, path, None, payload), "idempotency-key-missing")
+    check_problem(send(client, method, path, "", payload), "idempotency-key-invalid")
+    assert everything(tmp_path) == before
+
+
+@each_endpoint
+def test_a_retry_is_a_replay(client: FlaskClient, tmp_path: Path, method: str, path: str) -> None:
+    payload, _ = EXAMPLES[method, path]
+    first = send(client, method, path, "key", payload)
+    assert 200 <= first.status < 300
+    assert "idempotent-replayed" not in first.headers
+    after_first = everything(tmp_path)
+    again = send(client, method, path, '"key"', dict(reversed(payload.items())))
+    assert (again.status, again.body) == (first.status, first.body)
+    assert again.headers.get("location") == first.headers.get("location")
+    assert again.headers["idempotent-replayed"] == "true"
+    assert everything(tmp_path) == after_first
+
+
+@each_endpoint
+def test_another_payload_is_a_conflict(
+    client: FlaskClient, tmp_path: Path, method: str, path: str
+) -> None:
+    payload, other = EXAMPLES[method, path]
+    first = send(client, method, path, "key", payload)
+    after_first = everything(tmp_path)
+    check_problem(send(client, method, path, "key", other), "idempotency-key-reused")
+    assert everything(tmp_path) == after_first
+    assert send(client, method, path, "key", payload).body == first.body
+
+
+@each_endpoint
+def test_a_refusal_is_not_remembered(
+    client: FlaskClient, tmp_path: Path, method: str, path: str
+) -> None:
+    payload, _ = EXAMPLES[method, path]
+    before = everything(tmp_path)
+    unknown_field = payload | {"no_such_field": 1}
+    check_problem(send(client, method, path, "key", unknown_field), "validation-failed")
+    assert everything(tmp_path) == before
+    assert "idempotent-replayed" not in send(client, method, path, "key", payload).headers
+
+
+@each_endpoint
+def test_a_failure_after_the_commit_is_mended_by_a_retry(
+    client: FlaskClient, tmp_path: Path, method: str, path: str
+) -> None:
+    payload, _ = EXAMPLES[method, path]
+    failing = {"X-Debug-Fail-After-Commit": "true"}
+    check_problem(send(client, method, path, "key", payload, **failing), "simulated-failure")
+    after_failure = everything(tmp_path)
+    assert 200 <= send(client, method, path, "key", payload).status < 300
+    assert everything(tmp_path) == after_failure
+
+
+@each_endpoint
+def test_duplicates_in_flight_have_one_effect(
+    shared_server: Server, method: str, path: str
+) -> None:
+    payload, _ = EXAMPLES[method, path]
+    key = f"race-{uuid4()}"
+    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+
+    def race(_: int) -> Answer:
+        return shared_server.request(method, path, json.dumps(payload), headers)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(race, range(16)))
+    assert len({(answer.status, answer.body) for answer in answers}) == 1
+    assert 200 <= answers[0].status < 300
+    firsts = [answer for answer in answers if "idempotent-replayed" not in answer.headers]
+    assert len(firsts) == 1
+    saved = shared_server.rows(f"SELECT 1 FROM idempotency_keys WHERE idempotency_key = '{key}'")
+    assert len(saved) == 1
+
+
+@each_endpoint
+def test_the_key_is_in_the_log_only_as_a_hash(
+    shared_server: Server, method: str, path: str
+) -> None:
+    payload, _ = EXAMPLES[method, path]
+    key = f"secret-{uuid4()}"
+    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    shared_server.request(method, path, json.dumps(payload), headers)
+    log = shared_server.log_path.read_text()
+    assert key not in log
+    assert re.search(r'"key_hash": "[0-9a-f]{12}"', log)

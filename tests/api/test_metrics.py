@@ -1,0 +1,93 @@
+"""`/metrics`: how many events there are, and how the relay is doing."""
+
+import time
+from pathlib import Path
+
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.http_messages import ask, check_problem, order
+from tests.support.running import Answer, Server, serving
+
+BLOCKED = "orderapi_relay_blocked_since_timestamp_seconds"
+
+
+def samples(answer: Answer) -> dict[str, float]:
+    """The value of each metric that has no labels."""
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    families = text_string_to_metric_families(answer.body.decode())
+    found = [sample for family in families for sample in family.samples]
+    return {sample.name: sample.value for sample in found if not sample.labels}
+
+
+def blockage(answer: Answer) -> list[tuple[str, float]]:
+    """Why the relay is held up, and since when."""
+    families = text_string_to_metric_families(answer.body.decode())
+    (blocked,) = (family for family in families if family.name == BLOCKED)
+    return [(sample.labels["reason"], sample.value) for sample in blocked.samples]
+
+
+def test_nothing_waits_in_a_new_store(client: FlaskClient) -> None:
+    answer = ask(client, "/metrics")
+    assert samples(answer) == {
+        "orderapi_events_total": 0,
+        "orderapi_relay_position": 0,
+        "orderapi_relay_waiting_events": 0,
+        "orderapi_relay_lag_seconds": 0,
+        "orderapi_relay_consecutive_failures": 0,
+    }
+    assert blockage(answer) == []
+
+
+def test_events_wait_until_the_relay_has_delivered_them(
+    client: FlaskClient, store: SqliteStore
+) -> None:
+    for number in range(3):
+        order(client, f"key-{number}")
+        time.sleep(0.05)
+    found = samples(ask(client, "/metrics"))
+    assert found["orderapi_events_total"] == found["orderapi_relay_waiting_events"] == 3
+    # From the first one.
+    assert 0.14 < found["orderapi_relay_lag_seconds"] < 30
+    store.write(lambda tx: tx.relay.move_to(2))
+    found = samples(ask(client, "/metrics"))
+    assert (found["orderapi_relay_position"], found["orderapi_relay_waiting_events"]) == (2, 1)
+    store.write(lambda tx: tx.relay.move_to(3))
+    found = samples(ask(client, "/metrics"))
+    assert found["orderapi_relay_waiting_events"] == found["orderapi_relay_lag_seconds"] == 0
+    assert found["orderapi_events_total"] == 3
+
+
+def test_a_line_that_stands_still_says_since_when_and_why(
+    client: FlaskClient, store: SqliteStore
+) -> None:
+    order(client, "key-1")
+    before = time.time()
+    store.write(lambda tx: tx.relay.note_failure(0, "HTTP 500"))
+    after = time.time()
+    time.sleep(0.1)
+    store.write(lambda tx: tx.relay.note_failure(0, 'said "no"\n\\'))
+    answer = ask(client, "/metrics")
+    assert samples(answer)["orderapi_relay_consecutive_failures"] == 2
+    ((reason, since),) = blockage(answer)
+    assert reason == 'said "no"\n\\'
+    assert before - 0.001 <= since <= after
+    store.write(lambda tx: tx.relay.move_to(1))
+    answer = ask(client, "/metrics")
+    assert samples(answer)["orderapi_relay_consecutive_failures"] == 0
+    assert blockage(answer) == []
+
+
+def test_a_store_that_cannot_be_read_is_no_zero(server: Server) -> None:
+    server.database.rename(server.database.with_name("away"))
+    check_problem(server.request("GET", "/metrics"), "store-unavailable")
+
+
+def test_every_worker_gives_the_sum_of_all(tmp_path: Path) -> None:
+    with serving(tmp_path, WORKERS="4") as server:
+        for number in range(20):
+            assert server.order(f"key-{number}").status == 201
+        totals = [samples(server.request("GET", "/metrics")) for _ in range(20)]
+    assert {found["orderapi_events_total"] for found in totals} == {20}

@@ -1,0 +1,241 @@
+"""Every failure is one of the contract's problems, in the contract's order."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from orderapi.web.problems import BY_SLUG
+from tests.support.http_messages import (
+    JSON_TYPE,
+    PROBLEMS,
+    ask,
+    check_problem,
+    one_answer,
+    order,
+    raw_request,
+)
+from tests.support.running import ORDER, Server
+
+UNKNOWN = "/orders/01890000-0000-7000-8000-000000000000"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+ALLOWED = {
+    "/orders": "GET, HEAD, OPTIONS, POST",
+    UNKNOWN: "GET, HEAD, OPTIONS",
+    "/healthz": "GET, HEAD, OPTIONS",
+    "/readyz": "GET, HEAD, OPTIONS",
+    "/problems/not-found": "GET, HEAD, OPTIONS",
+}
+NOWHERE = [
+    "/",
+    "/orders/",
+    "//orders",
+    "///orders",
+    "//healthz",
+    "/Orders",
+    "/orders%20",
+    "/orders%00",
+    "/orders//",
+    "/orders/a/b",
+    "/orders;a=b",
+    "/./orders",
+    "/orders/../healthz",
+    "/healthz/",
+    "/problems",
+    "/problems/",
+    "/problems//not-found",
+    "/problems/../app.py",
+    "/static/x",
+    "/favicon.ico",
+    "/%0d%0aX-Injected:%20yes",
+    "/caf%C3%A9",
+    "/%ff",
+    "/" + "a" * 4000,
+    "http://elsewhere//orders",
+]
+
+
+def test_the_table_is_the_contracts() -> None:
+    table = {slug: (p.status, p.retryable, p.key_action) for slug, p in BY_SLUG.items()}
+    assert table == PROBLEMS
+
+
+@pytest.mark.parametrize("slug", PROBLEMS)
+def test_each_problem_is_explained_to_programs(client: FlaskClient, slug: str) -> None:
+    answer = ask(client, f"/problems/{slug}")
+    status, retryable, key_action = PROBLEMS[slug]
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json["type"] == f"/problems/{slug}"
+    assert answer.json["status"] == status
+    assert (answer.json["retryable"], answer.json["key_action"]) == (retryable, key_action)
+    assert answer.json["title"]
+    assert answer.json["meaning"]
+    assert answer.json["what_to_do"]
+
+
+@pytest.mark.parametrize("slug", PROBLEMS)
+def test_each_problem_is_explained_to_people(client: FlaskClient, slug: str) -> None:
+    answer = ask(client, f"/problems/{slug}", Accept=BROWSER)
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    page = answer.body.decode()
+    assert slug in page
+    assert str(PROBLEMS[slug][0]) in page
+    assert "://" not in page
+
+
+def test_the_page_is_for_those_who_prefer_html(client: FlaskClient) -> None:
+    for accept in ("*/*", "application/json", "application/problem+json", "", "image/png", "x;;q"):
+        answer = ask(client, "/problems/not-found", Accept=accept)
+        assert answer.headers["content-type"] == "application/json", accept
+        assert answer.headers["vary"] == "Accept"
+    assert ask(client, "/problems/not-found", Accept=BROWSER).headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize("target", NOWHERE)
+def test_other_paths_are_not_found_and_never_redirect(shared_server: Server, target: str) -> None:
+    for method in ("GET", "POST", "OPTIONS", "DELETE"):
+        answer = one_answer(shared_server.raw(raw_request(method, target)))
+        check_problem(answer, "not-found")
+        assert "x-injected" not in answer.headers
+
+
+def test_a_problem_that_there_is_not_is_not_found(client: FlaskClient) -> None:
+    for slug in ("nothing-like-this", "Not-Found", "not-found%20", "%00"):
+        check_problem(ask(client, f"/problems/{slug}"), "not-found")
+        check_problem(ask(client, f"/problems/{slug}", Accept=BROWSER), "not-found")
+
+
+def test_no_header_changes_which_path_was_asked_for(shared_server: Server) -> None:
+    for header in (
+        "SCRIPT_NAME: /orders",
+        "SCRIPT_NAME: /x",
+        "PATH_INFO: /healthz",
+        "X-Original-URL: /x",
+    ):
+        received = shared_server.raw(raw_request("GET", "/healthz", header))
+        assert one_answer(received).json == {"status": "ok"}
+
+
+@pytest.mark.parametrize("target", ALLOWED)
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "ORDER-IT"])
+def test_other_methods_are_named_as_not_allowed(
+    shared_server: Server, target: str, method: str
+) -> None:
+    answer = one_answer(shared_server.raw(raw_request(method, target)))
+    check_problem(answer, "method-not-allowed")
+    assert sorted(answer.headers["allow"].split(", ")) == ALLOWED[target].split(", ")
+
+
+def test_post_is_not_allowed_where_nothing_is_made(client: FlaskClient) -> None:
+    for target in (UNKNOWN, "/healthz", "/readyz", "/problems/not-found"):
+        answer = ask(client, target, "POST")
+        check_problem(answer, "method-not-allowed")
+        assert sorted(answer.headers["allow"].split(", ")) == ALLOWED[target].split(", ")
+
+
+@pytest.mark.parametrize("target", ALLOWED)
+def test_options_names_the_methods(shared_server: Server, target: str) -> None:
+    answer = one_answer(shared_server.raw(raw_request("OPTIONS", target)))
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers["allow"] == ALLOWED[target]
+    assert answer.headers["x-request-id"]
+    assert not {"content-type", "content-length"} & set(answer.headers)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/orders",
+        UNKNOWN,
+        "/healthz",
+        "/readyz",
+        "/problems/not-found",
+        "/nowhere",
+        "/orders?limit=0",
+    ],
+)
+def test_head_answers_as_get_without_the_body(shared_server: Server, target: str) -> None:
+    shown = shared_server.request("GET", target)
+    head = shared_server.request("HEAD", target)
+    assert (head.status, head.body) == (shown.status, b"")
+    for name in ("content-type", "content-length"):
+        assert head.headers[name] == shown.headers[name]
+
+
+@pytest.mark.parametrize("target", ["/healthz", "/readyz", "/problems/not-found", UNKNOWN])
+def test_other_paths_ignore_the_query(client: FlaskClient, target: str) -> None:
+    plain = ask(client, target)
+    assert ask(client, f"{target}?limit=0&limit=0&%ff=%00&x").status == plain.status
+
+
+def test_posting_ignores_the_query(client: FlaskClient) -> None:
+    first = order(client, "key-1")
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "key-1"}
+    again = client.post("/orders?limit=0&x=%ff", data=json.dumps(ORDER), headers=headers)
+    assert (again.status_code, again.data) == (201, first.body)
+
+
+# Each fault in the order of checks, as a change to a request that already has those below it.
+TOO_LARGE = b"{" + b" " * 20_000
+FAULTS: list[tuple[str, str, str, tuple[str, ...], bytes]] = [
+    ("not-found", "POST", "/nowhere", ("Content-Type: text/plain",), TOO_LARGE),
+    ("method-not-allowed", "PUT", "/orders", ("Content-Type: text/plain",), TOO_LARGE),
+    ("body-too-large", "POST", "/orders", ("Content-Type: text/plain",), TOO_LARGE),
+    ("unsupported-media-type", "POST", "/orders", ("Content-Type: text/plain",), b"{"),
+    ("idempotency-key-missing", "POST", "/orders", (JSON_TYPE,), b"{"),
+    ("idempotency-key-invalid", "POST", "/orders", (JSON_TYPE, "Idempotency-Key: a b"), b"{"),
+    ("malformed-json", "POST", "/orders", (JSON_TYPE, "Idempotency-Key: used"), b"{"),
+    ("validation-failed", "POST", "/orders", (JSON_TYPE, "Idempotency-Key: used"), b"{}"),
+    (
+        "idempotency-key-reused",
+        "POST",
+        "/orders",
+        (JSON_TYPE, "Idempotency-Key: used"),
+        json.dumps(ORDER | {"quantity": 2}).encode(),
+    ),
+]
+
+
+def test_faults_are_checked_in_the_contracts_order(server: Server) -> None:
+    assert server.order("used").status == 201
+    for slug, method, target, headers, body in FAULTS:
+        received = server.raw(raw_request(method, target, *headers, body=body))
+        check_problem(one_answer(received), slug)
+    assert server.counts()["orders"] == 1
+
+
+def test_a_surprise_is_an_internal_error_that_tells_nothing_and_leaves_nothing(
+    server: Server,
+) -> None:
+    with closing(sqlite3.connect(server.database)) as database:
+        database.execute(
+            "CREATE TRIGGER surprise BEFORE INSERT ON events"
+            " BEGIN SELECT RAISE(ABORT, 'SELECT secret FROM /tmp/orders.py'); END"
+        )
+        database.commit()
+        answer = server.order("key-1")
+        check_problem(answer, "internal-error")
+        assert b"secret" not in answer.body
+        assert set(server.counts().values()) == {0}
+        (line,) = [each for each in server.log_lines() if each["level"] == "ERROR"]
+        assert line["request_id"] == answer.headers["x-request-id"]
+        assert "secret" in line["exc_info"]
+        database.execute("DROP TRIGGER surprise")
+        database.commit()
+    assert server.order("key-1").status == 201
+    assert set(server.counts().values()) == {1}
+
+
+def test_a_store_that_is_gone_is_unavailable_and_may_come_back(
+    client: FlaskClient, tmp_path: Path
+) -> None:
+    order(client, "key-1")
+    (tmp_path / "orders.db").rename(tmp_path / "elsewhere.db")
+    for answer in (order(client, "key-2"), ask(client, "/orders"), ask(client, UNKNOWN)):
+        check_problem(answer, "store-unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+    (tmp_path / "elsewhere.db").rename(tmp_path / "orders.db")
+    assert order(client, "key-2").status == 201

@@ -1,0 +1,74 @@
+"""A machine with the service on it, and what was promised to its clients."""
+
+import json
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.deploy.drill import load
+from tests.deploy.drill.machine import Machine
+
+DATABASE = "/var/lib/orderapi/orders.db"
+INSTALL = "/root/{}/deploy/install.sh"
+
+
+@dataclass
+class Box:
+    """A machine, what was acknowledged to its clients, and what went wrong."""
+
+    machine: Machine
+    acknowledged: Path
+    wrong: list[str] = field(default_factory=list)
+
+    def run(self, command: str) -> str:
+        return self.machine.run(command).stdout.strip()
+
+    def install(self, version: str, option: str = "", *, fails_with: str | None = None) -> None:
+        done = self.machine.run(f"{INSTALL.format(version)} {option}", check=fails_with is None)
+        if fails_with is not None:
+            said = done.stderr.strip().splitlines()[-1:]
+            if done.returncode != 1 or not re.search(fails_with, " ".join(said)):
+                self.wrong.append(f"{version} {option}: exit {done.returncode}, {said}")
+
+    def wait_until_serving(self) -> None:
+        self.run("curl -sf --retry 60 --retry-all-errors --retry-delay 1 127.0.0.1/readyz")
+
+    def expect(self, what: str, *, holds: bool) -> None:
+        if not holds:
+            self.wrong.append(what)
+
+    @contextmanager
+    def under_load(self, what: str, *, may_fail: bool = False) -> Iterator[None]:
+        """Do something to the box while clients place orders; the row says how it went."""
+        with tempfile.TemporaryFile() as report:
+            clients = self.machine.popen(
+                sys.executable, load.__file__, "127.0.0.1:80", str(self.acknowledged), stdout=report
+            )
+            try:
+                time.sleep(1)
+                yield
+                time.sleep(1)
+            finally:
+                clients.communicate()
+            report.seek(0)
+            said = json.load(report)
+        failed = sum(said["failed"].values())
+        asked = said["answered"] + failed
+        print(f"{what:44} {asked:>9,} {failed:>7,}   slowest {said['slowest_s']:.1f} s", flush=True)
+        self.expect(f"{what}: {said['failed']}", holds=may_fail or failed == 0)
+
+    def prove(self, what: str) -> None:
+        """Hold that it serves, that the audit finds nothing and that no order is missing."""
+        self.wait_until_serving()
+        self.run("orderapi audit")
+        there = set(self.run(f'sqlite3 {DATABASE} "SELECT order_id FROM orders"').splitlines())
+        promised = {line.split()[1] for line in self.acknowledged.read_text().splitlines()}
+        missing = promised - there
+        said = f"{len(missing)} of {len(promised):,} acknowledged orders missing, audit clean"
+        print(f"  after {what}: {said}", flush=True)
+        self.expect(f"{what}: {len(missing)} orders missing", holds=not missing)

@@ -1,0 +1,69 @@
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from orderapi.ops import audit as audit_module
+from orderapi.ops.audit import audit
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.audited import GONE, ORDERS, findings
+from tests.support.broken_rows import BROKEN
+
+
+@pytest.mark.usefixtures("ranges")
+def test_a_sound_database_has_no_findings(database: Path) -> None:
+    assert findings(database) == []
+
+
+def test_an_empty_database_has_no_findings(store: SqliteStore) -> None:
+    assert list(audit(store, lambda _done, _total: None)) == []
+
+
+def test_progress_counts_every_order(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_module, "RANGE_ORDERS", 70)
+    seen: list[tuple[int, int]] = []
+    store = SqliteStore(database)
+    assert list(audit(store, lambda done, total: seen.append((done, total)))) == []
+    store.close()
+    assert [done for done, _ in seen] == [0, 70, 140, 210, 280, 300]
+    assert seen[-1] == (ORDERS, ORDERS)
+
+
+@pytest.mark.usefixtures("ranges")
+@pytest.mark.parametrize(("script", "expected"), BROKEN.values(), ids=BROKEN.keys())
+def test_what_was_broken_by_hand_is_named(database: Path, script: str, expected: list[str]) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as db:
+        names = _names_of_the_middle(db)
+        db.execute("PRAGMA foreign_keys = OFF")
+        db.executescript(_filled(script, names))
+    found = findings(database)
+    for line in expected:
+        assert any(_filled(line, names) in each for each in found), found
+    assert all("\n" not in line for line in found)
+
+
+def _names_of_the_middle(db: sqlite3.Connection) -> dict[str, str]:
+    ((order_id, ledger_id, sequence),) = db.execute(
+        "SELECT orders.order_id, ledger_id, sequence FROM idempotency_keys"
+        " JOIN orders USING (order_id) JOIN ledger USING (order_id) JOIN events USING (order_id)"
+        " WHERE idempotency_key = 'key-150'"
+    ).fetchall()
+    ((other,),) = db.execute(
+        "SELECT order_id FROM idempotency_keys WHERE idempotency_key = 'key-42'"
+    ).fetchall()
+    return {
+        "{id}": order_id,
+        "{ID}": order_id.upper(),
+        "{ledger}": str(ledger_id),
+        "{event}": str(sequence),
+        "{event+1}": str(sequence + 1),
+        "{other}": other,
+        "{gone}": GONE,
+    }
+
+
+def _filled(text: str, names: dict[str, str]) -> str:
+    for name, value in names.items():
+        text = text.replace(name, value)
+    return text

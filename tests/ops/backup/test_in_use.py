@@ -1,0 +1,176 @@
+"""`orderapi restore` knows whether any process has the store open, whatever that is doing."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from orderapi.ops.backup import AUDITING, COPYING
+from orderapi.ops.restore import restore
+from tests.support.backup_files import contents, findings, keys_in, orderapi, with_orders
+from tests.support.running import Server
+from tests.support.waiting import awake_s
+
+FORCED = pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "force"])
+
+
+def assert_in_use(*arguments: str | Path, database: Path) -> None:
+    """Hold that a restore is refused for this; the server itself may write meanwhile."""
+    before = {file.name for file in database.parent.iterdir()}
+    done = orderapi("restore", *arguments, database=database)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"Error: a process has {database} open: stop the service first")
+    assert {file.name for file in database.parent.iterdir()} == before
+
+
+@FORCED
+@pytest.mark.parametrize("use", ["write", "read"])
+def test_an_idle_server_is_found(
+    server: Server, backup: Path, use: str, force: tuple[str, ...]
+) -> None:
+    answer = server.order("mine") if use == "write" else server.request("GET", "/orders")
+    assert answer.status in (200, 201)
+    assert_in_use(*force, backup, database=server.database)
+    assert server.order("mine").status == 201
+    assert findings_after_stop(server) == []
+
+
+def findings_after_stop(server: Server) -> list[str]:
+    server.stop()
+    return findings(server.database)
+
+
+@FORCED
+def test_a_stopped_process_is_found(server: Server, backup: Path, force: tuple[str, ...]) -> None:
+    server.order("mine")
+    workers = server.workers()
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    try:
+        assert_in_use(*force, backup, database=server.database)
+    finally:
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+    assert server.order("mine").headers["idempotent-replayed"] == "true"
+
+
+@pytest.mark.parametrize("what_happened", ["moved", "deleted", "replaced"])
+def test_a_server_whose_database_was_taken_away_is_found(
+    server: Server, backup: Path, what_happened: str
+) -> None:
+    """When it ends, its SQLite deletes the WAL of that name: it would be the new database's."""
+    server.order("mine")
+    away = server.database.with_name("away.db")
+    server.database.rename(away)
+    if what_happened == "deleted":
+        away.unlink()
+    elif what_happened == "replaced":
+        with_orders(server.directory / "elsewhere.db").rename(server.database)
+    assert_in_use("--force", backup, database=server.database)
+
+
+@FORCED
+def test_another_program_that_looks_into_the_database_is_found(
+    backup: Path, tmp_path: Path, force: tuple[str, ...]
+) -> None:
+    database = with_orders(tmp_path / "orders.db", "mine")
+    with looking_into(database):
+        assert_in_use(*force, backup, database=database)
+    assert orderapi("restore", "--force", backup, database=database).returncode == 0
+
+
+@contextmanager
+def looking_into(database: Path) -> Iterator[None]:
+    """Let another process open a database, as people do, and then do nothing with it."""
+    code = (
+        "import sqlite3, sys\n"
+        "db = sqlite3.connect(sys.argv[1])\n"
+        "print(db.execute('SELECT COUNT(*) FROM orders').fetchall(), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, database], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        yield
+        process.communicate()
+
+
+def test_a_server_that_nobody_has_asked_yet_serves_what_was_restored(
+    server: Server, backup: Path
+) -> None:
+    """It has nothing open; its first request opens what lies there then."""
+    done = orderapi("restore", "--force", backup, database=server.database)
+    assert done.returncode == 0, done.stderr
+    assert server.order("key-1").headers["idempotent-replayed"] == "true"
+    assert server.order("new").status == 201
+    assert server.request("GET", "/readyz").status == 200
+    server.stop()
+    assert keys_in(server.database) == {"key-1", "key-2", "new"}
+    assert findings(server.database) == []
+
+
+def test_a_process_that_opens_the_database_meanwhile_is_found(backup: Path, tmp_path: Path) -> None:
+    database = with_orders(tmp_path / "orders.db", "mine")
+    going_on = tmp_path / "going-on"
+    os.mkfifo(going_on)
+    before = contents(tmp_path)
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from orderapi.ops.backup import AUDITING\n"
+        "from orderapi.ops.restore import restore\n"
+        "def wait(stage, done, _):\n"
+        "    if stage == AUDITING and done: open(sys.argv[3]).read()\n"
+        "restore('sqlite:///' + sys.argv[1], Path(sys.argv[2]), force=True,"
+        " on_progress=wait, on_finding=print)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, database, backup, going_on], stderr=subprocess.PIPE
+    ) as restoring:
+        # To open a FIFO waits until it is opened at its other end: the audit has begun.
+        end_of_wait = going_on.open("w")
+        with looking_into(database):
+            end_of_wait.close()
+            _, stderr = restoring.communicate(timeout=30)
+    assert b"FileRefused: a process has " in stderr
+    assert contents(tmp_path) == before
+
+
+def test_no_process_can_write_or_start_while_a_restore_is_at_work(
+    backup: Path, tmp_path: Path
+) -> None:
+    database = with_orders(tmp_path / "orders.db", "mine")
+    was_locked = {}
+
+    def try_lock(stage: str, _done: int, _total: int) -> None:
+        with database.with_name("orders.db-lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                was_locked[stage] = False
+            except BlockingIOError:
+                was_locked[stage] = True
+
+    url = f"sqlite:///{database}"
+    assert restore(url, backup, force=True, on_progress=try_lock, on_finding=print)
+    assert was_locked == {COPYING: True, AUDITING: True}
+
+
+def test_a_restore_does_not_wait_for_long_for_whoever_holds_the_lock(
+    backup: Path, tmp_path: Path
+) -> None:
+    database = with_orders(tmp_path / "orders.db", "mine")
+    with database.with_name("orders.db-lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        began_at = awake_s()
+        done = orderapi("restore", "--force", backup, database=database)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"Error: another process holds {database}-lock\n"
+    assert awake_s() - began_at < 30

@@ -1,0 +1,155 @@
+"""A backup or a restore that is killed at any step leaves what it found, or what it should make."""
+
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from orderapi.errors import StoreRefused
+from orderapi.ops.backup import backup
+from orderapi.ops.restore import restore
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.backup_files import (
+    contents,
+    findings,
+    keys_in,
+    left_by_a_kill,
+    orderapi,
+    with_orders,
+)
+from tests.support.running import REPOSITORY
+
+BEFORE = {"before-1", "before-2"}
+AFTER = BEFORE | {"after-1", "after-2", "after-3"}
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    """A directory with a backup, and a database whose later orders are in a left-over WAL."""
+    directory = tmp_path / "template"
+    directory.mkdir()
+    database = with_orders(directory / "orders.db", *sorted(BEFORE))
+    assert orderapi("backup", directory / "backup.db", database=database).returncode == 0
+    left_by_a_kill(database, *sorted(AFTER - BEFORE))
+    return directory
+
+
+def killed_at_each_step(tmp_path: Path, first: str, *arguments: str) -> list[Path]:
+    """Give the directories that the killed runs have left; the last is that of a run to its end."""
+    cases = tmp_path / "cases"
+    cases.mkdir()
+    template = tmp_path / "template"
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.dying_commands",
+        str(cases),
+        str(template),
+        first,
+    ]
+    subprocess.run([*command, *arguments], cwd=REPOSITORY, check=True, timeout=100)
+    return sorted(cases.iterdir(), key=lambda case: int(case.name))
+
+
+def start(database: Path) -> None:
+    """Do what a start does before it serves."""
+    SqliteStore(database).prepare()
+
+
+def restored(database: Path) -> set[str]:
+    """What there is once somebody has given the same command again, to its end."""
+    file = database.with_name("backup.db")
+    done = restore(f"sqlite:///{database}", file, force=True, on_progress=_quiet, on_finding=_quiet)
+    assert done is not None
+    start(database)
+    return keys_in(database)
+
+
+def _quiet(*_: object) -> None:
+    pass
+
+
+def leftovers(directory: Path) -> set[str]:
+    return {file.name for file in directory.iterdir() if "-restoring" in file.name}
+
+
+def test_a_killed_restore_leaves_the_old_database_with_its_wal_or_the_new_one(
+    template: Path, tmp_path: Path
+) -> None:
+    assert template.is_dir()
+    cases = killed_at_each_step(tmp_path, "fcntl.lockf", "restore", "--force", "backup.db")
+    outcomes = []
+    for case in cases:
+        database = case / "orders.db"
+        start(database)
+        outcomes.append(keys_in(database))
+        assert outcomes[-1] in (AFTER, BEFORE)
+        assert findings(database) == []
+        assert restored(database) == BEFORE
+        assert leftovers(case) == set()
+    # It has not yet happened up to some step, and has from there on.
+    assert outcomes == sorted(outcomes, key=len, reverse=True)
+    assert outcomes[0] == AFTER
+    assert outcomes[-1] == BEFORE
+    assert len(cases) > 20
+
+
+def test_a_killed_restore_over_a_damaged_database_never_lets_a_start_make_another(
+    template: Path, tmp_path: Path
+) -> None:
+    damage(template / "orders.db")
+    old = {name: contents(template)[name] for name in ("orders.db", "orders.db-wal")}
+
+    # Up to there nothing has been done to it, as the test above shows.
+    cases = killed_at_each_step(tmp_path, "os.link", "restore", "--force", "backup.db")
+    starts = []
+    for case in cases:
+        database = case / "orders.db"
+        assert is_kept(case, old)
+        starts.append(can_start(database))
+        if starts[-1]:
+            assert keys_in(database) == BEFORE
+            assert findings(database) == []
+        assert restored(database) == BEFORE
+    assert starts == sorted(starts)
+    assert [starts[0], starts[-1]] == [False, True]
+
+
+def damage(database: Path) -> None:
+    """Overwrite a database so that SQLite does not take it for one, nor mend it from its WAL."""
+    database.write_bytes(b"no database any more" * 1000)
+
+
+def can_start(database: Path) -> bool:
+    try:
+        start(database)
+    except StoreRefused:
+        return False
+    return True
+
+
+def is_kept(case: Path, old: dict[str, bytes]) -> bool:
+    """Tell whether one set of files has all that the damaged database was."""
+    found = contents(case)
+    names = {name.removesuffix("-wal") for name in found}
+    return any(
+        {name: found.get(name.replace("orders.db", kept_as)) for name in old} == old
+        for kept_as in names
+    )
+
+
+def test_a_killed_backup_leaves_nothing_under_its_name(template: Path, tmp_path: Path) -> None:
+    assert template.is_dir()
+    cases = killed_at_each_step(tmp_path, "open", "backup", "new.db")
+    made = 0
+    for case in cases:
+        if (case / "new.db").exists():
+            assert findings(case / "new.db") == []
+            assert keys_in(case / "new.db") == AFTER
+            made += 1
+        with closing(SqliteStore(case / "orders.db", read_only=True)) as store:
+            assert backup(store, case / "again.db", _quiet, _quiet)
+        assert not (case / "orderapi-backup.partial").exists()
+    assert 1 <= made < len(cases)

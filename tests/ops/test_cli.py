@@ -1,0 +1,294 @@
+"""The command line's frame: exit codes, one clear line on wrong use, help, the progress bar."""
+
+import os
+import pty
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from orderapi.cli.commands import main
+from orderapi.errors import StoreUnavailable
+from orderapi.idempotency import fingerprint
+from orderapi.orders import place_order
+from orderapi.records import Claim, NewOrder
+from orderapi.store.contract import WriteTx
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.front import run
+from tests.support.running import free_port
+
+ORDERAPI = str(Path(sys.executable).parent / "orderapi")
+# What a command cannot be used without.
+FILES = {"backup": ["orders-1.db"], "restore": ["orders-1.db"]}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A sound database with three orders, which nobody serves."""
+    return filled(tmp_path / "orders.db", 3)
+
+
+def filled(path: Path, orders: int) -> Path:
+    payload = {"customer_id": "cust1", "item_id": "item1", "quantity": 1}
+    digest = fingerprint("POST", "/orders", payload)
+    new_order = NewOrder("public", "cust1", "item1", 1)
+
+    def place_all(tx: WriteTx) -> None:
+        for number in range(orders):
+            place_order(tx, Claim("public", f"key-{number}", digest), new_order)
+
+    with closing(SqliteStore(path)) as store:
+        store.prepare()
+        store.write(place_all)
+    return path
+
+
+def break_invariant(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as db, db:
+        assert db.execute("DELETE FROM events WHERE sequence = 2").rowcount == 1
+
+
+# Help.
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
+def test_help_names_every_command(arguments: list[str]) -> None:
+    shown = subprocess.run([ORDERAPI, *arguments], capture_output=True, text=True, check=True)
+    assert set(main.commands) == {"verify", "audit", "backup", "restore", "relay"}
+    for name in main.commands:
+        assert f"\n  {name} " in shown.stdout
+
+
+@pytest.mark.parametrize("command", list(main.commands))
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = run("--help", command=command)
+    assert result.exit_code == 0
+    assert f"\n    {' '.join(['orderapi', command, *FILES.get(command, [])])}\n" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["audit", "--nonsense"], ["verify", "one", "two"], ["backup"], ["restore"]],
+)
+def test_wrong_use_exits_with_2(arguments: list[str]) -> None:
+    done = subprocess.run([ORDERAPI, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Usage: orderapi" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# Settings and addresses.
+
+
+@pytest.mark.parametrize("command", list(main.commands))
+@pytest.mark.parametrize(
+    ("name", "value"), [("NONSENSE", "1"), ("LOG_LEVEL", "loud"), ("WEBHOOK_URL", "ftp://host")]
+)
+def test_a_bad_setting_is_refused_in_one_line(command: str, name: str, value: str) -> None:
+    result = run(*FILES.get(command, []), command=command, **{name: value})
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"Error: ORDERAPI_{name}: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:8000",
+        "ftp://127.0.0.1",
+        "http://",
+        "http://:8000",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:http",
+        "http://[::1",
+        "http://user:secret@127.0.0.1",
+        "http://127.0.0.1/?a=b",
+        "http://127.0.0.1/#a",
+        "http://127.0.0.1/a b",
+        "http://127.0.0.1/a\r\nX: b",
+        "http://bücher.example",
+    ],
+)
+def test_a_bad_url_is_refused_in_one_line(url: str) -> None:
+    result = run(url)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: URL: ")
+    assert result.stderr.count("\n") == 1
+    assert "secret" not in result.output
+
+
+def test_the_url_comes_from_the_settings_unless_given() -> None:
+    set_port, given_port = free_port(), free_port()
+    assert "1 FAILED" in run(URL=f"http://127.0.0.1:{set_port}").stdout
+    assert run(f"http://127.0.0.1:{given_port}", URL=f"http://127.0.0.1:{set_port}").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\n", b"secret\nsecret", b"secr\xc3\xa9t", b"x" * 5000]
+)
+def test_a_token_file_without_a_token_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    token_file = tmp_path / "token"
+    if content is not None:
+        token_file.write_bytes(content)
+    result = run(f"http://127.0.0.1:{free_port()}", "--token-file", str(token_file))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"Error: --token-file {token_file}: ")
+    assert "secret" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_directory_is_no_token_file(tmp_path: Path) -> None:
+    result = run("--token-file", str(tmp_path))
+    assert result.exit_code == 2
+    assert "Is a directory" in result.stderr
+
+
+# Databases.
+
+
+@pytest.mark.parametrize("command", ["verify", "audit", "backup"])
+@pytest.mark.parametrize("kind", ["missing", "directory", "text", "empty", "foreign"])
+def test_what_is_no_database_of_ours_is_refused_and_left_alone(
+    tmp_path: Path, command: str, kind: str
+) -> None:
+    path = tmp_path / "other.db"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text("no database\n" * 500)
+    elif kind == "empty":
+        path.touch()
+    elif kind == "foreign":
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("CREATE TABLE t (a)")
+    before = {file: file.is_file() and file.read_bytes() for file in tmp_path.iterdir()}
+    result = run(*FILES.get(command, []), "--database", f"sqlite:///{path}", command=command)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"Error: cannot read sqlite:///{path}: ")
+    assert result.stderr.count("\n") == 1
+    assert {file: file.is_file() and file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("command", list(main.commands))
+@pytest.mark.parametrize("url", ["", "orders.db", "sqlite:///", "postgresql://localhost/orders"])
+def test_a_bad_database_url_is_refused_in_one_line(command: str, url: str) -> None:
+    result = run(*FILES.get(command, []), "--database", url, command=command)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: --database: expected sqlite:///")
+    assert result.stderr.count("\n") == 1
+
+
+# `audit`.
+
+
+@pytest.mark.parametrize("source", ["option", "settings"])
+def test_audit_of_a_sound_database_exits_with_0(database: Path, source: str) -> None:
+    before = database.read_bytes()
+    url = f"sqlite:///{database}"
+    if source == "option":
+        other = f"sqlite:///{database.parent}/other.db"
+        result = run("--database", url, command="audit", DATABASE_URL=other)
+    else:
+        result = run(command="audit", DATABASE_URL=url)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "audited 3 orders: nothing breaks an invariant\n"
+    assert result.stderr == ""
+    assert database.read_bytes() == before
+
+
+def test_audit_of_a_database_cut_short_exits_with_1(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    os.truncate(database, database.stat().st_size // 2)
+    result = run("--database", f"sqlite:///{database}", command="audit")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: cannot read sqlite:///{database}: SQLITE_CORRUPT: ")
+
+
+def test_audit_lists_findings_and_exits_with_1(database: Path) -> None:
+    break_invariant(database)
+    result = run("--database", f"sqlite:///{database}", command="audit")
+    assert result.exit_code == 1
+    *findings, last = result.stdout.splitlines()
+    assert any("events" in finding for finding in findings)
+    assert last == f"audited 3 orders: {len(findings)} findings"
+    assert result.stderr == ""
+
+
+def test_an_audit_that_cannot_go_on_exits_with_1(tmp_path: Path) -> None:
+    database = filled(tmp_path / "orders.db", 2_000)
+    with closing(sqlite3.connect(database)) as db, db:
+        db.execute("DELETE FROM events")
+    command = [ORDERAPI, "audit", "--database", f"sqlite:///{database}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        # It has more to say than a pipe holds (64 KiB), so it waits in the middle of its work.
+        assert running.stdout.read(1)
+        database.unlink()
+        running.stdout.read()
+        stderr = running.stderr.read().decode()
+    assert running.returncode == 1
+    assert stderr.startswith("Error: the audit did not get to its end: database file: ")
+    assert stderr.count("\n") == 1
+
+
+def test_audit_cannot_change_what_it_looks_at(database: Path) -> None:
+    # Not even where the file may be written and nobody else has it open.
+    with closing(SqliteStore(database, read_only=True)) as store:
+        with pytest.raises(StoreUnavailable) as caught:
+            store.write(lambda tx: tx.probe.touch())
+        assert "SQLITE_READONLY" in caught.value.reason
+
+
+def test_audit_shows_progress_on_a_terminal_and_nowhere_else(database: Path) -> None:
+    break_invariant(database)
+    code, screen, stdout = on_a_terminal("audit", "--database", f"sqlite:///{database}")
+    assert code == 1
+    assert "auditing  [" in screen
+    assert "100%" in screen
+    assert "[" not in stdout
+    assert "3 orders" in stdout
+    piped = run("--database", f"sqlite:///{database}", command="audit")
+    assert piped.stdout == stdout
+    assert piped.stderr == ""
+
+
+def test_backup_and_restore_show_what_they_are_at_on_a_terminal(database: Path) -> None:
+    file = database.with_name("backup.db")
+    for command in (["backup", str(file)], ["restore", "--force", str(file)]):
+        code, screen, stdout = on_a_terminal(*command, "--database", f"sqlite:///{database}")
+        assert code == 0
+        assert re.search(r"copying  \[#+\]  100%.*auditing  \[#+\]  100%", screen, re.DOTALL)
+        assert "[" not in stdout
+
+
+def on_a_terminal(*arguments: str) -> tuple[int, str, str]:
+    """Run a command with a terminal for stderr; give its code, what came there, and its stdout."""
+    terminal, stderr = pty.openpty()
+    try:
+        done = subprocess.run(
+            [ORDERAPI, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env={"PATH": os.environ["PATH"], "TERM": "xterm"},
+            check=False,
+            text=True,
+        )
+    finally:
+        os.close(stderr)
+    screen = b""
+    with suppress(OSError):  # EIO: all has been read
+        while part := os.read(terminal, 65536):
+            screen += part
+    os.close(terminal)
+    return done.returncode, screen.decode(), done.stdout

@@ -1,0 +1,142 @@
+"""`orderapi verify` against right servers."""
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orderapi.ops.target import Answer, Target
+from orderapi.ops.verify import OK, new_trials, verify
+from tests.support.front import CREATE, FAIL, ROWS, STEPS, body, fronted, line, run, verdicts
+from tests.support.running import Server, serving
+
+TOKEN = "oa_c2VjcmV0LXRva2Vu"
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A right server, with fault injection."""
+    with serving(tmp_path_factory.mktemp("live")) as running:
+        yield running
+
+
+def test_a_right_server_passes_every_step_as_often_as_it_is_asked(live: Server) -> None:
+    before = live.counts()
+    for _ in range(2):
+        result = run(live.url)
+        assert result.exit_code == 0, result.output
+        assert verdicts(result) == dict.fromkeys(STEPS, "ok")
+        assert "verified: 6 ok" in result.stdout
+    # Each run leaves two orders.
+    assert live.counts() == {table: count + 4 for table, count in before.items()}
+
+
+def test_every_line_says_what_was_expected_and_seen(live: Server) -> None:
+    result = run(live.url)
+    for name in STEPS:
+        assert re.search(r": expected \d{3} .*; saw \d{3}, ", line(result, name))
+    assert "saw 409, /problems/idempotency-key-reused" in line(result, "step 3")
+    assert "saw 500, /problems/simulated-failure" in line(result, "step 4")
+
+
+def test_with_the_database_the_rows_are_looked_at(live: Server) -> None:
+    result = run(live.url, "--database", f"sqlite:///{live.database}")
+    assert result.exit_code == 0, result.output
+    assert verdicts(result) == dict.fromkeys(STEPS + ROWS, "ok")
+    assert "SELECT" not in result.stdout
+
+
+def test_without_the_database_sql_is_printed_that_runs_as_it_is(live: Server) -> None:
+    result = run(live.url)
+    (sql,) = re.findall(r"^SELECT.*?;$", result.stdout, re.M | re.S)
+    rows = live.rows(sql)
+    assert [row[1:] for row in rows] == [(1, 1, 1)] * 2
+    assert all(row[0] in result.stdout for row in rows)
+
+
+def test_where_fault_injection_is_off_two_steps_are_skipped_and_two_orders_left(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path, FAULT_INJECTION="off") as server:
+        result = run(server.url, "--database", f"sqlite:///{server.database}")
+        assert result.exit_code == 0, result.output
+        assert verdicts(result) == dict.fromkeys(STEPS + ROWS, "ok") | {
+            "step 4": "skipped",
+            "step 5": "skipped",
+        }
+        for name in ("step 4", "step 5"):
+            assert "fault injection is off" in line(result, name)
+        assert set(server.counts().values()) == {2}
+
+
+def test_a_lost_answer_passes_for_the_failure_after_the_commit(live: Server) -> None:
+    is_over = threading.Event()
+
+    def keep_waiting(answer: Answer) -> Answer:
+        is_over.wait(60)
+        return answer
+
+    with fronted(live) as front:
+        front.answers[FAIL] = keep_waiting
+        # Long enough for a right answer on a busy machine.
+        results = list(verify(Target(front.url, timeout_s=5), new_trials()))
+        is_over.set()
+    assert [result.verdict for result in results] == [OK] * 6
+    assert results[3].seen.startswith("no answer within 5 s; order ")
+
+
+# The token.
+
+
+@pytest.mark.parametrize("source", ["environment", "file"])
+def test_the_token_is_sent_and_never_shown(live: Server, tmp_path: Path, source: str) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text(f"{TOKEN}\n")
+    with fronted(live) as front:
+        # A server that sends the token back.
+        front.answers[CREATE] = body(f"Bearer {TOKEN}".encode())
+        if source == "file":
+            result = run(front.url, "--token-file", str(token_file), TOKEN="another")
+        else:
+            result = run(front.url, TOKEN=TOKEN)
+        sent = {headers.get("Authorization") for _, _, headers in front.requests}
+    assert sent == {f"Bearer {TOKEN}"}
+    assert TOKEN not in result.output
+    assert "Bearer [token]" in line(result, "step 1")
+
+
+def test_without_a_token_none_is_sent(live: Server) -> None:
+    with fronted(live) as front:
+        assert run(front.url).exit_code == 0
+        assert all("Authorization" not in headers for _, _, headers in front.requests)
+
+
+def test_https_means_tls() -> None:
+    first_bytes: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                first_bytes.append(connection.recv(3))
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        result = run(f"https://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+    assert result.exit_code == 1
+    assert "saw no answer" in line(result, "step 1")
+    # A TLS handshake record, RFC 8446 section 5.1.
+    assert first_bytes[0][:2] == b"\x16\x03"
+
+
+def test_a_path_in_the_url_is_kept(live: Server) -> None:
+    with fronted(live) as front:
+        result = run(f"{front.url}/shop/")
+        assert {path.partition("?")[0] for _, path, _ in front.requests} == {"/shop/orders"}
+    # The right server has nothing there.
+    assert "saw 404, /problems/not-found" in line(result, "step 1")

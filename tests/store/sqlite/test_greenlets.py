@@ -1,0 +1,187 @@
+"""The store in greenlets, as in a gevent worker: killed requests, and a loop that never stops.
+
+Each scenario runs in a process of its own, where gevent has patched what the store uses.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from gevent import get_hub, threadpool
+
+from orderapi.errors import StoreUnavailable
+from orderapi.orders import EVENT_TYPE, LEDGER_ENTRY_TYPE, ORDER_STATUS, place_order
+from orderapi.records import Reply
+from orderapi.store.contract import WriteTx
+from orderapi.store.group_commit import native_sleep
+from tests.support.greenlets import disk_slowed, prepared, run_in_greenlets
+from tests.support.placing import held, place, request_for, spoil_lock_file
+from tests.support.rows import counts, query
+
+
+def keys(path: Path) -> set[str]:
+    return {key for (key,) in query(path, "SELECT idempotency_key FROM idempotency_keys")}
+
+
+def noting(key: str, begun: list[str]) -> Callable[[WriteTx], Any]:
+    claim, new_order = request_for(key)
+
+    def note_and_place(tx: WriteTx) -> Any:
+        begun.append(key)
+        return place_order(tx, claim, new_order)
+
+    return note_and_place
+
+
+# Requests that are killed; gunicorn does that after `graceful_timeout`.
+
+
+def test_a_request_killed_in_the_queue_takes_nothing_along(tmp_path: Path) -> None:
+    run_in_greenlets(kill_in_the_queue, tmp_path / "orders.db")
+
+
+def kill_in_the_queue(path: Path) -> None:
+    store = prepared(path)
+    with held(path):
+        requests = [gevent.spawn(place, store, f"key-{number}") for number in range(5)]
+        gevent.sleep(0.1)
+        # Also the one whose arrival began the batch.
+        for number in (0, 2):
+            requests[number].kill()
+            assert isinstance(requests[number].value, gevent.GreenletExit)
+    gevent.joinall(requests, timeout=10, raise_error=True)
+    assert keys(path) == {"key-1", "key-3", "key-4"}
+    assert counts(path) == [3, 3, 3, 3]
+    store.close()
+
+
+def test_a_request_killed_while_its_batch_is_committed_takes_nothing_along(
+    tmp_path: Path,
+) -> None:
+    run_in_greenlets(kill_in_the_batch, tmp_path / "orders.db")
+
+
+def kill_in_the_batch(path: Path) -> None:
+    store = prepared(path)
+    begun: list[str] = []
+    with disk_slowed(path):
+        with held(path):
+            names = ("a", "b", "c")
+            requests = [gevent.spawn(store.write, noting(name, begun)) for name in names]
+            gevent.sleep(0.1)
+        while not begun:
+            gevent.sleep(0.01)
+        assert begun == ["a", "b", "c"]
+        assert keys(path) == set()
+        requests[0].kill()
+    gevent.joinall(requests[1:], timeout=10, raise_error=True)
+    # Begun, it was committed without a listener; its retry is a replay.
+    assert keys(path) == {"a", "b", "c"}
+    assert place(store, "a").replayed
+    assert not place(store, "next").replayed
+    store.close()
+
+
+def test_a_request_killed_at_any_moment_leaves_one_drain_that_goes_on(tmp_path: Path) -> None:
+    run_in_greenlets(kill_at_any_moment, tmp_path)
+
+
+def kill_at_any_moment(directory: Path) -> None:
+    """The first write also starts the drain, and may be killed in the middle of that."""
+    for moment in range(8):
+        store = prepared(directory / f"{moment}.db")
+        first = gevent.spawn(place, store, "first")
+        for _ in range(moment):
+            gevent.sleep(0)
+        first.kill()
+        others = [gevent.spawn(place, store, f"key-{number}") for number in range(5)]
+        gevent.joinall(others, timeout=10, raise_error=True)
+        assert all(other.successful() for other in others)
+        assert keys(store._files.path) - {"first"} == {f"key-{number}" for number in range(5)}
+        assert [thread.name for thread in threading.enumerate()].count("drain") == 1, moment
+        store.close()
+
+
+def test_a_failure_on_a_native_thread_is_the_requests_and_nobody_elses(tmp_path: Path) -> None:
+    run_in_greenlets(fail_natively, tmp_path / "orders.db")
+
+
+def fail_natively(path: Path) -> None:
+    """Nothing is printed of it: what is on stderr is our log, a JSON object a line."""
+    store = prepared(path)
+    place(store, "before")
+    lock = spoil_lock_file(path)
+    with pytest.raises(StoreUnavailable) as refused:
+        place(store, "meanwhile")
+    assert refused.value.reason.startswith("lock file")
+    lock.unlink()
+    with pytest.raises(SystemExit):
+        store.write(leave)
+    assert not place(store, "meanwhile").replayed
+    store.close()
+
+
+def leave(_: WriteTx) -> None:
+    raise SystemExit(3)
+
+
+def test_a_native_thread_that_cannot_start_fails_with_the_retryable_error(tmp_path: Path) -> None:
+    run_in_greenlets(start_no_native_thread, tmp_path / "orders.db")
+
+
+def start_no_native_thread(path: Path) -> None:
+    store = prepared(path)
+    with no_more_native_threads(), pytest.raises(StoreUnavailable):
+        place(store, "refused")
+    assert not place(store, "refused").replayed
+    store.close()
+
+
+@contextmanager
+def no_more_native_threads() -> Iterator[None]:
+    """Let the system give gevent no more threads."""
+
+    def start(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    original = threadpool.start_new_thread
+    threadpool.start_new_thread = start
+    yield
+    threadpool.start_new_thread = original
+
+
+def test_no_commit_is_left_over_for_another_transaction(tmp_path: Path) -> None:
+    run_in_greenlets(commit_while_no_thread_starts, tmp_path / "orders.db")
+
+
+def commit_while_no_thread_starts(path: Path) -> None:
+    """gevent's pool queues a task, then looks for a thread, and keeps the task if there is none."""
+    store = prepared(path)
+    place(store, "before")
+    pool = get_hub().threadpool
+    while len(pool):
+        gevent.sleep(0.01)
+    for _ in range(max(1, pool.size)):
+        pool.spawn(native_sleep, 0.5)
+    with no_more_native_threads():
+        with suppress(StoreUnavailable):
+            place(store, "meanwhile")
+        # A COMMIT from before, in its middle, would make half an order.
+        with suppress(StoreUnavailable):
+            store.write(place_with_a_pause)
+    orders, *others = counts(path)
+    assert others == [orders] * 3
+    store.close()
+
+
+def place_with_a_pause(tx: WriteTx) -> None:
+    claim, new_order = request_for("slow")
+    order = tx.orders.insert_order(new_order, ORDER_STATUS)
+    native_sleep(1.0)
+    tx.orders.insert_ledger_entry(order, LEDGER_ENTRY_TYPE)
+    tx.events.append_event(EVENT_TYPE, order, "{}")
+    tx.keys.save_claim(claim, Reply(201, "{}", order.order_id))

@@ -1,0 +1,275 @@
+"""A batch on a real store: one COMMIT for all, and what a failure in the middle does to whom."""
+
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orderapi.errors import KeyReused, OrderNotFound, StoreUnavailable
+from orderapi.orders import LEDGER_ENTRY_TYPE, ORDER_STATUS, place_order
+from orderapi.records import Reply
+from orderapi.store.contract import WriteTx
+from orderapi.store.sqlite.files import DatabaseFiles
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.placing import Fn, held, place, placing, request_for
+from tests.support.rows import counts, query
+from tests.support.store_crowd import Crowd
+from tests.support.waiting import wait_until
+
+
+def in_one_batch(store: SqliteStore, fns: list[Fn]) -> dict[int, Any]:
+    """Write all `fns` in one batch, in this order; gives results, reasons or exceptions."""
+    with held(store._files.path):
+        crowd = Crowd(lambda number: store.write(fns[number]), len(fns), store.writes_in_hand)
+    crowd.join()
+    return crowd.outcomes
+
+
+def settle(store: SqliteStore) -> None:
+    """Place two orders: a checkpoint follows the first, and with the second the WAL begins anew."""
+    place(store, "first")
+    place(store, "second")
+
+
+def commits_in_wal(path: Path) -> int:
+    """Count the commit frames of a WAL (sqlite.org/fileformat.html#walformat)."""
+    wal = path.with_name(path.name + "-wal").read_bytes()
+    page_size, salts = int.from_bytes(wal[8:12]), wal[16:24]
+    frames = (wal[at : at + 24] for at in range(32, len(wal), 24 + page_size))
+    return sum(frame[4:8] != bytes(4) and frame[8:16] == salts for frame in frames)
+
+
+def test_what_is_queued_together_shares_one_commit(store: SqliteStore) -> None:
+    path = store._files.path
+    settle(store)
+    before = commits_in_wal(path)
+    outcomes = in_one_batch(store, [placing(f"key-{n}") for n in range(40)])
+    assert {type(outcome) for outcome in outcomes.values()} == {Reply}
+    assert commits_in_wal(path) == before + 1
+    assert counts(path) == [42, 42, 42, 42]
+
+
+def test_a_batch_numbers_its_events_in_order_of_arrival(store: SqliteStore) -> None:
+    in_one_batch(store, [placing(f"key-{n}", customer_id=f"cust{n}") for n in range(20)])
+    found = query(store._files.path, "SELECT sequence, payload ->> 'customer_id' FROM events")
+    assert found == [(n + 1, f"cust{n}") for n in range(20)]
+
+
+def test_two_requests_with_one_key_in_one_batch_are_an_order_and_a_replay(
+    store: SqliteStore,
+) -> None:
+    outcomes = in_one_batch(store, [placing("same"), placing("same"), placing("same", quantity=2)])
+    assert [outcomes[0].replayed, outcomes[1].replayed] == [False, True]
+    assert outcomes[0].body == outcomes[1].body
+    assert isinstance(outcomes[2], KeyReused)
+    assert counts(store._files.path) == [1, 1, 1, 1]
+
+
+# What is our own failure: undone alone.
+
+
+def refuse_after_writing(tx: WriteTx) -> None:
+    placing("refused")(tx)
+    raise OrderNotFound("ours")
+
+
+def break_a_constraint(tx: WriteTx) -> None:
+    _, new_order = request_for("constraint")
+    order = tx.orders.insert_order(new_order, ORDER_STATUS)
+    tx.orders.insert_ledger_entry(order, LEDGER_ENTRY_TYPE)
+    tx.orders.insert_ledger_entry(order, LEDGER_ENTRY_TYPE)
+
+
+def fail_with_a_bug(tx: WriteTx) -> None:
+    placing("bug")(tx)
+    raise SystemExit(3)
+
+
+def test_a_failure_of_our_own_undoes_that_job_alone(store: SqliteStore) -> None:
+    settle(store)
+    before = commits_in_wal(store._files.path)
+    failing = [refuse_after_writing, break_a_constraint, fail_with_a_bug]
+    fns = [placing("a"), failing[0], placing("b"), failing[1], placing("c"), failing[2]]
+    outcomes = in_one_batch(store, [*fns, placing("d")])
+    errors = [OrderNotFound, sqlite3.IntegrityError, SystemExit]
+    assert [type(outcomes[number]) for number in (1, 3, 5)] == errors
+    assert [type(outcomes[number]) for number in (0, 2, 4, 6)] == [Reply] * 4
+    saved = query(store._files.path, "SELECT idempotency_key FROM idempotency_keys")
+    assert {key for (key,) in saved} == {"first", "second", "a", "b", "c", "d"}
+    assert counts(store._files.path) == [6, 6, 6, 6]
+    assert commits_in_wal(store._files.path) == before + 1
+
+
+# What is the driver's: the whole batch.
+
+
+def fill_the_database(tx: WriteTx) -> None:
+    for number in range(1000):
+        placing(f"filling-{number}", customer_id="c" * 128)(tx)
+
+
+def fill_and_say_nothing(tx: WriteTx) -> None:
+    """As if `fn` had mistaken it for a failure of its own: the rollback is done all the same."""
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        fill_the_database(tx)
+
+
+@pytest.mark.parametrize("fill", [fill_the_database, fill_and_say_nothing])
+def test_a_driver_error_in_the_middle_fails_the_whole_batch(store: SqliteStore, fill: Fn) -> None:
+    """SQLITE_FULL has rolled everything back; what came after it would commit alone."""
+    place(store, "first")
+    path = store._files.path
+    assert store._write_connection is not None
+    store._write_connection.execute("PRAGMA max_page_count = 1")
+    outcomes = in_one_batch(store, [placing("a"), fill, placing("b"), placing("first")])
+    assert len(outcomes) == 4
+    assert {type(outcome) for outcome in outcomes.values()} == {str}  # StoreUnavailable's reason
+    assert counts(path) == [1, 1, 1, 1]
+    # The limit was the connection's, and that was given up.
+    assert not place(store, "a").replayed
+    assert not place(store, "b").replayed
+    assert counts(path) == [3, 3, 3, 3]
+
+
+def break_the_commit(tx: WriteTx) -> None:
+    """Break a foreign key that is looked at by COMMIT only."""
+    _, new_order = request_for("broken")
+    tx.orders._execute("PRAGMA defer_foreign_keys = ON", {})
+    tx.orders.insert_ledger_entry(
+        tx.orders.insert_order(new_order, ORDER_STATUS), LEDGER_ENTRY_TYPE
+    )
+    tx.orders._execute("DELETE FROM orders WHERE customer_id = 'cust1' AND quantity = 1", {})
+
+
+def test_a_commit_that_fails_gives_nobody_an_outcome(store: SqliteStore) -> None:
+    """Not even those who only read: what was replayed to them may never have been made."""
+    place(store, "saved", quantity=7)
+    given_up = store._write_connection
+    outcomes = in_one_batch(
+        store,
+        [
+            placing("new", quantity=3),
+            placing("new", quantity=3),
+            placing("saved", quantity=7),
+            placing("saved", quantity=8),
+            refuse_after_writing,
+            break_the_commit,
+        ],
+    )
+    assert len(outcomes) == 6
+    assert all("FOREIGNKEY" in outcome for outcome in outcomes.values()), outcomes
+    assert counts(store._files.path) == [1, 1, 1, 1]
+    assert not place(store, "new", quantity=3).replayed
+    assert store._write_connection is not given_up
+    assert counts(store._files.path) == [2, 2, 2, 2]
+
+
+# Deadlines, and requests that are gone.
+
+
+def test_a_job_whose_request_is_gone_is_not_begun(store: SqliteStore) -> None:
+    with held(store._files.path):
+        dead = Crowd(lambda _: place(store, "dead", deadline=time.monotonic() + 0.3), 1)
+        alive = Crowd(lambda _: place(store, "alive"), 1)
+        dead.join()
+    alive.join()
+    assert query(store._files.path, "SELECT idempotency_key FROM idempotency_keys") == [("alive",)]
+
+
+def test_a_job_whose_request_goes_while_its_batch_runs_is_not_begun(store: SqliteStore) -> None:
+    def take_time(tx: WriteTx) -> None:
+        wait_until(lambda: bool(gone.outcomes))
+        tx.probe.touch()
+
+    path, in_hand = store._files.path, store.writes_in_hand
+    with held(path):
+        slow = Crowd(lambda _: store.write(take_time), 1, in_hand)
+        gone = Crowd(lambda _: place(store, "gone", deadline=time.monotonic() + 0.5), 1, in_hand)
+        last = Crowd(lambda _: place(store, "last"), 1, in_hand)
+    for crowd in (slow, gone, last):
+        crowd.join()
+    assert gone.outcomes == {0: "no outcome by the deadline"}
+    assert query(path, "SELECT idempotency_key FROM idempotency_keys") == [("last",)]
+
+
+def test_an_order_begun_whose_request_gave_up_is_committed_whole(store: SqliteStore) -> None:
+    claim, new_order = request_for("abandoned")
+
+    gave_up = threading.Event()
+
+    def place_slowly(tx: WriteTx) -> None:
+        gave_up.wait(30)
+        place_order(tx, claim, new_order)
+
+    store.write(lambda _: None)  # opened now
+    with pytest.raises(StoreUnavailable):
+        store.write(place_slowly, time.monotonic() + 2.0)
+    assert counts(store._files.path) == [0, 0, 0, 0]
+    gave_up.set()
+    assert place(store, "abandoned").replayed
+    assert counts(store._files.path) == [1, 1, 1, 1]
+
+
+def test_begin_waits_no_longer_than_the_oldest_request_that_still_does(store: SqliteStore) -> None:
+    """Whoever waits with the lock between processes makes all the others wait."""
+    place(store, "first")
+    path, in_hand = store._files.path, store.writes_in_hand
+    with closing(sqlite3.connect(path, isolation_level=None)) as outside:
+        outside.execute("BEGIN IMMEDIATE")
+        old_s = time.monotonic() + 3.0
+        with held(path):
+            old = Crowd(lambda _: place(store, "old", deadline=old_s), 1, in_hand)
+            young = Crowd(lambda _: place(store, "young", deadline=old_s + 25.0), 1, in_hand)
+        old.join()
+        neighbour = DatabaseFiles(path)
+        with neighbour.locked_within(8.0):
+            pass
+        neighbour.close()
+        young.join()
+    assert young.seconds[0] < 15.0
+    assert "SQLITE_BUSY" in young.outcomes[0]
+    assert counts(path) == [1, 1, 1, 1]
+
+
+def test_a_process_has_one_writer_at_a_time(store: SqliteStore) -> None:
+    with store._sole_writer(lambda act: act()), pytest.raises(RuntimeError, match="two writers"):
+        place(store, "second")
+    assert not place(store, "first").replayed
+
+
+# Closing.
+
+
+def test_a_store_closed_in_the_middle_of_a_write_commits_it_whole(store: SqliteStore) -> None:
+    """Its connection must not be closed under the writer's hands."""
+    begun = threading.Event()
+
+    def touch_slowly(tx: WriteTx) -> str:
+        begun.set()
+        time.sleep(1.5)
+        tx.probe.touch()
+        return "done"
+
+    crowd = Crowd(lambda _: store.write(touch_slowly), 1)
+    begun.wait(5)
+    store.close()
+    crowd.join()
+    assert crowd.outcomes == {0: "done"}
+
+
+def test_a_store_closed_while_stuck_leaves_the_write_to_its_end(store: SqliteStore) -> None:
+    place(store, "before")
+    with held(store._files.path):
+        stuck_s = time.monotonic() + 30
+        crowd = Crowd(lambda _: place(store, "stuck", deadline=stuck_s), 1, store.writes_in_hand)
+        closing_it = threading.Thread(target=store.close)
+        closing_it.start()
+        time.sleep(1.5)
+    crowd.join()
+    closing_it.join()
+    assert not crowd.outcomes[0].replayed
+    assert counts(store._files.path) == [2, 2, 2, 2]

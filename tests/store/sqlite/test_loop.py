@@ -1,0 +1,113 @@
+"""An event loop that never stops, whatever the store waits for.
+
+Each scenario runs in a process of its own, where gevent has patched what the store uses.
+"""
+
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import gevent
+import pytest
+from gevent import get_hub
+
+from orderapi.store import group_commit as batch
+from orderapi.store.group_commit import native_sleep
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.greenlets import disk_slowed, prepared, run_in_greenlets
+from tests.support.placing import held, place
+from tests.support.rows import counts
+from tests.support.waiting import awake_s
+
+# The loop may be late because its neighbours are busy; a call that blocks it takes seconds here.
+GAP_MOST_S = 0.5
+HELD_S = 3.0
+
+
+@contextmanager
+def ticking(seconds: Callable[[], float]) -> Iterator[list[float]]:
+    """Let a greenlet tick every 10 ms; the list has the gaps between the ticks, in seconds."""
+    gaps: list[float] = []
+
+    def tick() -> None:
+        last = seconds()
+        while True:
+            gevent.sleep(0.01)
+            now = seconds()
+            gaps.append(now - last)
+            last = now
+
+    ticker = gevent.spawn(tick)
+    yield gaps
+    gevent.sleep(0.05)
+    ticker.kill()
+
+
+@contextmanager
+def transaction_held(path: Path) -> Iterator[None]:
+    outside = sqlite3.connect(path, isolation_level=None)
+    outside.execute("BEGIN IMMEDIATE")
+    yield
+    outside.execute("ROLLBACK")
+    outside.close()
+
+
+HOLDING = {"flock": held, "transaction": transaction_held, "disk": disk_slowed}
+
+
+@pytest.mark.parametrize("lock", HOLDING)
+def test_no_call_of_ours_blocks_the_loop(tmp_path: Path, lock: str) -> None:
+    gap_s = float(run_in_greenlets(write_and_read_behind, tmp_path / "orders.db", lock))
+    assert gap_s < GAP_MOST_S
+
+
+@pytest.mark.parametrize("lock", ["flock", "disk"])
+def test_a_blocked_loop_would_be_found(tmp_path: Path, lock: str) -> None:
+    """The same with nothing handed to native threads."""
+    printed = run_in_greenlets(write_and_read_behind, tmp_path / "orders.db", lock, "in place")
+    assert float(printed) > 2 * GAP_MOST_S
+
+
+def write_and_read_behind(path: Path, lock: str, where: str = "") -> None:
+    """Write, checkpoint and read, while somebody holds a lock and when nobody does."""
+    seconds = awake_s
+    if where == "in place":
+        seconds = time.monotonic
+        batch._native_caller = contextmanager(lambda: iter([lambda act: act()]))
+    store = prepared(path)
+    place(store, "first")
+    with ticking(seconds) as gaps:
+        # Native: in place, the loop could not give it free.
+        held_by: list[str] = []
+        releasing = get_hub().threadpool.spawn(hold_for_a_while, path, lock, held_by)
+        while not held_by:
+            gevent.sleep(0.01)
+        writers = [gevent.spawn(place_some, store, number) for number in range(20)]
+        reader = gevent.spawn(read_on_and_on, store)
+        gevent.joinall(writers, timeout=30, raise_error=True)
+        reader.kill()
+        releasing.get()
+    assert counts(path) == [201, 201, 201, 201]
+    sys.stdout.write(str(max(gaps)))
+    store.close()
+
+
+def hold_for_a_while(path: Path, lock: str, held_by: list[str]) -> None:
+    with HOLDING[lock](path):
+        held_by.append(lock)
+        native_sleep(HELD_S)
+
+
+def place_some(store: SqliteStore, number: int) -> None:
+    for turn in range(10):
+        place(store, f"{number}-{turn}")
+
+
+def read_on_and_on(store: SqliteStore) -> None:
+    with suppress(gevent.GreenletExit):
+        while True:
+            assert store.read(lambda tx: tx.keys.find_claim("public", "first")) is not None
+            gevent.sleep(0.005)

@@ -1,0 +1,51 @@
+"""What a job's savepoint rests on: a transaction that is open, and nothing beside the database."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from orderapi.errors import StoreUnavailable
+from orderapi.store.contract import WriteTx
+from orderapi.store.group_commit import Job
+from orderapi.store.sqlite.savepoint import run_in_savepoint
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.placing import place, placing
+from tests.support.rows import counts
+
+
+def test_no_job_is_run_outside_a_transaction(store: SqliteStore) -> None:
+    """A SAVEPOINT there would be a transaction of its own, and its RELEASE a COMMIT."""
+    place(store, "first")
+    assert store._write_connection is not None
+    job = Job(placing("alone"), time.monotonic() + 8)
+    with pytest.raises(StoreUnavailable) as refused:
+        run_in_savepoint(job, store._write_connection)
+    assert refused.value.reason == "the transaction has ended early"
+    assert not store._write_connection.in_transaction
+    assert counts(store._files.path) == [1, 1, 1, 1]
+
+
+def test_savepoints_need_no_temporary_file(store: SqliteStore) -> None:
+    """It would lie on a disk that may be full while ours is not."""
+
+    def place_many(tx: WriteTx, prefix: str) -> set[str]:
+        for n in range(300):
+            placing(f"{n}-{prefix}", customer_id=f"{n:0128}")(tx)
+        return open_files()
+
+    before = open_files()
+    # Of what is there already, the second one changes more pages than are kept in memory.
+    store.write(lambda tx: place_many(tx, "first"))
+    opened = store.write(lambda tx: place_many(tx, "second")) - before
+    assert any(name.endswith("orders.db-wal") for name in opened)
+    assert not [name for name in opened if "etilqs" in name]
+
+
+def open_files() -> set[str]:
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(descriptor.readlink()))
+    return found

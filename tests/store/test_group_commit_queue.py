@@ -1,0 +1,244 @@
+"""The queue of group commit: order, deadlines, dead jobs, what it does when stuck, its end."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from orderapi.errors import StoreUnavailable
+from orderapi.store.group_commit import JOBS_MOST, Batch, GroupCommit, Natively
+from tests.support.store_crowd import Crowd
+from tests.support.waiting import wait_until
+
+
+class Bench:
+    """Group commit behind a lock that tests can hold; jobs run as they are, a list per batch."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.error: BaseException | None = None
+        self.error_afterwards: BaseException | None = None
+        self.seconds_per_batch = 0.0
+        self.before_end: Callable[[list[Any]], None] = lambda _: None
+        self.batches: list[list[Any]] = []
+        self.commits = GroupCommit(self.commit, self.afterwards)
+
+    def commit(self, batch: Batch, _: Natively) -> bool:
+        if self.error is not None:
+            raise self.error
+        with self.lock:
+            jobs = batch.take()
+            for job in jobs:
+                job.end(job.fn(None))
+            time.sleep(self.seconds_per_batch)
+            results = [job.outcome() for job in jobs]
+            self.before_end(results)
+            self.batches.append(results)
+        return True
+
+    def afterwards(self) -> None:
+        if self.error_afterwards is not None:
+            raise self.error_afterwards
+
+    def submit(self, result: Any = None, within_s: float = 8.0) -> Any:
+        return self.commits.submit(lambda _: result, time.monotonic() + within_s)
+
+    @property
+    def ran(self) -> list[Any]:
+        return [result for batch in self.batches for result in batch]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.commits.close()
+
+
+def test_jobs_run_in_order_of_arrival(bench: Bench) -> None:
+    with bench.lock:
+        crowd = Crowd(bench.submit, 20, bench.commits.in_hand)
+    crowd.join()
+    assert bench.ran == list(range(20))
+    assert crowd.outcomes == {number: number for number in range(20)}
+
+
+def test_what_waits_is_one_batch(bench: Bench) -> None:
+    with bench.lock:
+        crowd = Crowd(bench.submit, 20, bench.commits.in_hand)
+    crowd.join()
+    # The first drain may have begun before the others came.
+    assert len(bench.batches) <= 2
+
+
+def test_a_batch_has_a_limit_and_the_rest_is_the_next_one() -> None:
+    bench = Bench()
+    with bench.lock:
+        crowd = Crowd(bench.submit, JOBS_MOST + 50, bench.commits.in_hand)
+    crowd.join()
+    bench.commits.close()
+    assert max(map(len, bench.batches)) <= JOBS_MOST
+    assert bench.ran == list(range(JOBS_MOST + 50))
+
+
+def test_no_wake_up_is_lost_among_many_submitters(bench: Bench) -> None:
+    crowd = Crowd(lambda number: [bench.submit(number) for _ in range(100)][-1], 16)
+    crowd.join()
+    assert len(bench.ran) == 1600
+    assert crowd.outcomes == {number: number for number in range(16)}
+
+
+def test_no_outcome_leaves_before_its_batch_has_ended(bench: Bench) -> None:
+    bench.seconds_per_batch = 0.4
+    early: list[Any] = []
+    with bench.lock:
+        crowd = Crowd(bench.submit, 5, bench.commits.in_hand)
+        bench.before_end = lambda results: early.extend(set(results) & set(crowd.outcomes))
+    crowd.join()
+    assert early == []
+
+
+def test_a_job_that_never_begins_fails_at_its_deadline_and_is_never_run(bench: Bench) -> None:
+    with bench.lock:
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailable) as failed:
+            bench.submit("dead", within_s=0.3)
+        assert time.monotonic() - started >= 0.3
+        assert failed.value.reason == "no outcome by the deadline"
+    assert bench.submit("alive") == "alive"
+    assert bench.ran == ["alive"]
+
+
+def test_dead_jobs_leave_their_places_to_those_behind_them(bench: Bench) -> None:
+    with bench.lock:
+        dead = Crowd(lambda number: bench.submit(f"dead {number}", within_s=0.3), 20)
+        alive = Crowd(lambda number: bench.submit(f"alive {number}"), 2)
+        dead.join()
+        wait_until(lambda: bench.commits.in_hand() == 2)
+    alive.join()
+    assert set(dead.outcomes.values()) == {"no outcome by the deadline"}
+    assert set(bench.ran) == {"alive 0", "alive 1"}
+
+
+def test_requests_that_gave_up_leave_nothing_behind_a_drain_that_is_stuck(bench: Bench) -> None:
+    """It takes none of them; while a disk hangs for hours, they would fill the memory."""
+    with bench.lock:
+        crowd = Crowd(lambda number: bench.submit(number, within_s=0.1), 20)
+        crowd.join()
+        assert set(crowd.outcomes.values()) == {"no outcome by the deadline"}
+        assert not bench.commits._queue
+    assert bench.submit("alive") == "alive"
+    assert bench.ran == ["alive"]
+
+
+def test_a_job_whose_deadline_is_past_is_never_run(bench: Bench) -> None:
+    for _ in range(50):
+        with pytest.raises(StoreUnavailable):
+            bench.submit("dead", within_s=-1.0)
+    assert bench.submit("alive") == "alive"
+    assert bench.ran == ["alive"]
+
+
+def test_a_job_begun_whose_request_gave_up_ends_without_a_listener(bench: Bench) -> None:
+    gave_up = threading.Event()
+
+    def hang(_: list[Any]) -> None:
+        gave_up.wait(30)
+
+    bench.before_end = hang
+    with pytest.raises(StoreUnavailable) as failed:
+        bench.submit("begun", within_s=2.0)
+    gave_up.set()
+    assert failed.value.reason == "no outcome by the deadline"
+    assert bench.submit("next") == "next"
+    assert bench.ran == ["begun", "next"]
+
+
+def test_all_wait_for_a_store_that_is_stuck() -> None:
+    """Where a request that waits costs no thread."""
+    bench = Bench()
+    with bench.lock:
+        crowd = Crowd(bench.submit, 40, bench.commits.in_hand)
+        time.sleep(2.0)
+        assert crowd.outcomes == {}
+    crowd.join()
+    bench.commits.close()
+    assert crowd.outcomes == {number: number for number in range(40)}
+
+
+ERRORS = [StoreUnavailable("no lock"), OSError("bad"), SystemExit(1)]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_commit_that_cannot_begin_fails_each_job_and_kills_no_drain(
+    bench: Bench, error: BaseException
+) -> None:
+    bench.error = error
+    for _ in range(5):
+        with pytest.raises(type(error)):
+            bench.submit("failing")
+    bench.error = None
+    assert bench.submit("alive") == "alive"
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_whatever_fails_after_a_batch_fails_nobody(bench: Bench, error: BaseException) -> None:
+    bench.error_afterwards = error
+    for number in range(5):
+        assert bench.submit(number) == number
+
+
+def test_a_thread_that_cannot_start_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoThreads:
+        """What Python does when the system gives it no more threads."""
+
+        def __init__(self, **_: Any) -> None:
+            pass
+
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading, "Thread", NoThreads)
+        with pytest.raises(StoreUnavailable):
+            bench.submit("failing")
+    assert bench.submit("alive", within_s=5) == "alive"
+    assert bench.ran == ["alive"]
+
+
+def test_closing_lets_the_queued_jobs_end_and_refuses_new_ones() -> None:
+    bench = Bench()
+    with bench.lock:
+        crowd = Crowd(bench.submit, 6, bench.commits.in_hand)
+        ended: list[bool] = []
+        closing = threading.Thread(target=lambda: ended.append(bench.commits.close()))
+        closing.start()
+    closing.join()
+    assert ended == [True]
+    crowd.join()
+    assert crowd.outcomes == {number: number for number in range(6)}
+    with pytest.raises(StoreUnavailable):
+        bench.submit("late")
+
+
+def test_whatever_comes_while_closing_is_run_or_refused_but_never_left_waiting() -> None:
+    for round_number in range(40):
+        bench = Bench()
+        closing = threading.Timer(round_number % 10 / 1000, bench.commits.close)
+        closing.start()
+        crowd = Crowd(bench.submit, 4)
+        crowd.join()
+        closing.join()
+        for number, outcome in crowd.outcomes.items():
+            assert outcome in (number, "the store is closing")
+        assert max(crowd.seconds.values()) < 1.0
+
+
+def test_closing_what_never_wrote_is_easy() -> None:
+    bench = Bench()
+    assert bench.commits.close()
+    assert bench.commits.close()

@@ -1,0 +1,78 @@
+"""Databases, backups of them, and the commands, as operators run them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from orderapi.ops.audit import audit
+from orderapi.store.open import open_backup
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.placing import place
+from tests.support.rows import query
+
+ORDERAPI = str(Path(sys.executable).parent / "orderapi")
+
+
+def orderapi(
+    *arguments: str | Path, database: Path, **popen: Any
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command on a database, in a process of its own."""
+    command = [ORDERAPI, *map(str, arguments), "--database", f"sqlite:///{database}"]
+    environ = {name: value for name, value in os.environ.items() if "ORDERAPI_" not in name}
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, check=False, timeout=60, **popen
+    )
+
+
+def backed_up(database: Path, file: Path) -> Path:
+    done = orderapi("backup", file, database=database)
+    assert done.returncode == 0, done.stderr
+    return file
+
+
+def with_orders(path: Path, *keys: str) -> Path:
+    """Make the database, or open it, and place orders."""
+    with closing(SqliteStore(path)) as store:
+        store.prepare()
+        for key in keys:
+            place(store, key)
+    return path
+
+
+def left_by_a_kill(path: Path, *keys: str) -> Path:
+    """Place orders in a database and leave it as a killed process does: they are in the WAL."""
+    living = path.with_name("living.db")
+    path.rename(living)
+    with closing(SqliteStore(living)) as store:
+        for key in keys:
+            place(store, key)
+        store.write(lambda tx: tx.probe.touch())
+        shutil.copy(living, path)
+        shutil.copy(f"{living}-wal", f"{path}-wal")
+    for file in path.parent.glob("living.db*"):
+        file.unlink()
+    return path
+
+
+def keys_in(path: Path) -> set[str]:
+    return {key for (key,) in query(path, "SELECT idempotency_key FROM idempotency_keys")}
+
+
+def findings(path: Path) -> list[str]:
+    """What the audit finds in a file that nobody writes."""
+    with closing(open_backup(path)) as store:
+        return list(audit(store, lambda _done, _total: None))
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file of a directory that says something: no lock, no index of a WAL, no empty WAL."""
+    return {
+        file.name: file.read_bytes()
+        for file in directory.iterdir()
+        if file.is_file() and not file.name.endswith(("-lock", "-shm"))
+        if file.stat().st_size or not file.name.endswith("-wal")
+    }

@@ -1,0 +1,218 @@
+"""A real gunicorn in a directory of its own, as operators start it."""
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.rows import TABLES, counts, query
+from tests.support.waiting import awake_s, wait_until
+
+REPOSITORY = Path(__file__).parent.parent.parent
+ORDER = {"customer_id": "cust1", "item_id": "item1", "quantity": 1}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status, its headers by lower-case name, and the raw body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Server:
+    """One gunicorn; its database, lock and log lie in `directory`."""
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        self.directory = directory
+        self.database = directory / "orders.db"
+        self.log_path = directory / "server.log"
+        self.port = free_port()
+        self.settings = settings
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def environ(self) -> dict[str, str]:
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("ORDERAPI_")}
+        environ["ORDERAPI_DATABASE_URL"] = f"sqlite:///{self.database}"
+        environ["ORDERAPI_BIND"] = f"127.0.0.1:{self.port}"
+        environ["ORDERAPI_WORKERS"] = "2"
+        return environ | {f"ORDERAPI_{name}": value for name, value in self.settings.items()}
+
+    def start(self, *, wait: bool = True, **popen: Any) -> None:
+        command = [str(Path(sys.executable).parent / "gunicorn")]
+        command += ["-c", "deploy/gunicorn.conf.py", "wsgi:app"]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=REPOSITORY, env=self.environ(), stderr=log, stdout=log, **popen
+            )
+        if wait:
+            self.wait_until_serving()
+
+    def wait_until_serving(self, timeout_s: float = 60.0) -> None:
+        """Wait until the service answers, and no worker is still to be forked."""
+        give_up_at = awake_s() + timeout_s
+        workers = int(self.environ()["ORDERAPI_WORKERS"])
+        while awake_s() < give_up_at:
+            with suppress(OSError, http.client.HTTPException):
+                if self.request("GET", "/healthz").status == 200 and len(self.workers()) >= workers:
+                    return
+            assert self.process is not None
+            assert self.process.poll() is None, self.log_path.read_text()
+            time.sleep(0.02)
+        raise AssertionError(f"not serving: {self.log_path.read_text()}")
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def workers(self) -> list[int]:
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    def accepted(self) -> int:
+        """Tell how many clients have a connection that a worker has accepted."""
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        fields = [line.split() for line in lines]
+        # Local address, state and inode (proc(5)); what nobody has accepted has no inode.
+        port = f":{self.port:04X}"
+        return sum(f[1].endswith(port) and f[3] == "01" and f[9] != "0" for f in fields)
+
+    def stop(self, timeout_s: float = 30.0) -> int:
+        """End the server as systemd would and give its exit code."""
+        if self.process is None:
+            return 0
+        self.process.terminate()
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            self.process = None
+
+    def kill(self) -> None:
+        """Kill the master with SIGKILL; its workers must go with it."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        whole, _, _ = self.log_path.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def lines_of(self, request_id: str) -> list[dict[str, Any]]:
+        """Give the lines of a request; the answer may leave before its line is written."""
+        found: list[dict[str, Any]] = []
+
+        def are_there() -> bool:
+            found[:] = [line for line in self.log_lines() if line.get("request_id") == request_id]
+            return bool(found)
+
+        wait_until(are_there, f"a line of {request_id}")
+        return found
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 30.0,
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            received = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, received, response.read())
+        finally:
+            connection.close()
+
+    def order(
+        self, key: str | None, payload: Any = ORDER, timeout_s: float = 30.0, **headers: str
+    ) -> Answer:
+        """Send `POST /orders`; underscores in header names stand for hyphens."""
+        sent = {"Content-Type": "application/json"}
+        if key is not None:
+            sent["Idempotency-Key"] = key
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        body = payload if isinstance(payload, bytes) else json.dumps(payload)
+        return self.request("POST", "/orders", body, sent, timeout_s)
+
+    def raw(self, data: bytes, timeout_s: float = 10.0) -> bytes:
+        """Send bytes as they are, end the sending side, and give all that comes back."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            received = b""
+            while chunk := connection.recv(65536):
+                received += chunk
+            return received
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Query the live database, as people do with sqlite3."""
+        return query(self.database, sql)
+
+    def counts(self) -> dict[str, int]:
+        return dict(zip(TABLES, counts(self.database), strict=True))
+
+
+@contextmanager
+def serving(directory: Path, **settings: str) -> Iterator[Server]:
+    """Run a server in a directory until the block ends."""
+    server = Server(directory, **settings)
+    with started(server):
+        yield server
+
+
+@contextmanager
+def started(server: Server) -> Iterator[None]:
+    """Start a server, and kill what is left of it when the block ends."""
+    server.start()
+    try:
+        yield
+    finally:
+        if server.process is not None:
+            server.process.kill()
+            server.process.wait()
+
+
+_ports_given: deque[int] = deque(maxlen=500)
+
+
+def free_port() -> int:
+    """Give a port where nobody listens, below those that outgoing connections are given.
+
+    Processes that run tests side by side draw from different ones, and none twice soon.
+    """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = random.SystemRandom().randrange(10_000 + process % 16, 32_000, 16)
+        if port in _ports_given:
+            continue
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            _ports_given.append(port)
+            return port
