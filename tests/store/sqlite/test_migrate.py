@@ -147,7 +147,7 @@ def test_due_are_those_not_seen_yet(applied: dict[int, int], expected: list[int]
 def test_four_processes_may_prepare_an_empty_database_at_once(tmp_path: Path) -> None:
     script = (
         "import sys, pathlib; from orderapi.store.sqlite.store import SqliteStore;"
-        "from tests.store.placing import place; sys.stdin.readline();"
+        "from tests.support.placing import place; sys.stdin.readline();"
         "store = SqliteStore(pathlib.Path(sys.argv[1])); store.prepare();"
         "print(place(store, 'same').order_id); store.close()"
     )
