@@ -6,7 +6,16 @@ from orderapi.events.feed import Feed
 from orderapi.settings import Settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
-from orderapi.web import events, health, metrics, orders, problems, proxy, this_request
+from orderapi.web import (
+    events,
+    failures,
+    health,
+    metrics,
+    orders,
+    problem_pages,
+    proxy,
+    this_request,
+)
 from orderapi.web.lean import LeanFlask
 
 
@@ -24,7 +33,8 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     app.url_map.merge_slashes = False
     proxy.register(app)
     this_request.register(app)
-    problems.register(app)
+    failures.register(app)
+    app.register_blueprint(problem_pages.blueprint)
     app.register_blueprint(health.blueprint(store))
     app.register_blueprint(orders.blueprint(store, fault_injection=settings.fault_injection))
     app.register_blueprint(events.blueprint(feed))

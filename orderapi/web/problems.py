@@ -1,24 +1,15 @@
-"""Failures as HTTP sees them: the one table of problem types, and the handlers that use it.
+"""The one table of problem types, and how a problem document is written.
 
-Problem documents are RFC 9457 `application/problem+json`.
+Nothing here needs a request of Flask. Therefore the HTTP server can refuse a malformed request with
+the same document.
 """
 
-import logging
 from dataclasses import dataclass
-from typing import Any
 
-from flask import Blueprint, Flask, Response, render_template, request
-from werkzeug.exceptions import HTTPException
-
-from orderapi import errors, logs
 from orderapi.documents import dump
-from orderapi.web.lean import Answer
 
 RETRY_AFTER_S = 2
-
-_log = logging.getLogger(__name__)
-
-blueprint = Blueprint("problems", __name__)
+MEDIA_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,106 +87,24 @@ PROBLEMS = (
 
 BY_SLUG = {problem.slug: problem for problem in PROBLEMS}
 
-_SLUGS: dict[type[errors.OrderApiError], str] = {
-    errors.BodyUnreadable: "bad-request",
-    errors.KeyMissing: "idempotency-key-missing",
-    errors.KeyInvalid: "idempotency-key-invalid",
-    errors.MalformedJson: "malformed-json",
-    errors.OrderNotFound: "not-found",
-    errors.ProblemNotFound: "not-found",
-    errors.KeyReused: "idempotency-key-reused",
-    errors.BodyTooLarge: "body-too-large",
-    errors.NotJson: "unsupported-media-type",
-    errors.SimulatedFailure: "simulated-failure",
-}
-_SLUGS_OF_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
+def document(slug: str, detail: str, request_id: str | None, **members: object) -> bytes:
+    """Write the problem document (RFC 9457) of one failed request.
 
-def register(app: Flask) -> None:
-    """Let every failure of `app` end in a problem document."""
-    app.register_blueprint(blueprint)
-    app.register_error_handler(errors.OrderApiError, _from_our_error)
-    app.register_error_handler(errors.ValidationFailed, _from_invalid_input)
-    app.register_error_handler(errors.StoreUnavailable, _from_unavailable_store)
-    app.register_error_handler(HTTPException, _from_http_exception)
-    app.register_error_handler(Exception, _from_surprise)
+    `slug` names a row of PROBLEMS. `detail` says what was wrong with this request. `request_id` is
+    the value of the answer's `X-Request-ID`. `members` are appended to the document. The answer's
+    media type is MEDIA_TYPE, and its status is `BY_SLUG[slug].status`.
 
-
-@blueprint.get("/problems/<slug>")
-def show_problem(slug: str) -> Response:
-    """Explain a problem type: a page for people, JSON for programs."""
-    problem = BY_SLUG.get(slug)
-    if problem is None:
-        raise errors.ProblemNotFound("There is no problem type of that name.")
-    accepted = request.accept_mimetypes.best_match(["application/json", "text/html"])
-    if accepted == "text/html":
-        page = Answer(
-            render_template("problem.html", problem=problem), media_type="text/html; charset=utf-8"
-        )
-        page.vary.add("Accept")
-        return page
-    document = {
-        "type": f"/problems/{problem.slug}",
-        "title": problem.title,
-        "status": problem.status,
-        "meaning": problem.meaning,
-        "what_to_do": problem.remedy,
-        "retryable": problem.retryable,
-        "key_action": problem.key_action,
-    }
-    response = Answer(dump(document))
-    response.vary.add("Accept")
-    return response
-
-
-def _from_our_error(error: errors.OrderApiError) -> Response:
-    slug = _SLUGS.get(type(error))
-    return _respond(BY_SLUG[slug], str(error)) if slug else _from_surprise(error)
-
-
-def _from_invalid_input(error: errors.ValidationFailed) -> Response:
-    return _respond(BY_SLUG["validation-failed"], str(error), errors=_readable(error))
-
-
-def _from_unavailable_store(error: errors.StoreUnavailable) -> Response:
-    _log.warning("store unavailable", extra={"reason": error.reason})
-    response = _respond(BY_SLUG["store-unavailable"], str(error))
-    response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
-
-
-def _readable(error: errors.ValidationFailed) -> dict[str, object]:
-    """Give the messages by names that every JSON parser reads: lone surrogates become `?`."""
-    return {
-        name.encode(errors="replace").decode(): messages for name, messages in error.errors.items()
-    }
-
-
-def _from_http_exception(error: HTTPException) -> Response:
-    """Turn what Flask and Werkzeug refuse into one of our problems, keeping `Allow`."""
-    status = error.code or 500
-    slug = _SLUGS_OF_STATUS.get(status, "bad-request" if status < 500 else "internal-error")
-    response = _respond(BY_SLUG[slug], BY_SLUG[slug].meaning)
-    allow = error.get_response().headers.get("Allow")
-    if allow:
-        response.headers["Allow"] = allow
-    return response
-
-
-def _from_surprise(error: Exception) -> Response:
-    _log.error("unexpected failure", exc_info=error)
-    return _respond(BY_SLUG["internal-error"], BY_SLUG["internal-error"].meaning)
-
-
-def _respond(problem: Problem, detail: str, **members: Any) -> Response:
-    document = {
-        "type": f"/problems/{problem.slug}",
+    Raises KeyError if no problem type has this slug.
+    """
+    problem = BY_SLUG[slug]
+    members_of_all = {
+        "type": f"/problems/{slug}",
         "title": problem.title,
         "status": problem.status,
         "detail": detail,
-        "request_id": logs.request_id.get(),
+        "request_id": request_id,
         "retryable": problem.retryable,
         "key_action": problem.key_action,
-        **members,
     }
-    return Answer(dump(document), problem.status, "application/problem+json")
+    return dump(members_of_all | members).encode()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from orderapi.web import problems
 from orderapi.web.problems import BY_SLUG
 from tests.support.http_messages import (
     JSON_TYPE,
@@ -61,6 +62,18 @@ NOWHERE = [
 def test_the_table_is_the_contracts() -> None:
     table = {slug: (p.status, p.retryable, p.key_action) for slug, p in BY_SLUG.items()}
     assert table == PROBLEMS
+
+
+@pytest.mark.parametrize("slug", PROBLEMS)
+def test_a_problem_document_can_be_written_without_a_request_of_flask(slug: str) -> None:
+    body = problems.document(slug, "The second line is not a field.", "id-1", errors={"x": ["y"]})
+    assert body.endswith(b"}\n")
+    document = json.loads(body)
+    assert list(document)[:2] == ["type", "title"]
+    assert (document["type"], document["status"]) == (f"/problems/{slug}", PROBLEMS[slug][0])
+    assert (document["retryable"], document["key_action"]) == PROBLEMS[slug][1:]
+    assert document["detail"] == "The second line is not a field."
+    assert (document["request_id"], document["errors"]) == ("id-1", {"x": ["y"]})
 
 
 @pytest.mark.parametrize("slug", PROBLEMS)

@@ -1,0 +1,80 @@
+"""How a failure inside Flask becomes a problem document: one handler for each kind of exception."""
+
+import logging
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from orderapi import errors, logs
+from orderapi.web import problems
+from orderapi.web.lean import Answer
+from orderapi.web.problems import BY_SLUG, RETRY_AFTER_S
+
+_log = logging.getLogger(__name__)
+
+_SLUGS: dict[type[errors.OrderApiError], str] = {
+    errors.BodyUnreadable: "bad-request",
+    errors.KeyMissing: "idempotency-key-missing",
+    errors.KeyInvalid: "idempotency-key-invalid",
+    errors.MalformedJson: "malformed-json",
+    errors.OrderNotFound: "not-found",
+    errors.ProblemNotFound: "not-found",
+    errors.KeyReused: "idempotency-key-reused",
+    errors.BodyTooLarge: "body-too-large",
+    errors.NotJson: "unsupported-media-type",
+    errors.SimulatedFailure: "simulated-failure",
+}
+_SLUGS_OF_STATUS = {404: "not-found", 405: "method-not-allowed"}
+
+
+def register(app: Flask) -> None:
+    """Let every failure of `app` end in a problem document."""
+    app.register_error_handler(errors.OrderApiError, _from_our_error)
+    app.register_error_handler(errors.ValidationFailed, _from_invalid_input)
+    app.register_error_handler(errors.StoreUnavailable, _from_unavailable_store)
+    app.register_error_handler(HTTPException, _from_http_exception)
+    app.register_error_handler(Exception, _from_surprise)
+
+
+def _from_our_error(error: errors.OrderApiError) -> Response:
+    slug = _SLUGS.get(type(error))
+    return _respond(slug, str(error)) if slug else _from_surprise(error)
+
+
+def _from_invalid_input(error: errors.ValidationFailed) -> Response:
+    return _respond("validation-failed", str(error), errors=_readable(error))
+
+
+def _from_unavailable_store(error: errors.StoreUnavailable) -> Response:
+    _log.warning("store unavailable", extra={"reason": error.reason})
+    response = _respond("store-unavailable", str(error))
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _readable(error: errors.ValidationFailed) -> dict[str, object]:
+    """Give the messages by names that every JSON parser reads: lone surrogates become `?`."""
+    return {
+        name.encode(errors="replace").decode(): messages for name, messages in error.errors.items()
+    }
+
+
+def _from_http_exception(error: HTTPException) -> Response:
+    """Turn what Flask and Werkzeug refuse into one of our problems, keeping `Allow`."""
+    status = error.code or 500
+    slug = _SLUGS_OF_STATUS.get(status, "bad-request" if status < 500 else "internal-error")
+    response = _respond(slug, BY_SLUG[slug].meaning)
+    allow = error.get_response().headers.get("Allow")
+    if allow:
+        response.headers["Allow"] = allow
+    return response
+
+
+def _from_surprise(error: Exception) -> Response:
+    _log.error("unexpected failure", exc_info=error)
+    return _respond("internal-error", BY_SLUG["internal-error"].meaning)
+
+
+def _respond(slug: str, detail: str, **members: object) -> Response:
+    body = problems.document(slug, detail, logs.request_id.get(), **members)
+    return Answer(body, BY_SLUG[slug].status, problems.MEDIA_TYPE)

@@ -1,0 +1,37 @@
+"""The resource `/problems/{slug}`: what a problem type means and what its reader can do."""
+
+from flask import Blueprint, Response, render_template, request
+
+from orderapi.documents import dump
+from orderapi.errors import ProblemNotFound
+from orderapi.web.lean import Answer
+from orderapi.web.problems import BY_SLUG
+
+blueprint = Blueprint("problems", __name__)
+
+
+@blueprint.get("/problems/<slug>")
+def show_problem(slug: str) -> Response:
+    """Explain a problem type: a page for people, JSON for programs."""
+    problem = BY_SLUG.get(slug)
+    if problem is None:
+        raise ProblemNotFound("There is no problem type of that name.")
+    accepted = request.accept_mimetypes.best_match(["application/json", "text/html"])
+    if accepted == "text/html":
+        page = Answer(
+            render_template("problem.html", problem=problem), media_type="text/html; charset=utf-8"
+        )
+        page.vary.add("Accept")
+        return page
+    document = {
+        "type": f"/problems/{problem.slug}",
+        "title": problem.title,
+        "status": problem.status,
+        "meaning": problem.meaning,
+        "what_to_do": problem.remedy,
+        "retryable": problem.retryable,
+        "key_action": problem.key_action,
+    }
+    response = Answer(dump(document))
+    response.vary.add("Accept")
+    return response
