@@ -13,10 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import chart, compare, growth, installation, machine, report
+from tests.bench import chart, compare, growth, installation, machine, profile, report
 from tests.bench.compare import Plan
 from tests.bench.contenders import all_contenders, work_directory
 from tests.bench.load import Load, WindowInvalid
+from tests.bench.profile import NoProfiler
 from tests.bench.service import NotServing
 
 _CORES = 2
@@ -41,7 +42,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(dir=work) as name:
             _measure(options, cores, work, Load(Path(name)))
-    except (NotServing, WindowInvalid) as error:
+    except (NotServing, WindowInvalid, NoProfiler) as error:
         print(f"The run failed. {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -55,6 +56,9 @@ def _measure(options: argparse.Namespace, cores: list[int], work: Path, load: Lo
     if options.growth:
         print(machine.describe(work, cores), flush=True)
         growth.run(plan, options.growth, load, work)
+    elif options.profile:
+        print(machine.describe(work, cores), flush=True)
+        print(profile.run(options.profile, plan, load, work))
     else:
         contenders, absent = installation.install(options.contenders)
         if not contenders:
@@ -113,12 +117,18 @@ def _parse() -> argparse.Namespace:
         help="number of cores that servers and load generator share (default: %(default)s)",
     )
     add("--svg", type=Path, help="file into which a chart of new orders is written")
-    add(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--growth",
         type=int,
         metavar="ORDERS",
         help="do not compare services: compare orderapi on an empty database with orderapi on a"
         " database that contains so many orders",
+    )
+    instead.add_argument(
+        "--profile",
+        choices=("orders", "replays", "reads"),
+        help="do not compare services: show in which functions orderapi spends its time",
     )
     return parser.parse_args()
 

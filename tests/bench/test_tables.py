@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from tests.bench.contenders import OURS, Contender, Start
 from tests.bench.load import Window
+from tests.bench.profile import parse
 from tests.bench.report import Measured, render
 from tests.bench.scenarios import Scenario, stages
 
@@ -83,3 +84,14 @@ def test_replays_and_reads_follow_the_orders_that_they_need() -> None:
     assert [scenario.work for scenario in first.scenarios] == ["orders"]
     assert [scenario.work for scenario in second.scenarios] == ["orders", "replays", "reads"]
     assert slowed.scenarios == (Scenario("orders", 64, "slowed"),)
+
+
+def test_a_profile_counts_a_recursive_function_once_for_each_sample() -> None:
+    samples = parse(
+        'process 1:"gunicorn";outer (app.py:1);inner (lib.py:2);inner (lib.py:2) 3\n'
+        'process 1:"gunicorn";outer (app.py:1) 2\n'
+    )
+    assert samples.number == 5
+    assert samples.own_by_file == {"lib.py": 3, "app.py": 2}
+    assert samples.own == {"inner (lib.py:2)": 3, "outer (app.py:1)": 2}
+    assert samples.total == {"outer (app.py:1)": 5, "inner (lib.py:2)": 3}
