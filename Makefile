@@ -22,8 +22,8 @@ test-all: test
 test-deploy: $(VENV)/.test
 	$(BIN)/python -m tests.deploy.drill $(DEPLOY)
 
-# It needs wrk, and node, npm, git and gcc for all rows of its tables.
-# `make bench BENCH="--quick"` takes two minutes, and `BENCH="--help"` lists all options.
+# It needs wrk, and node, npm, git and gcc for all rows of its tables. tests/bench/README.md explains
+# it. `make bench BENCH="--quick"` takes two minutes, and `BENCH="--help"` lists all options.
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.bench $(BENCH)
 
