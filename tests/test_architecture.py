@@ -41,7 +41,7 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.durable",
     ),
     ("orderapi.records", "orderapi.errors"),
-    ("orderapi.fields",),
+    ("orderapi.fields", "orderapi.time_limit"),
 ]
 
 # What there is of the store for those outside of it; whoever is named may also open one.
@@ -51,7 +51,7 @@ OPENING = ("orderapi.app", "orderapi.cli.inputs", "orderapi.ops", "orderapi.serv
 # What callers and receivers import, and the leaves that it shares with the service. A leaf imports
 # only the standard library, so a caller or a receiver installs nothing of the service's libraries.
 SHARED = {
-    "orderapi.client": ("orderapi.fields",),
+    "orderapi.client": ("orderapi.fields", "orderapi.time_limit"),
     "orderapi.webhooks": ("orderapi.fields",),
 }
 APART = tuple(SHARED)
