@@ -121,8 +121,8 @@ def _warnings(measured: list[Measured], window_s: float) -> list[str]:
     if disturbed:
         warnings.append(
             f"WARNING: In {disturbed} of {len(measured)} windows, other processes used more than"
-            f" {_OTHERS_SHARE_MAX:.0%} of the cores. Rates and latencies of this run are not"
-            " reliable. Repeat the run on a machine that does nothing else."
+            f" {_OTHERS_SHARE_MAX:.0%} of the cores. The figures of this run are not reliable."
+            " Repeat the run on a machine that does nothing else."
         )
     slowest = max(measured, key=lambda m: m.window.p99_ms)
     p99_s = slowest.window.p99_ms / 1000
