@@ -22,8 +22,7 @@ test-all: test
 test-deploy: $(VENV)/.test
 	$(BIN)/python -m tests.deploy.drill $(DEPLOY)
 
-# It needs wrk, and node, npm, git and gcc for all rows of its tables. tests/bench/README.md explains
-# it. `make bench BENCH="--quick"` takes two minutes, and `BENCH="--help"` lists all options.
+# Also wants wrk, and node, npm and gcc for all rows. `make bench BENCH="--quick"`, `--help` ...
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.bench $(BENCH)
 

@@ -9,6 +9,7 @@ from orderapi.app import create_app
 from orderapi.settings import read_settings
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.http_messages import stores_nothing
+from tests.support.programs import Program, find_or_install
 from tests.support.rows import counts
 from tests.support.running import Server, serving
 
@@ -20,6 +21,12 @@ def pytest_runtest_makereport() -> Iterator[None]:
     report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy gives a Result
     if report.skipped and os.environ.get("CI") == "true":
         report.outcome = "failed"
+
+
+@pytest.fixture(scope="session")
+def program() -> Program:
+    """Give a function that finds a program, and installs its package with apt where it may."""
+    return find_or_install
 
 
 @pytest.fixture

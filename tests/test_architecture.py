@@ -1,7 +1,6 @@
 """Imports run one way: what a module may import, and which libraries stay behind their walls."""
 
 import ast
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,21 +40,14 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.durable",
     ),
     ("orderapi.records", "orderapi.errors"),
-    ("orderapi.fields", "orderapi.time_limit"),
 ]
 
 # What there is of the store for those outside of it; whoever is named may also open one.
 STORE = ("orderapi.store.contract", "orderapi.store.statements")
 OPENING = ("orderapi.app", "orderapi.cli.inputs", "orderapi.ops", "orderapi.server")
 
-# What callers and receivers import, and the leaves that it shares with the service. A leaf imports
-# only the standard library, so a caller or a receiver installs nothing of the service's libraries.
-SHARED = {
-    "orderapi.client": ("orderapi.fields", "orderapi.time_limit"),
-    "orderapi.webhooks": ("orderapi.fields",),
-}
-APART = tuple(SHARED)
-LEAVES = {leaf for leaves in SHARED.values() for leaf in leaves}
+# What callers and receivers import: it shares nothing with the service.
+APART = ("orderapi.client", "orderapi.webhooks")
 
 WALLS = {
     "flask": {"orderapi.app", "orderapi.web."},
@@ -136,20 +128,13 @@ def test_no_engine_is_known_outside_the_store(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_what_callers_import_and_the_service_share_only_leaves(module: str) -> None:
+def test_what_callers_import_and_the_service_share_nothing(module: str) -> None:
     own = tuple(package for package in APART if _is_in(module, (package,)))
     for imported in _imports(MODULES[module]):
         if own:
-            allowed = (*own, *SHARED[own[0]])
-            assert _is_in(imported, allowed) or not _is_in(imported, ("orderapi",)), imported
+            assert _is_in(imported, own) or not _is_in(imported, ("orderapi",)), imported
         else:
             assert not _is_in(imported, APART), imported
-
-
-@pytest.mark.parametrize("leaf", sorted(LEAVES))
-def test_a_leaf_imports_only_the_standard_library(leaf: str) -> None:
-    libraries = {name.partition(".")[0] for name in _imports(MODULES[leaf])}
-    assert libraries <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("library", WALLS)

@@ -1,1 +1,1 @@
-"""The feed of committed events, for clients that read it over HTTP."""
+"""Events as others read them."""

@@ -15,6 +15,7 @@ from orderapi.app import create_app
 from orderapi.settings import read_settings
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.http_messages import check_problem, from_client
+from tests.support.promises import promise
 from tests.support.running import ORDER, Answer, Server
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -65,6 +66,7 @@ def test_a_key_is_needed(client: FlaskClient, tmp_path: Path, method: str, path:
     assert everything(tmp_path) == before
 
 
+@promise("a replay is the same answer")
 @each_endpoint
 def test_a_retry_is_a_replay(client: FlaskClient, tmp_path: Path, method: str, path: str) -> None:
     payload, _ = EXAMPLES[method, path]
@@ -79,6 +81,7 @@ def test_a_retry_is_a_replay(client: FlaskClient, tmp_path: Path, method: str, p
     assert everything(tmp_path) == after_first
 
 
+@promise("a conflict touches nothing")
 @each_endpoint
 def test_another_payload_is_a_conflict(
     client: FlaskClient, tmp_path: Path, method: str, path: str
@@ -91,6 +94,7 @@ def test_another_payload_is_a_conflict(
     assert send(client, method, path, "key", payload).body == first.body
 
 
+@promise("a failure is not remembered")
 @each_endpoint
 def test_a_refusal_is_not_remembered(
     client: FlaskClient, tmp_path: Path, method: str, path: str
@@ -103,6 +107,7 @@ def test_a_refusal_is_not_remembered(
     assert "idempotent-replayed" not in send(client, method, path, "key", payload).headers
 
 
+@promise("an error is not a verdict")
 @each_endpoint
 def test_a_failure_after_the_commit_is_mended_by_a_retry(
     client: FlaskClient, tmp_path: Path, method: str, path: str
@@ -115,6 +120,8 @@ def test_a_failure_after_the_commit_is_mended_by_a_retry(
     assert everything(tmp_path) == after_failure
 
 
+@promise("one key, one effect")
+@promise("duplicates in flight wait")
 @each_endpoint
 def test_duplicates_in_flight_have_one_effect(
     shared_server: Server, method: str, path: str

@@ -14,6 +14,7 @@ from orderapi.app import create_app
 from orderapi.settings import read_settings
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.http_messages import ask, check_problem, chunk, one_answer, order, raw_order
+from tests.support.promises import promise
 from tests.support.running import ORDER, Server
 
 TABLES = ("orders", "ledger", "idempotency_keys", "events")
@@ -74,6 +75,7 @@ def test_one_order_is_one_row_in_each_of_the_four_tables(
         assert TIME.fullmatch(created_at)
 
 
+@promise("a replay is the same answer")
 def test_a_replay_is_the_same_answer_and_writes_nothing(
     client: FlaskClient, database: sqlite3.Connection
 ) -> None:
@@ -105,6 +107,7 @@ def test_the_same_payload_written_otherwise_is_a_replay(client: FlaskClient, bod
     assert again.headers["idempotent-replayed"] == "true"
 
 
+@promise("a conflict touches nothing")
 @pytest.mark.parametrize(
     "change",
     [{"quantity": 2}, {"customer_id": "cust1 "}, {"customer_id": "Cust1"}, {"item_id": "cust1"}],
@@ -152,6 +155,7 @@ def test_keys_have_up_to_255_characters(client: FlaskClient) -> None:
     check_problem(order(client, '"' + "k" * 256 + '"'), "idempotency-key-invalid")
 
 
+@promise("a failure is not remembered")
 def test_a_refusal_is_not_remembered(client: FlaskClient) -> None:
     check_problem(order(client, "key-1", b"{"), "malformed-json")
     check_problem(order(client, "key-1", ORDER | {"quantity": 0}), "validation-failed")
@@ -197,6 +201,7 @@ def test_strings_are_data_and_come_back_as_they_were(
     assert order(client, "key-1", ORDER | {"customer_id": text, "item_id": text}).status == 201
 
 
+@promise("an error is not a verdict")
 def test_a_debug_failure_commits_and_its_retry_succeeds(
     client: FlaskClient, database: sqlite3.Connection
 ) -> None:

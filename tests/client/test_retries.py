@@ -10,10 +10,11 @@ import pytest
 
 from orderapi.client import DeadlineExceeded, OrderClient, Refused, Unavailable
 from orderapi.client.retrying import NEVER_RETRIED, RETRIED
-from orderapi.ops.target import ServerAnswer
+from orderapi.ops.target import Answer
 from tests.support.chaos import Fault, chaos
 from tests.support.client_answers import Always, customer, keys, problem, said
 from tests.support.front import Front, Tamper
+from tests.support.promises import promise
 from tests.support.rude_server import socket_server
 from tests.support.running import Server, free_port
 from tests.support.waiting import awake_s
@@ -24,6 +25,8 @@ OTHER_ORDER = (
 )
 
 
+@promise("one key, one effect")
+@promise("an error is not a verdict")
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.NONE])
 def test_an_order_is_made_once_whatever_the_network_does(service: Server, fault: Fault) -> None:
     name = customer()
@@ -149,6 +152,7 @@ def test_reads_are_retried_as_well(front: Front, fronted_client: OrderClient) ->
     assert len(front.requests) == 3 + 2 + 4
 
 
+@promise("an error is not a verdict")
 def test_a_caller_that_runs_into_the_deadline_can_go_on_with_the_key(
     service: Server, front: Front, fronted_client: OrderClient
 ) -> None:
@@ -228,7 +232,7 @@ def test_an_attempt_that_hangs_leaves_time_for_another(service: Server) -> None:
 
 
 def test_one_client_serves_many_threads_and_their_calls_are_their_own(front: Front) -> None:
-    def spoil(answer: ServerAnswer) -> ServerAnswer:
+    def spoil(answer: Answer) -> Answer:
         return answer if answer.headers.get("idempotent-replayed") else said(503)(answer)
 
     front.answers = Always(spoil)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.http_messages import check_problem
 from tests.support.nginx_site import ServerBehind, Site, new_site, serving_behind
+from tests.support.promises import promise
 from tests.support.running import Answer
 from tests.support.upstream import (
     CLOSE,
@@ -139,6 +140,7 @@ def test_a_second_attempt_is_made_over_a_new_connection(site: Site, upstream: Up
     assert upstream.connections == 5
 
 
+@promise("one key, one effect")
 def test_killed_workers_fail_no_keyed_order(nginx: str) -> None:
     with new_site(nginx) as site:
         site.start()

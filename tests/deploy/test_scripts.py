@@ -1,6 +1,6 @@
 import subprocess
 
-from tests.deploy.conftest import Program
+from tests.support.programs import Program
 from tests.support.running import REPOSITORY
 
 SCRIPTS = sorted((REPOSITORY / "deploy").rglob("*.sh"))

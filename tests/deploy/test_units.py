@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.conftest import Program
+from tests.support.programs import Program
 from tests.support.running import REPOSITORY
 
 UNITS = sorted((REPOSITORY / "deploy/systemd").iterdir())

@@ -14,6 +14,7 @@ import pytest
 from orderapi.client import Order, OrderClient
 from tests.support.chaos import ChaosProxy, Fault, chaos
 from tests.support.front import run
+from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import Server, serving
 
@@ -64,6 +65,8 @@ def asked_for(number: int) -> tuple[str, str, int]:
     return f"customer-{number}", f"item-{number % 7}", 1 + number % 100
 
 
+@promise("one key, one effect")
+@promise("an error is not a verdict")
 @pytest.mark.timeout(300)
 def test_calls_through_a_bad_network_make_one_order_each(
     tmp_path: Path, record_property: Callable[[str, object], None]
@@ -81,6 +84,9 @@ def test_calls_through_a_bad_network_make_one_order_each(
         assert_one_order_per_call(server, callers)
 
 
+@promise("one key, one effect")
+@promise("a 201 is durable")
+@promise("an error is not a verdict")
 @pytest.mark.timeout(300)
 def test_calls_through_a_bad_network_to_a_server_that_is_killed_make_one_order_each(
     tmp_path: Path, record_property: Callable[[str, object], None]

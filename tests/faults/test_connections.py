@@ -11,6 +11,7 @@ import pytest
 from tests.support.client_crowd import ANSWERED_WITHIN_S, Crowd, assert_reads_go_on
 from tests.support.http_messages import raw_order, raw_request
 from tests.support.placing import held
+from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import ORDER, Answer, Server, serving
 from tests.support.waiting import awake_s, wait_until
@@ -143,6 +144,7 @@ def test_a_thousand_requests_that_wait_cost_no_threads_and_nobody_time(tmp_path:
     assert_exactly_once(server.database, made | {"first": first.body})
 
 
+@promise("bad days lose nothing")
 def test_a_thousand_requests_that_wait_in_vain_are_refused_in_time(tmp_path: Path) -> None:
     with serving(tmp_path, WORKERS="1") as server:
         server.order("first")

@@ -2,15 +2,10 @@
 
 import os
 import resource
-import shutil
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-
-import pytest
 
 from tests.support.client_crowd import (
     Crowd,
@@ -18,43 +13,14 @@ from tests.support.client_crowd import (
     assert_reads_go_on,
     retried,
 )
+from tests.support.disks import directory_with_a_disk, mounted, serving_in
+from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import Server
 from tests.support.waiting import awake_s
 
 LARGE_ORDER = {"customer_id": "c" * 128, "item_id": "i" * 128, "quantity": 1}
 NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-
-
-@contextmanager
-def mounted(*arguments: str | Path) -> Iterator[None]:
-    """Mount a file system on the last argument until the block ends, or skip the test."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a file system")
-    command = ["mount", *map(str, arguments)]
-    mounting = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounting.returncode != 0:
-        pytest.skip(f"cannot mount here: {mounting.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(arguments[-1])], check=True)
-
-
-@contextmanager
-def serving_in(
-    directory: Path, log_path: Path, preexec_fn: Callable[[], None] | None = None, **settings: str
-) -> Iterator[Server]:
-    """Run a server whose log does not lie in the directory of its database."""
-    server = Server(directory, LOG_LEVEL="warning", **settings)
-    server.log_path = log_path
-    try:
-        server.start(preexec_fn=preexec_fn)
-        yield server
-    finally:
-        if server.process is not None:
-            server.process.kill()
-            server.process.wait()
 
 
 def fill(server: Server) -> tuple[dict[str, bytes], str]:
@@ -70,6 +36,8 @@ def fill(server: Server) -> tuple[dict[str, bytes], str]:
     raise AssertionError("never full")
 
 
+@promise("bad days lose nothing")
+@promise("a failure is not remembered")
 def test_a_full_file_system_refuses_whole_orders_until_there_is_room(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -82,6 +50,8 @@ def test_a_full_file_system_refuses_whole_orders_until_there_is_room(tmp_path: P
         works_again(server, made, refused)
 
 
+@promise("bad days lose nothing")
+@promise("a failure is not remembered")
 def test_a_file_size_limit_refuses_whole_orders_until_it_is_lifted(tmp_path: Path) -> None:
     def limit_file_size() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (512 * 1024, resource.RLIM_INFINITY))
@@ -94,6 +64,7 @@ def test_a_file_size_limit_refuses_whole_orders_until_it_is_lifted(tmp_path: Pat
         works_again(server, made, refused)
 
 
+@promise("bad days lose nothing")
 def test_a_restart_on_a_full_file_system_goes_on_reading(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -113,6 +84,8 @@ def test_a_restart_on_a_full_file_system_goes_on_reading(tmp_path: Path) -> None
         works_again(server, made, [refused_key])
 
 
+@promise("bad days lose nothing")
+@promise("an error is not a verdict")
 def test_a_disk_that_hangs_makes_nobody_wait_for_it() -> None:
     """A frozen file system: the write of a COMMIT does not come back."""
     with (
@@ -133,23 +106,6 @@ def test_a_disk_that_hangs_makes_nobody_wait_for_it() -> None:
         # One that had begun is committed without a listener; its retry gives it.
         made = retried(server, crowd.refused) | {"first": first.body}
         assert_exactly_once(server.database, made)
-
-
-@contextmanager
-def directory_with_a_disk() -> Iterator[Path]:
-    """Give a directory that every user can reach, with an ext4 of 32 MiB mounted at `disk`."""
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        disk, image = directory / "disk", directory / "image"
-        disk.mkdir()
-        with image.open("wb") as file:
-            file.truncate(32 * 1024 * 1024)
-        if not shutil.which("mkfs.ext4") or not shutil.which("fsfreeze"):
-            pytest.skip("needs mkfs.ext4 and fsfreeze")
-        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
-        with mounted("-o", "loop", image, disk):
-            yield directory
 
 
 def warm_up(server: Server, connections: int) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.client_crowd import Crowd
 from tests.support.placing import held
+from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import ORDER, Answer, Server, serving
 from tests.support.waiting import wait_until
@@ -65,6 +66,8 @@ class RetryingClients:
             time.sleep(0.01)
 
 
+@promise("one key, one effect")
+@promise("a 201 is durable")
 def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     chance = random.Random(20_000)
     worker_kills = master_kills = 0
@@ -122,6 +125,7 @@ def test_a_start_waits_for_a_port_that_a_killed_generation_still_holds(tmp_path:
     assert server.stop() == 0
 
 
+@promise("an error is not a verdict")
 def test_a_commit_whose_answer_died_with_its_worker_is_replayed(server: Server) -> None:
     """The client cannot know; its retry gives the same order, or the first one."""
     for number in range(6):
@@ -141,6 +145,8 @@ def test_a_commit_whose_answer_died_with_its_worker_is_replayed(server: Server) 
     assert server.counts()["orders"] == 6
 
 
+@promise("an error is not a verdict")
+@promise("a replay is the same answer")
 @pytest.mark.parametrize("reads", [0, 20])
 def test_a_lost_answer_is_given_again(server: Server, reads: int) -> None:
     """A client that closes before it has read all."""
@@ -194,6 +200,7 @@ def test_sighup_under_load_fails_no_request(server: Server) -> None:
     assert server.order("after").status == 201
 
 
+@promise("one key, one effect")
 def test_a_restart_under_load_on_one_database_keeps_one_writer(tmp_path: Path) -> None:
     """Two servers on one database, as in a deployment that overlaps: still once each."""
     with serving(tmp_path) as old, serving(tmp_path) as new:

@@ -15,6 +15,7 @@ import pytest
 
 from orderapi.store.sqlite.files import DatabaseFiles
 from tests.support.client_crowd import Crowd, assert_reads_go_on, retried
+from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import Server, serving
 from tests.support.waiting import awake_s, wait_until
@@ -50,6 +51,8 @@ def holding(script: str, database: Path, *, stopped: bool = False) -> Iterator[N
         process.wait()
 
 
+@promise("bad days lose nothing")
+@promise("a failure is not remembered")
 @pytest.mark.parametrize(
     ("script", "stopped"),
     [(HOLD_FLOCK, False), (HOLD_TRANSACTION, False), (HOLD_FLOCK, True)],
@@ -72,6 +75,7 @@ def test_a_held_lock_fails_nobody_for_good(server: Server, script: str, stopped:
     assert assert_exactly_once(server.database, made | {"first": first.body}) <= CLIENTS + 1
 
 
+@promise("bad days lose nothing")
 @pytest.mark.parametrize("script", [HOLD_FLOCK, HOLD_TRANSACTION], ids=["flock", "transaction"])
 def test_a_lock_held_for_long_lets_no_waits_add_up_over_four_workers(
     tmp_path: Path, script: str
@@ -107,6 +111,7 @@ def test_a_lock_that_comes_free_in_time_lets_those_through_who_wait(server: Serv
     assert_exactly_once(server.database, made)
 
 
+@promise("bad days lose nothing")
 def test_a_neighbour_that_takes_its_turns_slowly_makes_nobody_wait_too_long(
     server: Server,
 ) -> None:
@@ -138,6 +143,8 @@ def test_a_neighbour_that_takes_its_turns_slowly_makes_nobody_wait_too_long(
     assert_exactly_once(server.database, made)
 
 
+@promise("bad days lose nothing")
+@promise("a failure is not remembered")
 def test_a_database_moved_away_and_back_serves_again(server: Server) -> None:
     first = server.order("first")
     away = server.database.rename(server.directory / "away.db")
@@ -153,6 +160,8 @@ def test_a_database_moved_away_and_back_serves_again(server: Server) -> None:
     assert assert_exactly_once(server.database, made | {"first": first.body}) == 61
 
 
+@promise("bad days lose nothing")
+@promise("an error is not a verdict")
 def test_a_worker_that_is_stopped_while_it_writes_stops_no_other_for_good(tmp_path: Path) -> None:
     """A whole worker under SIGSTOP, perhaps with the lock; its clients are left to time out."""
     with serving(tmp_path, WORKERS="3") as server:
@@ -169,6 +178,7 @@ def test_a_worker_that_is_stopped_while_it_writes_stops_no_other_for_good(tmp_pa
         assert_exactly_once(server.database, made)
 
 
+@promise("bad days lose nothing")
 def test_who_keeps_even_readers_out_makes_nobody_wait_for_long(tmp_path: Path) -> None:
     """Nobody can, while the service has connections open; but this one has just started."""
     with serving(tmp_path) as server:

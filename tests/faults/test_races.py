@@ -1,14 +1,19 @@
 """One key, many requests at once, over real connections to several processes."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.client_crowd import Crowd
+from tests.support.placing import held
+from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import ORDER, Answer, Server, serving
+from tests.support.waiting import wait_until
 
 REQUESTS = 32
 ROUNDS = 12
@@ -39,6 +44,9 @@ def roomy(tmp_path: Path) -> Iterator[Server]:
         yield running
 
 
+@promise("one key, one effect")
+@promise("a replay is the same answer")
+@promise("duplicates in flight wait")
 def test_one_key_raced_by_32_requests_makes_one_order(roomy: Server) -> None:
     made = {}
     for round_number in range(ROUNDS):
@@ -54,6 +62,9 @@ def test_one_key_raced_by_32_requests_makes_one_order(roomy: Server) -> None:
     assert assert_exactly_once(roomy.database, made) == ROUNDS
 
 
+@promise("one key, one effect")
+@promise("a conflict touches nothing")
+@promise("duplicates in flight wait")
 def test_of_two_payloads_that_race_for_a_key_one_wins_for_everybody(roomy: Server) -> None:
     made = {}
     payloads: list[dict[str, object]] = [ORDER, OTHER_ORDER] * (REQUESTS // 2)
@@ -77,6 +88,24 @@ def test_of_two_payloads_that_race_for_a_key_one_wins_for_everybody(roomy: Serve
     assert assert_exactly_once(roomy.database, made) == ROUNDS
 
 
+@promise("duplicates in flight wait")
+def test_duplicates_of_a_request_that_waits_for_its_commit_wait_with_it(tmp_path: Path) -> None:
+    """The first request cannot commit while the lock is held, and no duplicate overtakes it."""
+    with serving(tmp_path, WORKERS="3") as server:
+        with held(server.database):
+            crowd = Crowd(lambda _: server.order("same"), REQUESTS, "duplicate").start()
+            wait_until(lambda: server.accepted() >= REQUESTS)
+            time.sleep(1.0)
+            assert crowd.sent == []
+        crowd.join()
+        assert crowd.refused == []
+        assert len(set(crowd.created.values())) == 1
+        replayed = [sent.answer.headers.get("idempotent-replayed") for sent in crowd.sent]
+        assert Counter(replayed) == {"true": REQUESTS - 1, None: 1}
+        assert assert_exactly_once(server.database, {"same": crowd.sent[0].answer.body}) == 1
+
+
+@promise("one key, one effect")
 def test_many_keys_in_flight_at_once_get_an_order_each(server: Server) -> None:
     made: dict[str, bytes] = {}
 

@@ -15,6 +15,7 @@ import pytest
 from tests.support.client_crowd import retried
 from tests.support.http_messages import raw_order
 from tests.support.kept_connections import KeptClient, all_created
+from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import ORDER, Server, serving
 from tests.support.waiting import awake_s, wait_until
@@ -57,6 +58,7 @@ def test_a_stop_does_not_wait_for_connections_that_say_nothing(
     assert {line["level"] for line in server.log_lines()} == {"INFO"}
 
 
+@promise("an error is not a verdict")
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_request_whose_head_comes_at_the_very_end_is_answered_whole_or_not_at_all(
     tmp_path: Path, whole: bool
@@ -116,6 +118,7 @@ def test_new_workers_cost_no_client_a_request(server: Server) -> None:
     assert assert_exactly_once(server.database, made) == len(made)
 
 
+@promise("a 201 is durable")
 def test_a_server_that_stops_under_load_answers_whatever_it_has_accepted(tmp_path: Path) -> None:
     """New connections may be refused, or reset before anything was read; kept ones may not."""
     with serving(tmp_path) as server:

@@ -17,6 +17,7 @@ from orderapi.records import OrderPage, Reply
 from orderapi.store.contract import ReadTx, WriteTx
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import held, place, request_for
+from tests.support.promises import promise
 from tests.support.rows import counts, query
 from tests.support.waiting import awake_s
 
@@ -84,6 +85,7 @@ def test_every_fn_of_the_service_runs_on_a_bare_native_thread(store: SqliteStore
     bare.write(lambda tx: tx.probe.touch())
 
 
+@promise("a 201 is durable")
 def test_a_write_returns_only_after_its_commit(store: SqliteStore) -> None:
     path = store._files.path
     for number in range(20):
@@ -200,6 +202,7 @@ def test_a_conflict_costs_no_connection(store: SqliteStore) -> None:
     assert store._idle_readers == [reader]
 
 
+@promise("one key, one effect")
 def test_one_key_raced_by_many_threads_makes_one_order(store: SqliteStore) -> None:
     start = threading.Barrier(32)
     replies: list[Any] = []
@@ -223,6 +226,7 @@ def test_one_key_raced_by_many_threads_makes_one_order(store: SqliteStore) -> No
     assert counts(store._files.path) == [1, 1, 1, 1]
 
 
+@promise("a replay is the same answer")
 def test_a_replay_writes_nothing_and_commits_nothing(store: SqliteStore) -> None:
     place(store, "replayed")
     with sqlite3.connect(store._files.path) as watcher:

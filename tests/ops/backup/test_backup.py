@@ -14,11 +14,12 @@ from orderapi.errors import FileRefused
 from orderapi.ops.backup import AUDITING, COPYING, PARTIAL_NAME, backup
 from orderapi.store.sqlite import copy as sqlite_copy
 from orderapi.store.sqlite.store import SqliteStore
-from tests.faults.test_disk_full import mounted
 from tests.faults.test_kill import RetryingClients
 from tests.support.audited import log_can_begin_anew
 from tests.support.backup_files import contents, findings, keys_in, orderapi, with_orders
+from tests.support.disks import mounted
 from tests.support.placing import place
+from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import Server
 from tests.support.waiting import wait_until
@@ -29,6 +30,7 @@ def database(tmp_path: Path) -> Path:
     return with_orders(tmp_path / "orders.db", *(f"key-{number}" for number in range(50)))
 
 
+@promise("a key is never forgotten")
 def test_a_backup_under_load_is_sound_and_has_all_that_was_acknowledged(server: Server) -> None:
     clients = RetryingClients(server)
     backups: dict[Path, dict[str, bytes]] = {}

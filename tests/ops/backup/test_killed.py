@@ -19,6 +19,7 @@ from tests.support.backup_files import (
     orderapi,
     with_orders,
 )
+from tests.support.promises import promise
 from tests.support.running import REPOSITORY
 
 BEFORE = {"before-1", "before-2"}
@@ -75,6 +76,7 @@ def leftovers(directory: Path) -> set[str]:
     return {file.name for file in directory.iterdir() if "-restoring" in file.name}
 
 
+@promise("a key is never forgotten")
 def test_a_killed_restore_leaves_the_old_database_with_its_wal_or_the_new_one(
     template: Path, tmp_path: Path
 ) -> None:

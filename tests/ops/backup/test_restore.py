@@ -19,6 +19,7 @@ from tests.support.backup_files import (
     orderapi,
     with_orders,
 )
+from tests.support.promises import promise
 from tests.support.rows import query
 from tests.support.running import Server
 
@@ -31,6 +32,7 @@ def kept(database: Path) -> Path:
     return found
 
 
+@promise("a key is never forgotten")
 def test_a_restore_goes_back_to_the_backup_and_says_what_is_gone(server: Server) -> None:
     for key in ("early-1", "early-2"):
         server.order(key)

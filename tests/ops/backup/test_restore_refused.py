@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.test_disk_full import mounted
 from tests.ops.backup.test_backup import limit_file_size
 from tests.store.sqlite.test_migrate import NEWEST
 from tests.support.backup_files import contents, left_by_a_kill, orderapi, with_orders
+from tests.support.disks import mounted
 
 
 def assert_refused(directory: Path, *arguments: str | Path, because: str) -> None:

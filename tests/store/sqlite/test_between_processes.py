@@ -12,6 +12,7 @@ import pytest
 from orderapi.store.sqlite.files import DatabaseFiles
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import held, place
+from tests.support.promises import promise
 
 
 def test_the_lock_excludes_whoever_else_writes(store: SqliteStore) -> None:
@@ -42,6 +43,7 @@ def test_a_symbolic_link_to_a_database_has_the_same_lock(store: SqliteStore) -> 
     assert not place(store, "key").replayed
 
 
+@promise("a 201 is durable")
 def test_a_wal_that_a_killed_process_left_is_synced_before_it_is_answered_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

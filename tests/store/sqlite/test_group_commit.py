@@ -16,6 +16,7 @@ from orderapi.store.contract import WriteTx
 from orderapi.store.sqlite.files import DatabaseFiles
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import Fn, held, place, placing, request_for
+from tests.support.promises import promise
 from tests.support.rows import counts, query
 from tests.support.store_crowd import Crowd
 from tests.support.waiting import wait_until
@@ -59,6 +60,7 @@ def test_a_batch_numbers_its_events_in_order_of_arrival(store: SqliteStore) -> N
     assert found == [(n + 1, f"cust{n}") for n in range(20)]
 
 
+@promise("duplicates in flight wait")
 def test_two_requests_with_one_key_in_one_batch_are_an_order_and_a_replay(
     store: SqliteStore,
 ) -> None:
@@ -145,6 +147,7 @@ def break_the_commit(tx: WriteTx) -> None:
     tx.orders._execute("DELETE FROM orders WHERE customer_id = 'cust1' AND quantity = 1", {})
 
 
+@promise("a failure is not remembered")
 def test_a_commit_that_fails_gives_nobody_an_outcome(store: SqliteStore) -> None:
     """Not even those who only read: what was replayed to them may never have been made."""
     place(store, "saved", quantity=7)

@@ -13,6 +13,7 @@ from orderapi.store import migrate
 from orderapi.store.migrate import Migration
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place
+from tests.support.promises import promise
 from tests.support.rows import TABLES, counts, query
 from tests.support.running import REPOSITORY
 
@@ -29,6 +30,7 @@ def old_path(tmp_path: Path) -> Path:
     return path
 
 
+@promise("a key is never forgotten")
 def test_an_older_database_keeps_everything_through_its_migration(old_path: Path) -> None:
     before = {table: query(old_path, f"SELECT * FROM {table}") for table in TABLES}
     store = SqliteStore(old_path)
@@ -44,6 +46,7 @@ def test_an_older_database_keeps_everything_through_its_migration(old_path: Path
         store.close()
 
 
+@promise("a key is never forgotten")
 def test_keys_of_an_older_database_replay_and_conflict(old_path: Path) -> None:
     saved = query(old_path, "SELECT idempotency_key, response_body FROM idempotency_keys")
     store = SqliteStore(old_path)
@@ -144,6 +147,7 @@ def test_due_are_those_not_seen_yet(applied: dict[int, int], expected: list[int]
     assert [migration.number for migration in migrate.due(known, applied)] == expected
 
 
+@promise("one key, one effect")
 def test_four_processes_may_prepare_an_empty_database_at_once(tmp_path: Path) -> None:
     script = (
         "import sys, pathlib; from orderapi.store.sqlite.store import SqliteStore;"

@@ -15,6 +15,7 @@ from orderapi.records import OrderPage
 from orderapi.store.contract import WriteTx
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place, request_for
+from tests.support.promises import promise
 from tests.support.rows import counts, query
 
 EVERYTHING = OrderPage(PUBLIC_CLIENT, None, None, None, 100)
@@ -75,6 +76,7 @@ def limit_pages(store: SqliteStore, most: int) -> None:
     store._write_connection.execute(f"PRAGMA max_page_count = {most}")
 
 
+@promise("bad days lose nothing")
 def test_a_full_database_refuses_whole_orders_and_goes_on_reading(store: SqliteStore) -> None:
     limit_pages(store, 1)
     claim, _ = request_for("before-the-limit")
