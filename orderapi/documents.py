@@ -1,15 +1,15 @@
-"""How JSON is written for clients, and an order in it: as answered, as saved, as audited."""
+"""How JSON documents are written for clients, and how an order is written in them."""
 
 import json
 
 from orderapi.records import Order
 
-# Compact JSON. Made once, where json.dumps would make a new one for every document.
+# This encoder is made once, because `json.dumps` with arguments makes a new one every time.
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def order_members(order: Order) -> dict[str, object]:
-    """Give the five members of an order that clients see."""
+    """Return the five members of an order that clients see."""
     return {
         "order_id": order.order_id,
         "customer_id": order.customer_id,
@@ -20,5 +20,5 @@ def order_members(order: Order) -> dict[str, object]:
 
 
 def dump(document: object) -> str:
-    """Write a JSON document as every answer of ours has it."""
+    """Write a JSON document in the form that every answer has: compact, with a final line feed."""
     return encode(document) + "\n"

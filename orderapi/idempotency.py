@@ -74,18 +74,19 @@ def _within_limit(key: str) -> str:
 
 
 def fingerprint(method: str, path: str, payload: Mapping[str, object]) -> str:
-    """Give the SHA-256, in hexadecimal, of a request's meaning.
+    """Return the SHA-256 of a request's meaning, as lower-case hexadecimal digits.
 
     The recipe is frozen: the method, a line feed, the path, a line feed, and the canonical JSON
     (RFC 8785) of the members that the client sent, after validation. White space, the order of
-    members and escapes of the original do not enter. A field that is added to the payload later
-    must enter only when sent, or every saved fingerprint would change.
+    the members and the escapes of the body do not matter. If a field is added to the payload later,
+    it may become part of the fingerprint only when a client sends it. Otherwise every saved
+    fingerprint would become invalid.
     """
     return hashlib.sha256(f"{method}\n{path}\n{_canonical(payload)}".encode()).hexdigest()
 
 
 def replay(saved: SavedClaim, claim: Claim) -> Reply:
-    """Give the first answer again.
+    """Return the first answer to a claim again.
 
     Raises KeyReused if the key was first used for another payload.
     """
@@ -95,5 +96,5 @@ def replay(saved: SavedClaim, claim: Claim) -> Reply:
 
 
 def key_digest(key: str) -> str:
-    """Give the short hash under which logs may name a key: 12 hexadecimal digits of SHA-256."""
+    """Return the short hash of a key that logs contain: 12 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(key.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Cursors of `GET /orders`: opaque to clients, and bound to the filters they were made for."""
+"""Cursors of `GET /orders`: opaque to clients, and valid for the filters of their list alone."""
 
 import base64
 import hashlib
@@ -11,15 +11,15 @@ _UUID_BYTES = 16
 
 
 def encode(order_id: str, filters: tuple[str | None, ...]) -> str:
-    """Give the cursor of the page that begins after `order_id`."""
+    """Return the cursor of the page that begins after `order_id`, in a list with `filters`."""
     identifier = UUID(order_id).bytes
     return base64.urlsafe_b64encode(_digest(identifier, filters) + identifier).decode()
 
 
 def decode(cursor: str, filters: tuple[str | None, ...]) -> str:
-    """Give the order_id that a cursor stands for.
+    """Return the order_id after which the page of a cursor begins.
 
-    Raises ValidationFailed if it is not one of ours, was changed, or was made for other filters.
+    Raises ValidationFailed if the service did not make this cursor, or made it for other filters.
     """
     try:
         raw = base64.b64decode(cursor, altchars=b"-_", validate=True)
@@ -28,7 +28,7 @@ def decode(cursor: str, filters: tuple[str | None, ...]) -> str:
     if len(raw) != _DIGEST_BYTES + _UUID_BYTES:
         raise _bad_cursor()
     order_id = str(UUID(bytes=raw[_DIGEST_BYTES:]))
-    # Made anew, for there are more ways to write the same in base64.
+    # The texts are compared, because base64 has several texts for the same bytes.
     if cursor != encode(order_id, filters):
         raise _bad_cursor()
     return order_id
@@ -42,5 +42,9 @@ def _digest(identifier: bytes, filters: tuple[str | None, ...]) -> bytes:
 
 def _bad_cursor() -> ValidationFailed:
     return ValidationFailed(
-        {"cursor": ["Not a cursor of this list with these filters; begin without one."]}
+        {
+            "cursor": [
+                "This cursor does not belong to a list with these filters. Begin without a cursor."
+            ]
+        }
     )

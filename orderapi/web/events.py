@@ -1,4 +1,4 @@
-"""Events: the feed of what was committed, to be read from any number on."""
+"""Events: the feed of committed events, which a client reads from any sequence number on."""
 
 from flask import Blueprint, Response, request
 
@@ -11,7 +11,7 @@ from orderapi.web.schemas.inputs import load_event_query
 
 
 def blueprint(feed: Feed) -> Blueprint:
-    """Give the resource `/events` on a feed."""
+    """Return the resource `/events` of a feed."""
     events = Blueprint("events", __name__)
 
     @events.get("/events")

@@ -1,4 +1,4 @@
-"""Health: does the process serve, and do writes commit."""
+"""Health: whether the process serves, and whether writes commit."""
 
 import threading
 import time
@@ -10,12 +10,12 @@ from orderapi.errors import StoreUnavailable
 from orderapi.store.contract import Store
 from orderapi.web.lean import Answer
 
-# A commit or a verdict this young speaks for the store; a probe gets as long to commit.
+# A commit, or a verdict of the probe, counts for this long. A probe may take as long to commit.
 FRESH_S = 2.0
 
 
 def blueprint(store: Store) -> Blueprint:
-    """Give the resources `/healthz` and `/readyz` on a store."""
+    """Return the resources `/healthz` and `/readyz` of a store."""
     health = Blueprint("health", __name__)
     readiness = Readiness(store)
 
@@ -33,7 +33,7 @@ def blueprint(store: Store) -> Blueprint:
 
 
 class Readiness:
-    """Whether writes commit, asked of the store at most once every FRESH_S seconds."""
+    """Whether writes commit. The store is probed at most once every FRESH_S seconds."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -42,10 +42,10 @@ class Readiness:
         self._probed_at = float("-inf")
 
     def is_ready(self) -> bool:
-        """Tell whether a write committed within the last FRESH_S seconds, or does so now."""
+        """Return whether a write committed within the last FRESH_S seconds, or commits now."""
         if self._store.seconds_since_commit() <= FRESH_S:
             return True
-        # Whoever comes while a probe runs waits for its verdict.
+        # A request that arrives while a probe runs waits for the verdict of that probe.
         with self._probing:
             if time.monotonic() - self._probed_at > FRESH_S:
                 self._verdict = self._probe()

@@ -1,6 +1,7 @@
-"""Metrics: what a monitor asks for, as Prometheus text.
+"""Metrics: the resource `/metrics`, which monitors read as Prometheus text.
 
-All of it is read from the store, so every worker gives the same answer, and it is the sum of all.
+All values are read from the store. Therefore every worker gives the same answer, and each value is
+the sum over all workers.
 """
 
 import time
@@ -18,7 +19,7 @@ from orderapi.web.lean import Answer
 
 
 def blueprint(store: Store) -> Blueprint:
-    """Give the resource `/metrics` on a store."""
+    """Return the resource `/metrics` of a store."""
     metrics = Blueprint("metrics", __name__)
 
     @metrics.get("/metrics")
@@ -31,41 +32,48 @@ def blueprint(store: Store) -> Blueprint:
 
 
 class _Collected(Collector):
-    """The events and the relay at one moment; `now` is in seconds since 1970."""
+    """The state of the events and of the relay; `now` is in seconds since 1970."""
 
     def __init__(self, state: RelayState, now: float) -> None:
         self._state = state
         self._now = now
 
     def collect(self) -> Iterator[Metric]:
-        """Give each metric, with its help."""
+        """Yield each metric with its help text, which Prometheus shows alone."""
         state = self._state
         yield CounterMetricFamily(
-            "orderapi_events", "Events committed; as many as orders.", state.last_sequence
+            "orderapi_events",
+            "Number of events that have been committed. Each order has exactly one event.",
+            state.last_sequence,
         )
         yield GaugeMetricFamily(
             "orderapi_relay_position",
-            "Sequence number of the last event delivered, or skipped by request.",
+            "Sequence number of the last event that the relay has delivered to the webhook, or "
+            "that an operator told it to skip.",
             state.position,
         )
         yield GaugeMetricFamily(
             "orderapi_relay_waiting_events",
-            "Events after that one.",
+            "Number of committed events that the relay has not yet delivered to the webhook.",
             state.last_sequence - state.position,
         )
         yield GaugeMetricFamily(
             "orderapi_relay_lag_seconds",
-            "How long ago the oldest of these was committed; 0 if none waits.",
+            "Age in seconds of the oldest event that the relay has not yet delivered to the "
+            "webhook; 0 if all events have been delivered.",
             max(0.0, self._now - _seconds(state.next_since)) if state.next_since else 0.0,
         )
         yield GaugeMetricFamily(
             "orderapi_relay_consecutive_failures",
-            "Attempts in a row that have failed to deliver the next event.",
+            "Number of failed attempts in a row to deliver the next event to the webhook; 0 after "
+            "a successful delivery.",
             state.failures,
         )
         blocked = GaugeMetricFamily(
             "orderapi_relay_blocked_since_timestamp_seconds",
-            "When the first of these failed, and why the last one did; left out if there is none.",
+            "Unix time of the first failed attempt to deliver the next event to the webhook. The "
+            "label 'reason' says why the last attempt failed. There is no sample while no attempt "
+            "has failed.",
             labels=["reason"],
         )
         if state.blocked_since is not None:

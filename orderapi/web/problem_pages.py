@@ -12,10 +12,10 @@ blueprint = Blueprint("problems", __name__)
 
 @blueprint.get("/problems/<slug>")
 def show_problem(slug: str) -> Response:
-    """Explain a problem type: a page for people, JSON for programs."""
+    """Explain a problem type: with a page for people, or with JSON for programs."""
     problem = BY_SLUG.get(slug)
     if problem is None:
-        raise ProblemNotFound("There is no problem type of that name.")
+        raise ProblemNotFound("There is no problem type with this name.")
     accepted = request.accept_mimetypes.best_match(["application/json", "text/html"])
     if accepted == "text/html":
         page = Answer(

@@ -14,10 +14,11 @@ MEDIA_TYPE = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem type.
+    """A problem type, one row of the table.
 
-    `retryable`: the same request may succeed later. `key_action`: what to do with the idempotency
-    key then: `reuse`, `rotate` or `none`.
+    `retryable` says whether the same request may succeed later. `key_action` says what to do with
+    the idempotency key then: `reuse`, `rotate` (use a new key) or `none`. `meaning` and `remedy`
+    are sentences for the developer of a client.
     """
 
     slug: str
@@ -31,58 +32,68 @@ class Problem:
 
 PROBLEMS = (
     Problem("bad-request", 400, "Bad request", False, "reuse",
-            "The request could not be read whole: its body was cut short, its framing is broken, "
-            "or a line of its head is too long.",
-            "Nothing was executed. Send the whole request, with the same key."),
+            "The request could not be read completely: its body was cut short, its framing is "
+            "broken, or its head is malformed or too long.",
+            "Nothing was executed. Send the complete request with the same key."),
     Problem("idempotency-key-missing", 400, "Idempotency-Key missing", False, "none",
-            "An order needs an Idempotency-Key header, or a retry could order twice.",
-            "Make a key (a UUID, say), save it with the order, and send it on every attempt."),
+            "A request that makes an order needs an Idempotency-Key header. Without a key, a retry "
+            "could order twice.",
+            "Make a new key (for example a UUID), save it with the order, and send it with every "
+            "attempt."),
     Problem("idempotency-key-invalid", 400, "Idempotency-Key invalid", False, "none",
-            "The key is 1 to 255 printable ASCII characters, bare (no space, comma or quote) or as "
-            "one quoted string, in exactly one header.",
-            "Make a key of that form and send it on every attempt."),
+            "A key has 1 to 255 printable ASCII characters. It is sent in exactly one header, "
+            "either bare (without space, comma or quote) or as one quoted string.",
+            "Make a key of this form, and send it with every attempt."),
     Problem("malformed-json", 400, "Malformed JSON", False, "reuse",
-            "The body is not JSON (RFC 8259) in UTF-8, or is nested too deep.",
-            "Mend the body and send it with the same key."),
+            "The body is not JSON (RFC 8259) in UTF-8, or it is nested too deep.",
+            "Correct the body, and send the request with the same key."),
     Problem("unauthorized", 401, "Unauthorized", False, "none",
             "The request has no valid bearer token.",
-            "Send 'Authorization: Bearer <token>' with a token that has not been revoked."),
+            "Send 'Authorization: Bearer <token>' with a token that is valid."),
     Problem("not-found", 404, "Not found", False, "none",
             "There is nothing at this path, or nothing that belongs to this client.",
             "Check the path and the id."),
     Problem("method-not-allowed", 405, "Method not allowed", False, "none",
-            "This resource does not take that method.",
+            "This resource does not support the method of the request.",
             "Use one of the methods in the Allow header."),
     Problem("idempotency-key-reused", 409, "Idempotency-Key reused", False, "rotate",
             "This key belongs to another payload. Nothing was changed.",
-            "If this is a new order, make a new key. If it is a retry, send the first payload."),
+            "If this is a new order, make a new key. If this is a retry, send the first payload."),
     Problem("body-too-large", 413, "Body too large", False, "reuse",
             "The body is longer than 16 KiB.",
-            "Send a shorter body, with the same key."),
+            "Send a shorter body with the same key."),
     Problem("unsupported-media-type", 415, "Unsupported media type", False, "reuse",
-            "The body must be 'Content-Type: application/json' in UTF-8, without Content-Encoding.",
-            "Send it so, with the same key."),
+            "The body must have 'Content-Type: application/json', be in UTF-8, and have no "
+            "Content-Encoding.",
+            "Send the body in this form, with the same key."),
     Problem("validation-failed", 422, "Validation failed", False, "reuse",
-            "The input is readable, but not valid; 'errors' says what is wrong, by name.",
-            "Mend what 'errors' names and send the request with the same key."),
+            "The request can be read, but it is not valid. The member 'errors' says by name what "
+            "is wrong.",
+            "Correct what 'errors' names, and send the request with the same key."),
     Problem("rate-limited", 429, "Too many requests", True, "reuse",
-            "This address has sent too many requests.",
+            "Too many requests came from this address.",
             "Wait as long as Retry-After says, then send the same request with the same key."),
     Problem("simulated-failure", 500, "Simulated failure", True, "reuse",
             "The request asked for a failure after its commit. The order exists.",
             "Send the same request with the same key, without X-Debug-Fail-After-Commit."),
     Problem("internal-error", 500, "Internal error", True, "reuse",
-            "Something failed that should not. The order may have been made, whole, or not at all.",
-            "Send the same request with the same key; it gives that order or makes it."),
+            "An unexpected error occurred in the service. A new order was made completely or not "
+            "at all.",
+            "Send the same request with the same key. The answer is that order, or a new one if it "
+            "was not made."),
     Problem("bad-gateway", 502, "Bad gateway", True, "reuse",
-            "The service did not answer the proxy. The order may have been made, whole.",
-            "Send the same request with the same key; it gives that order or makes it."),
+            "The proxy got no answer from the service. A new order was made completely or not at "
+            "all.",
+            "Send the same request with the same key. The answer is that order, or a new one if it "
+            "was not made."),
     Problem("store-unavailable", 503, "Store unavailable", True, "reuse",
-            "The store cannot be used right now. The order may have been made, whole.",
+            "The store cannot be used now. A new order was made completely or not at all.",
             "Wait as long as Retry-After says, then send the same request with the same key."),
     Problem("gateway-timeout", 504, "Gateway time-out", True, "reuse",
-            "The service did not answer the proxy in time. The order may have been made, whole.",
-            "Send the same request with the same key; it gives that order or makes it."),
+            "The proxy got no answer from the service in time. A new order was made completely or "
+            "not at all.",
+            "Send the same request with the same key. The answer is that order, or a new one if it "
+            "was not made."),
 )  # fmt: skip
 
 BY_SLUG = {problem.slug: problem for problem in PROBLEMS}

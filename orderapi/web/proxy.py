@@ -1,4 +1,4 @@
-"""The proxy in front: what it says of a client is believed over a unix socket, and there alone."""
+"""The proxy in front: what it says about a client is trusted only over a unix socket."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 
 def register(app: Flask) -> None:
-    """Let `app` know its clients' addresses from the `X-Forwarded-For` of its proxy.
+    """Make `app` take the addresses of its clients from the `X-Forwarded-For` of the proxy.
 
-    A unix socket's peer has no address; only the proxy may open the socket, and it writes that
-    header anew. Over TCP anybody could send it, so there it means nothing.
+    The peer of a unix socket has no address. Only the proxy may open that socket, and the proxy
+    replaces the header of the client with its own. Over TCP, any client could send the header, so
+    there it is ignored.
     """
     direct = app.wsgi_app
     proxied = ProxyFix(direct, x_for=1, x_proto=1)

@@ -1,4 +1,4 @@
-"""The query of a request, as its schemas take it."""
+"""The query of a request, as pairs of names and values."""
 
 from urllib.parse import parse_qsl
 
@@ -6,9 +6,9 @@ from flask import Request
 
 
 def query_pairs(incoming: Request) -> list[tuple[str, str]]:
-    """Give the parameters in their order, repeated ones too.
+    """Return the parameters in their order; a repeated parameter occurs repeatedly.
 
-    Bytes that are not UTF-8 become lone surrogates, which no parameter may contain.
+    Bytes that are not UTF-8 become lone surrogates, which every schema refuses.
     """
     return parse_qsl(
         incoming.query_string.decode("latin-1"), keep_blank_values=True, errors="surrogateescape"

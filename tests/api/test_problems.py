@@ -1,6 +1,8 @@
 """Every failure is one of the contract's problems, in the contract's order."""
 
+import itertools
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +21,7 @@ from tests.support.http_messages import (
     order,
     raw_request,
 )
-from tests.support.running import ORDER, Server
+from tests.support.running import ORDER, REPOSITORY, Server
 
 UNKNOWN = "/orders/01890000-0000-7000-8000-000000000000"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
@@ -62,6 +64,28 @@ NOWHERE = [
 def test_the_table_is_the_contracts() -> None:
     table = {slug: (p.status, p.retryable, p.key_action) for slug, p in BY_SLUG.items()}
     assert table == PROBLEMS
+
+
+def test_the_table_of_the_readme_is_the_same() -> None:
+    lines = (REPOSITORY / "README.md").read_text().splitlines()
+    header = lines.index("| slug | status | retryable | key_action |")
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[header + 2 :])
+    written: list[tuple[str, int, bool, str]] = []
+    for row in rows:
+        named, statuses, retryable, key_action = (
+            cell.strip() for cell in row.strip("|").split("|")
+        )
+        # Text in parentheses explains a slug; slugs with different statuses are separated by `;`.
+        groups = re.sub(r"\([^)]*\)", "", named).split(";")
+        each_status = [int(status) for status in statuses.split(";")]
+        if len(each_status) == 1:
+            each_status *= len(groups)
+        written += [
+            (slug, status, {"yes": True, "no": False}[retryable], key_action)
+            for group, status in zip(groups, each_status, strict=True)
+            for slug in re.findall(r"`([a-z-]+)`", group)
+        ]
+    assert sorted(written) == sorted((slug, *facts) for slug, facts in PROBLEMS.items())
 
 
 @pytest.mark.parametrize("slug", PROBLEMS)
