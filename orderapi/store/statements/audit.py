@@ -29,13 +29,6 @@ _ENDS = " UNION ALL ".join(
     for table in AUDITED_COLUMNS
 )
 
-# What is no UUID is told of as that.
-_REPEATED_EVENT_IDS = (
-    "SELECT event_id FROM events"
-    " WHERE length(event_id) = 36 AND instr(:digits, substr(event_id, 36, 1)) > 0"
-    " GROUP BY event_id HAVING COUNT(*) > 1"
-)
-
 
 class AuditReads:
     """The audit's reading statements, on one snapshot.
@@ -87,15 +80,16 @@ class AuditReads:
 
     def has_repeated_event_ids(self, digits: str) -> bool:
         """Tell whether more than one event has an id, of those that end with one of `digits`."""
-        rows = self._execute(f"{_REPEATED_EVENT_IDS} LIMIT 1", {"digits": digits})
-        return bool(list(rows))
+        repeated, parameters = _repeated_event_ids(digits)
+        return bool(list(self._execute(f"{repeated} LIMIT 1", parameters)))
 
     def list_repeated_event_ids(self, digits: str) -> list[tuple[str, int]]:
         """List ids that more than one event has, each with the number of each such event."""
+        repeated, parameters = _repeated_event_ids(digits)
         rows = self._execute(
-            f"SELECT event_id, sequence FROM events WHERE event_id IN ({_REPEATED_EVENT_IDS})"  # noqa: S608 - constants of ours
+            f"SELECT event_id, sequence FROM events WHERE event_id IN ({repeated})"  # noqa: S608 - constants of ours
             " ORDER BY event_id, sequence",
-            {"digits": digits},
+            parameters,
         )
         return [(event_id, sequence) for event_id, sequence in rows]
 
@@ -130,3 +124,17 @@ class AuditReads:
             {"client_id": client_id, "key": key},
         )
         return [order_id for (order_id,) in rows]
+
+
+def _repeated_event_ids(digits: str) -> tuple[str, dict[str, object]]:
+    """Give the statement, and its parameters, that finds the ids of more than one event.
+
+    It searches the ids that end with one of `digits`. An id that is not a UUID is another finding.
+    """
+    parameters: dict[str, object] = {f"digit_{n}": digit for n, digit in enumerate(digits)}
+    ends = ", ".join(f":{name}" for name in parameters)
+    return (
+        "SELECT event_id FROM events"  # noqa: S608 - names of ours
+        f" WHERE length(event_id) = 36 AND substr(event_id, 36, 1) IN ({ends})"
+        " GROUP BY event_id HAVING COUNT(*) > 1"
+    ), parameters

@@ -52,10 +52,10 @@ class EventWrites(EventReads):
         self._execute(
             "INSERT INTO events"
             " (sequence, event_id, type, order_id, client_id, payload, created_at)"
-            " SELECT COALESCE(MAX(sequence), 0) + 1, :event_id, :type, :order_id, :client_id,"
-            " :payload, :created_at FROM events",
+            " VALUES (:sequence, :event_id, :type, :order_id, :client_id, :payload, :created_at)",
             values_of(order)
             | {
+                "sequence": self.last_sequence() + 1,
                 "event_id": uuid7.after(order.order_id, now_ms()),
                 "type": event_type,
                 "payload": payload,
