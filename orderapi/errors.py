@@ -1,6 +1,7 @@
 """Every failure by its name; what HTTP makes of them stands in `web/problems.py`."""
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 
 
 class OrderApiError(Exception):
@@ -58,19 +59,35 @@ class SimulatedFailure(OrderApiError):
     """The failure that fault injection was asked for, after the commit."""
 
 
-class StoreUnavailable(OrderApiError):
-    """The store cannot do this now: it is full, locked, gone or out of time.
+class StoreFailure(Enum):
+    """The kinds of failure of a store. Callers test the kind, and never the words of the reason."""
 
-    It says nothing about whether the write happened. `reason` is for the log, not for clients.
+    # A later attempt may succeed: the store is locked, full, hanging, missing or closing.
+    TEMPORARY = "temporary"
+    # The file is not a database, or it is a database that does not contain our tables.
+    FOREIGN = "foreign"
+    # The engine found damage in its own files.
+    DAMAGED = "damaged"
+
+
+class StoreUnavailable(OrderApiError):
+    """The store cannot do this now.
+
+    This failure does not say whether a write has happened. `reason` is a sentence for the log. It
+    must not be sent to clients. `kind` is what callers test.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, kind: StoreFailure = StoreFailure.TEMPORARY) -> None:
         super().__init__("The store cannot be used right now; send the same request again.")
         self.reason = reason
+        self.kind = kind
 
 
 class StoreCorrupt(StoreUnavailable):
-    """The engine finds its own files damaged, or not of our schema."""
+    """The files of the store cannot be read as a database of ours: a retry will fail again."""
+
+    def __init__(self, reason: str, kind: StoreFailure = StoreFailure.DAMAGED) -> None:
+        super().__init__(reason, kind)
 
 
 class StartRefused(OrderApiError):

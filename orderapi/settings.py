@@ -23,10 +23,25 @@ _BIND = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]
 
 
 @dataclass(frozen=True, slots=True)
+class SqliteUrl:
+    """A store in one SQLite file."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        """Give the URL as text, as it is written in ORDERAPI_DATABASE_URL."""
+        return f"sqlite:///{self.path}"
+
+
+# The parsed URL of a store. Its type says which engine opens the store.
+DatabaseUrl = SqliteUrl
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the environment says; `read_settings` makes it, and has checked every value."""
 
-    database_url: str
+    database_url: DatabaseUrl
     bind: str
     workers: int
     fault_injection: bool
@@ -63,28 +78,26 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     )
 
 
-def sqlite_path(database_url: str) -> Path:
-    """Give the file that a `sqlite:///` URL names, relative to the working directory.
+def parse_database_url(url: str) -> DatabaseUrl:
+    """Parse the URL of a store. A path after `sqlite:///` is relative to the working directory.
 
-    Raises SettingsInvalid if the URL is not of that form.
+    Raises SettingsInvalid if no engine has URLs of this form.
     """
-    scheme, _, path = database_url.partition(":///")
+    scheme, _, path = url.partition(":///")
     is_file = path and not path.endswith("/") and path != ":memory:"
     if scheme != "sqlite" or not is_file or set(path) & set("?#\0"):
         raise SettingsInvalid(
             f"{PREFIX}DATABASE_URL: expected sqlite:///file or sqlite:////absolute/file"
         )
-    return Path(path)
+    return SqliteUrl(Path(path))
 
 
 def _default_workers() -> int:
     return max(2, min(_WORKERS_MOST_BY_DEFAULT, len(os.sched_getaffinity(0))))
 
 
-def _database_url(environ: Mapping[str, str]) -> str:
-    url = environ.get(PREFIX + "DATABASE_URL", "sqlite:///orders.db")
-    sqlite_path(url)
-    return url
+def _database_url(environ: Mapping[str, str]) -> DatabaseUrl:
+    return parse_database_url(environ.get(PREFIX + "DATABASE_URL", "sqlite:///orders.db"))
 
 
 def _bind(environ: Mapping[str, str]) -> str:

@@ -30,9 +30,15 @@ def program() -> Program:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
+def database(tmp_path: Path) -> Path:
+    """The file of the fixture `store`."""
+    return tmp_path / "orders.db"
+
+
+@pytest.fixture
+def store(database: Path) -> Iterator[SqliteStore]:
     """A real store in a temporary directory."""
-    store = SqliteStore(tmp_path / "orders.db")
+    store = SqliteStore(database)
     store.prepare()
     yield store
     store.close()

@@ -17,7 +17,11 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.web", "orderapi.ops", "orderapi.relay"),
     ("orderapi.events", "orderapi.web.schemas"),
     ("orderapi.orders", "orderapi.store.open"),
-    ("orderapi.store.sqlite.store", "orderapi.store.sqlite.restore"),
+    ("orderapi.store.sqlite.store", "orderapi.store.sqlite.maintenance"),
+    ("orderapi.store.sqlite.writer", "orderapi.store.sqlite.restore"),
+    ("orderapi.store.sqlite.auditable",),
+    ("orderapi.store.sqlite.readers",),
+    ("orderapi.store.sqlite.database",),
     (
         "orderapi.store.sqlite.start",
         "orderapi.store.sqlite.copy",
@@ -29,7 +33,8 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.store.sqlite.checkpoint",
         "orderapi.store.sqlite.integrity",
     ),
-    ("orderapi.store.contract", "orderapi.store.group_commit"),
+    ("orderapi.store.sqlite.lock_file",),
+    ("orderapi.store.contract", "orderapi.store.maintenance", "orderapi.store.group_commit"),
     ("orderapi.store.statements", "orderapi.store.migrate"),
     (
         "orderapi.settings",
@@ -43,8 +48,8 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 
 # What there is of the store for those outside of it; whoever is named may also open one.
-STORE = ("orderapi.store.contract", "orderapi.store.statements")
-OPENING = ("orderapi.app", "orderapi.cli.inputs", "orderapi.ops", "orderapi.server")
+STORE = ("orderapi.store.contract", "orderapi.store.maintenance", "orderapi.store.statements")
+OPENING = ("orderapi.app", "orderapi.cli.inputs", "orderapi.server")
 
 # What callers and receivers import: it shares nothing with the service.
 APART = ("orderapi.client", "orderapi.webhooks")
@@ -53,9 +58,10 @@ WALLS = {
     "flask": {"orderapi.app", "orderapi.web."},
     "werkzeug": {"orderapi.web."},
     "sqlite3": {
-        "orderapi.store.sqlite.store",
         "orderapi.store.sqlite.connection",
+        "orderapi.store.sqlite.readers",
         "orderapi.store.sqlite.start",
+        "orderapi.store.sqlite.writer",
     },
     "marshmallow": {"orderapi.web.schemas."},
     "pythonjsonlogger": {"orderapi.logs"},

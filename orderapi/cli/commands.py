@@ -92,7 +92,7 @@ def audit_command(database: str | None) -> None:
       orderapi audit --database sqlite:////var/lib/orderapi/orders.db
     """
     with (
-        inputs.opened(inputs.check_settings(database)) as store,
+        inputs.maintained(inputs.check_settings(database)) as store,
         Report() as report,
         _failing("the audit did not get to its end"),
     ):
@@ -118,11 +118,11 @@ def backup_command(file: Path, database: str | None) -> None:
       orderapi backup "/var/backups/orders-$(date +%F).db"
     """
     with (
-        inputs.opened(inputs.check_settings(database)) as store,
+        inputs.maintained(inputs.check_settings(database)) as maintenance,
         Report() as report,
         _failing("there is no backup"),
     ):
-        is_made = backup(store, file, report.show_progress, report.show_finding)
+        is_made = backup(maintenance, file, report.show_progress, report.show_finding)
     click.echo(report.summary())
     if not is_made:
         click.echo(f"there is no backup: {file} would have the same findings")
@@ -151,9 +151,13 @@ def restore_command(file: Path, database: str | None, *, force: bool) -> None:
       orderapi restore --force "/var/backups/orders-2026-11-22.db"
     """
     settings = inputs.check_settings(database)
-    with Report() as report, _failing("nothing was restored"):
+    with (
+        inputs.maintained(settings, must_be_readable=False) as maintenance,
+        Report() as report,
+        _failing("nothing was restored"),
+    ):
         restored = restore(
-            settings.database_url,
+            maintenance,
             file,
             force=force,
             on_progress=report.show_progress,

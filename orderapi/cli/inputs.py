@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from orderapi.errors import StartRefused, StoreCorrupt, StoreUnavailable
+from orderapi.errors import StartRefused, StoreFailure, StoreUnavailable
 from orderapi.ops.target import Target
 from orderapi.settings import Settings, read_settings
 from orderapi.store.contract import Store
-from orderapi.store.open import open_store
+from orderapi.store.maintenance import Auditable, Maintenance
+from orderapi.store.open import open_maintenance, open_store
 
 _DATABASE_URL = "ORDERAPI_DATABASE_URL"
 _TOKEN_MOST_BYTES = 4096
@@ -43,13 +44,32 @@ def check_settings(database_url: str | None) -> Settings:
 
 @contextmanager
 def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
-    """Open the store for a command; refuse what is not a database of ours, or is damaged."""
+    """Open the store for a command.
+
+    Raises Refused if it is not a database of ours, and Damaged if it is damaged.
+    """
     store = open_store(settings.database_url, read_only=read_only)
     try:
         _refuse_unreadable(store, settings)
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def maintained(settings: Settings, *, must_be_readable: bool = True) -> Iterator[Maintenance]:
+    """Open the maintenance of the store for a command.
+
+    With `must_be_readable`, raises Refused if the store is not a database of ours, and Damaged if
+    it is damaged.
+    """
+    maintenance = open_maintenance(settings.database_url)
+    try:
+        if must_be_readable:
+            _refuse_unreadable(maintenance, settings)
+        yield maintenance
+    finally:
+        maintenance.close()
 
 
 def server_at(url: str, token: str | None) -> Target:
@@ -73,13 +93,11 @@ def read_token(token_file: Path | None) -> str | None:
     return _checked(content.decode("latin-1").strip(), f"--token-file {token_file}")
 
 
-def _refuse_unreadable(store: Store, settings: Settings) -> None:
+def _refuse_unreadable(store: Store | Auditable, settings: Settings) -> None:
     try:
         store.read(lambda _: None)
     except StoreUnavailable as error:
-        is_other = error.reason.startswith(("SQLITE_NOTADB", "SQLITE_ERROR"))
-        is_damaged = isinstance(error, StoreCorrupt) and not is_other
-        failure = Damaged if is_damaged else Refused
+        failure = Damaged if error.kind is StoreFailure.DAMAGED else Refused
         raise failure(f"cannot read {settings.database_url}: {error.reason}") from error
 
 

@@ -7,7 +7,8 @@ from functools import partial
 from orderapi.errors import StoreCorrupt
 from orderapi.ops.audit_events import check_events
 from orderapi.ops.audit_rows import Row, check_range, show
-from orderapi.store.contract import ReadTx, Store
+from orderapi.store.contract import ReadTx
+from orderapi.store.maintenance import Auditable
 from orderapi.store.statements.audit import AUDITED_COLUMNS, ClientKey
 
 # Orders per snapshot: about 20 ms of reading, as long as a checkpoint waits for its readers.
@@ -18,7 +19,7 @@ RANGE_KEYS = 5_000
 _ZOOM = 8
 
 
-def audit(store: Store, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+def audit(store: Auditable, on_progress: Callable[[int, int], None]) -> Iterator[str]:
     """Read the whole store and give a line per finding, which names table and row.
 
     It proves, for every order that was there when it came by:
@@ -55,7 +56,7 @@ class _Range:
     last_sequence: int
 
 
-def _check_orders(store: Store, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+def _check_orders(store: Auditable, on_progress: Callable[[int, int], None]) -> Iterator[str]:
     start: str | None = ""
     size = RANGE_ORDERS
     done = 0
@@ -94,7 +95,7 @@ def _is_after(end: object, start: str) -> bool:
 # Damage: single out the orders whose rows cannot be read.
 
 
-def _name_damage(store: Store, start: str) -> tuple[list[str], str | None]:
+def _name_damage(store: Auditable, start: str) -> tuple[list[str], str | None]:
     """Try the next order of each table and say what failed, and where to go on; None at the end."""
     findings: list[str] = []
     ends: list[str] = []
@@ -130,7 +131,7 @@ def _list_range(tx: ReadTx, table: str, start: str, end: str | None) -> None:
 # Keys, which are unique over the whole store.
 
 
-def _check_keys(store: Store) -> Iterator[str]:
+def _check_keys(store: Auditable) -> Iterator[str]:
     start: ClientKey | None = ("", "")
     while start is not None:
         try:

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from orderapi.errors import StoreCorrupt
 from orderapi.ops.audit_rows import show
-from orderapi.store.contract import Store
+from orderapi.store.maintenance import Auditable
 
 # Events per snapshot, where they are read one after another.
 RANGE_EVENTS = 5_000
@@ -16,7 +16,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PARTS = ("0123", "4567", "89ab", "cdef")
 
 
-def check_events(store: Store) -> Iterator[str]:
+def check_events(store: Auditable) -> Iterator[str]:
     """Give a line per number that is missing or not single, and per id that is bad or not single.
 
     Damage that hides the rest is a finding.
@@ -29,7 +29,7 @@ def check_events(store: Store) -> Iterator[str]:
         yield f"events: their ids cannot be compared: {error.reason}"
 
 
-def _check_rows(store: Store) -> Iterator[str]:
+def _check_rows(store: Auditable) -> Iterator[str]:
     start, expected = _SEQUENCE_LEAST, 1
     while True:
         try:
@@ -59,7 +59,7 @@ def _explain_sequence(sequence: int, times: int, expected: int) -> Iterator[str]
         yield f"events sequence {expected}{last}: is missing before {sequence}"
 
 
-def _check_ids(store: Store, digits: str) -> Iterator[str]:
+def _check_ids(store: Auditable, digits: str) -> Iterator[str]:
     if not store.read(lambda tx: tx.audit.has_repeated_event_ids(digits)):
         return
     repeated = store.read(lambda tx: tx.audit.list_repeated_event_ids(digits))

@@ -3,15 +3,14 @@
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from orderapi.durable import sync_directory
 from orderapi.errors import FileRefused
 from orderapi.ops.audit import audit
-from orderapi.store.contract import Store
-from orderapi.store.open import open_backup
+from orderapi.store.maintenance import Auditable, Maintenance
 
 # One for each directory: what a killed backup has left there is taken over by the next one.
 PARTIAL_NAME = "orderapi-backup.partial"
@@ -22,9 +21,12 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def backup(
-    store: Store, file: Path, on_progress: OnProgress, on_finding: Callable[[str], None]
+    maintenance: Maintenance,
+    file: Path,
+    on_progress: OnProgress,
+    on_finding: Callable[[str], None],
 ) -> bool:
-    """Write a backup of the store to `file`, and tell whether it is there now.
+    """Write a backup of a store to `file`, and tell whether it is there now.
 
     It is of one moment, not before the call. It is written beside `file` under another name,
     synced and audited; if the audit finds nothing, it gets its name, in one step and durably. So
@@ -36,21 +38,21 @@ def backup(
     if os.path.lexists(file):
         raise FileRefused(f"{file} is there already")
     with _partial_file(file.parent) as (path, descriptor):
-        store.backup(path, partial(on_progress, COPYING))
+        maintenance.back_up(path, partial(on_progress, COPYING))
         os.fsync(descriptor)
-        if not is_sound(path, on_progress, on_finding):
-            return False
+        with maintenance.backup_in(path) as copy:
+            if not is_sound(copy, on_progress, on_finding):
+                return False
         _give_name(path, file)
     return True
 
 
-def is_sound(file: Path, on_progress: OnProgress, on_finding: Callable[[str], None]) -> bool:
-    """Audit a file that nobody writes, and tell whether nothing was found."""
+def is_sound(copy: Auditable, on_progress: OnProgress, on_finding: Callable[[str], None]) -> bool:
+    """Audit a copy of a store, and tell whether nothing was found."""
     found = 0
-    with closing(open_backup(file)) as copy:
-        for finding in audit(copy, partial(on_progress, AUDITING)):
-            on_finding(finding)
-            found += 1
+    for finding in audit(copy, partial(on_progress, AUDITING)):
+        on_finding(finding)
+        found += 1
     return not found
 
 

@@ -1,14 +1,13 @@
 """`restore`: put a backup in a store's place, after an audit, while nobody has the store open."""
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from orderapi.ops.backup import COPYING, OnProgress, is_sound
 from orderapi.records import LastEvent, Replaced
-from orderapi.store.open import open_backup, restoring
+from orderapi.store.maintenance import Maintenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,7 @@ class Restored:
 
 
 def restore(
-    database_url: str,
+    maintenance: Maintenance,
     file: Path,
     *,
     force: bool,
@@ -36,10 +35,10 @@ def restore(
     Raises FileRefused or StoreRefused if that must not be, StoreUnavailable or OSError if it fails;
     the store is as it was then.
     """
-    with restoring(database_url, force=force) as replacement:
+    with maintenance.restoring(force=force) as replacement:
         replacement.take(file, partial(on_progress, COPYING))
-        if not is_sound(replacement.copy, on_progress, on_finding):
-            return None
-        with closing(open_backup(replacement.copy)) as copy:
+        with replacement.taken() as copy:
+            if not is_sound(copy, on_progress, on_finding):
+                return None
             last = copy.read(lambda tx: tx.events.find_last_event())
         return Restored(last, replacement.put_in_place())

@@ -48,7 +48,7 @@ class PositionMoved(OrderApiError):
 
 
 class Relay:
-    """Delivers every client's events; there must be one at a time (`Store.claim_delivery`).
+    """Delivers every client's events; there must be one at a time (`service.LEASE`).
 
     `send` makes one attempt and never raises for what the receiver or the network does.
     """

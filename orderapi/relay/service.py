@@ -19,6 +19,8 @@ DELIVERED = 0
 UNDELIVERED = 1
 GONE = 3
 
+# At most one process at a time has this lease, and delivers.
+LEASE = "relay"
 # How often a second relay looks whether the first has ended.
 LOOK_FOR_CLAIM_S = 0.5
 
@@ -83,12 +85,12 @@ def _deliver(relay: Relay, *, once: bool) -> int:
 
 def _claim(store: Store, clock: Clock, *, once: bool) -> bool:
     """Become the one that delivers; wait for it, unless it is for `once`."""
-    if store.claim_delivery():
+    if store.lease(LEASE):
         return True
     if once:
         _log.error("another relay delivers already")
         return False
     _log.info("another relay delivers; waiting for its end")
-    while not store.claim_delivery():
+    while not store.lease(LEASE):
         clock.pause(LOOK_FOR_CLAIM_S)
     return True

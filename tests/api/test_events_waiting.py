@@ -87,23 +87,27 @@ def test_whoever_waits_is_not_answered_by_what_is_no_event_of_its_own(
     assert [event["sequence"] for event in page(answer.result(10))["events"]] == [f"{2:019}"]
 
 
-def test_another_store_s_commit_is_seen(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
+def test_another_store_s_commit_is_seen(
+    store: SqliteStore, database: Path, pool: ThreadPoolExecutor
+) -> None:
     """As one of another process is."""
     feed = Feed(store)
     answer = waiting(feed, 0, pool)
-    other = SqliteStore(store._files.path)
+    other = SqliteStore(database)
     place(other, "key-1")
     other.close()
     assert page(answer.result(10))["next"] == 1
 
 
-def test_whoever_waits_holds_no_snapshot(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
+def test_whoever_waits_holds_no_snapshot(
+    store: SqliteStore, database: Path, pool: ThreadPoolExecutor
+) -> None:
     """A checkpoint that needs the whole WAL succeeds meanwhile."""
     feed = Feed(store)
     answer = waiting(feed, 0, pool)
     store.write(lambda tx: tx.probe.touch())
-    other = SqliteStore(store._files.path)
-    connection = other._open()
+    other = SqliteStore(database)
+    connection = other._database.open_writer()
     wait_until(lambda: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
     connection.close()
     other.close()

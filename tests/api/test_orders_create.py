@@ -22,14 +22,14 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 @pytest.fixture
-def database(tmp_path: Path, store: SqliteStore) -> sqlite3.Connection:
+def outsider(tmp_path: Path, store: SqliteStore) -> sqlite3.Connection:
     """The database behind `client`, as somebody else sees it."""
     assert store
     return sqlite3.connect(f"file:{tmp_path}/orders.db?mode=ro", uri=True)
 
 
-def everything(database: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
-    return {t: database.execute(f"SELECT * FROM {t} ORDER BY 1").fetchall() for t in TABLES}
+def everything(outsider: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
+    return {t: outsider.execute(f"SELECT * FROM {t} ORDER BY 1").fetchall() for t in TABLES}
 
 
 def test_a_new_order_is_answered_as_get_shows_it(client: FlaskClient) -> None:
@@ -50,43 +50,43 @@ def test_order_ids_are_uuid7_in_lower_case_and_rise(client: FlaskClient) -> None
 
 
 def test_one_order_is_one_row_in_each_of_the_four_tables(
-    client: FlaskClient, database: sqlite3.Connection
+    client: FlaskClient, outsider: sqlite3.Connection
 ) -> None:
     created = order(client, "key-1")
     order_id = created.json["order_id"]
-    (row,) = database.execute("SELECT * FROM orders").fetchall()
+    (row,) = outsider.execute("SELECT * FROM orders").fetchall()
     assert row[:6] == (order_id, "public", "cust1", "item1", 1, "created")
-    (entry,) = database.execute(
+    (entry,) = outsider.execute(
         "SELECT order_id, customer_id, item_id, quantity, entry_type FROM ledger"
     ).fetchall()
     assert entry == (order_id, "cust1", "item1", 1, "order_created")
-    (saved,) = database.execute(
+    (saved,) = outsider.execute(
         "SELECT client_id, idempotency_key, status_code, response_body, order_id"
         " FROM idempotency_keys"
     ).fetchall()
     assert saved == ("public", "key-1", 201, created.body.decode(), order_id)
-    (event,) = database.execute(
+    (event,) = outsider.execute(
         "SELECT sequence, type, order_id, client_id, payload FROM events"
     ).fetchall()
     assert event[:4] == (1, "order.created", order_id, "public")
     assert json.loads(event[4]) == created.json
     for table in TABLES:
-        ((created_at,),) = database.execute(f"SELECT created_at FROM {table}").fetchall()
+        ((created_at,),) = outsider.execute(f"SELECT created_at FROM {table}").fetchall()
         assert TIME.fullmatch(created_at)
 
 
 @promise("a replay is the same answer")
 def test_a_replay_is_the_same_answer_and_writes_nothing(
-    client: FlaskClient, database: sqlite3.Connection
+    client: FlaskClient, outsider: sqlite3.Connection
 ) -> None:
     first = order(client, "key-1")
-    before = everything(database)
+    before = everything(outsider)
     for _ in range(3):
         again = order(client, "key-1")
         assert (again.status, again.body) == (201, first.body)
         assert again.headers["location"] == first.headers["location"]
         assert again.headers["idempotent-replayed"] == "true"
-    assert everything(database) == before
+    assert everything(outsider) == before
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_the_same_payload_written_otherwise_is_a_replay(client: FlaskClient, bod
     [{"quantity": 2}, {"customer_id": "cust1 "}, {"customer_id": "Cust1"}, {"item_id": "cust1"}],
 )
 def test_same_key_with_another_payload_is_refused(
-    client: FlaskClient, database: sqlite3.Connection, change: dict[str, Any]
+    client: FlaskClient, outsider: sqlite3.Connection, change: dict[str, Any]
 ) -> None:
     first = order(client, "key-1")
-    before = everything(database)
+    before = everything(outsider)
     check_problem(order(client, "key-1", ORDER | change), "idempotency-key-reused")
-    assert everything(database) == before
+    assert everything(outsider) == before
     assert order(client, "key-1").body == first.body
 
 
@@ -191,28 +191,28 @@ def test_quantities_within_the_limits_are_taken(client: FlaskClient, quantity: i
     ],
 )
 def test_strings_are_data_and_come_back_as_they_were(
-    client: FlaskClient, database: sqlite3.Connection, text: str
+    client: FlaskClient, outsider: sqlite3.Connection, text: str
 ) -> None:
     created = order(client, "key-1", ORDER | {"customer_id": text, "item_id": text})
     assert (created.status, created.json["customer_id"]) == (201, text)
     shown = ask(client, created.headers["location"])
     assert (shown.json["item_id"], shown.body) == (text, created.body)
-    assert database.execute("SELECT customer_id, item_id FROM ledger").fetchall() == [(text, text)]
+    assert outsider.execute("SELECT customer_id, item_id FROM ledger").fetchall() == [(text, text)]
     assert order(client, "key-1", ORDER | {"customer_id": text, "item_id": text}).status == 201
 
 
 @promise("an error is not a verdict")
 def test_a_debug_failure_commits_and_its_retry_succeeds(
-    client: FlaskClient, database: sqlite3.Connection
+    client: FlaskClient, outsider: sqlite3.Connection
 ) -> None:
     failed = order(client, "key-1", X_Debug_Fail_After_Commit="true")
     check_problem(failed, "simulated-failure")
-    before = everything(database)
+    before = everything(outsider)
     assert [len(rows) for rows in before.values()] == [1, 1, 1, 1]
     retried = order(client, "key-1")
     assert retried.status == 201
     assert retried.json["order_id"] == before["orders"][0][0]
-    assert everything(database) == before
+    assert everything(outsider) == before
 
 
 def test_the_debug_header_does_nothing_to_a_replay_or_a_refusal(client: FlaskClient) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orderapi.errors import SettingsInvalid
-from orderapi.settings import read_settings, sqlite_path
+from orderapi.settings import SqliteUrl, parse_database_url, read_settings
 from orderapi.store.open import open_store
 from tests.support.running import Server, serving
 from tests.support.waiting import wait_until
@@ -18,7 +18,7 @@ SECRET = "whsec_" + "c2VjcmV0"
 
 def test_the_defaults_are_the_contracts() -> None:
     settings = read_settings({})
-    assert settings.database_url == "sqlite:///orders.db"
+    assert settings.database_url == SqliteUrl(Path("orders.db"))
     assert settings.bind == "127.0.0.1:8000"
     assert settings.workers >= 2
     assert settings.fault_injection is True
@@ -28,7 +28,7 @@ def test_the_defaults_are_the_contracts() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "attribute", "meaning"),
     [
-        ("DATABASE_URL", "sqlite:////abs/file.db", "database_url", "sqlite:////abs/file.db"),
+        ("DATABASE_URL", "sqlite:////abs/file.db", "database_url", SqliteUrl(Path("/abs/file.db"))),
         ("BIND", "0.0.0.0:80", "bind", "0.0.0.0:80"),
         ("BIND", "localhost:1", "bind", "localhost:1"),
         ("BIND", "[::1]:65535", "bind", "[::1]:65535"),
@@ -143,9 +143,11 @@ def test_a_secret_is_not_repeated() -> None:
 
 
 def test_a_database_url_is_relative_or_absolute() -> None:
-    assert sqlite_path("sqlite:///orders.db") == Path("orders.db")
-    assert sqlite_path("sqlite:///data/orders.db") == Path("data/orders.db")
-    assert sqlite_path("sqlite:////var/lib/orders.db") == Path("/var/lib/orders.db")
+    assert parse_database_url("sqlite:///orders.db") == SqliteUrl(Path("orders.db"))
+    assert parse_database_url("sqlite:///data/orders.db") == SqliteUrl(Path("data/orders.db"))
+    assert parse_database_url("sqlite:////var/lib/orders.db") == SqliteUrl(
+        Path("/var/lib/orders.db")
+    )
 
 
 @pytest.mark.parametrize(

@@ -117,14 +117,14 @@ def test_a_neighbour_that_takes_its_turns_slowly_makes_nobody_wait_too_long(
 ) -> None:
     """Each turn is progress, of a few orders a second; the queue is longer than that."""
     first = server.order("first")
-    neighbour = DatabaseFiles(server.database)
+    neighbour = DatabaseFiles(server.database).lock
     is_over = threading.Event()
 
     def take_turns() -> None:
         while not is_over.is_set():
-            neighbour.lock()
+            neighbour.take()
             time.sleep(0.6)
-            neighbour.unlock()
+            neighbour.release()
             time.sleep(0.002)
 
     thread = threading.Thread(target=take_turns)

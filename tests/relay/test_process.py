@@ -161,7 +161,7 @@ def test_a_second_relay_waits_and_takes_over(database: Path) -> None:
 
 def test_a_relay_that_waits_for_another_can_be_stopped(database: Path) -> None:
     with closing(SqliteStore(database)) as store, receiving() as receiver:
-        assert store.claim_delivery()
+        assert store.lease("relay")
         with relaying(database, receiver.url) as relay:
             wait_until(lambda: "another relay delivers" in relay.log())
             assert relay.stop() == 0
@@ -172,12 +172,12 @@ def test_the_right_to_deliver_belongs_to_one_until_it_ends(tmp_path: Path) -> No
     path = filled(tmp_path / "orders.db", 0)
     with closing(SqliteStore(path)) as second:
         with closing(SqliteStore(path)) as first:
-            assert first.claim_delivery()
-            assert first.claim_delivery()
-            assert not second.claim_delivery()
+            assert first.lease("relay")
+            assert first.lease("relay")
+            assert not second.lease("relay")
             # It keeps nobody from writing.
             place(second, "meanwhile")
-        assert second.claim_delivery()
+        assert second.lease("relay")
 
 
 # A receiver that hangs.

@@ -1,7 +1,7 @@
 """The store against a model of it, by a state machine of random operations."""
 
-import sqlite3
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from orderapi.errors import KeyReused
 from orderapi.orders import ORDER_STATUS, PUBLIC_CLIENT, find_reply, place_order
 from orderapi.records import Order, OrderPage, Reply
-from orderapi.store.contract import WriteTx
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store, WriteTx
+from orderapi.store.open import open_store
+from tests.support.engines import Engine, SqliteEngine
 from tests.support.placing import place, request_for
-from tests.support.rows import query
 
 KEYS = st.sampled_from(["a", "b", "c", "d", "e", "f"])
 QUANTITIES = st.integers(min_value=1, max_value=3)
@@ -25,15 +25,17 @@ CUSTOMERS = st.sampled_from(["cust1", "cust2", "'; DROP TABLE orders; --"])
 class StoreMachine(RuleBasedStateMachine):
     """Orders by key in a dict: what the store must be indistinguishable from."""
 
+    make_engine: Callable[[Path], Engine]
+
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "orders.db"
+        self.engine = self.make_engine(Path(self.directory.name))
         self.store = self.open_store()
         self.placed: dict[str, tuple[int, str, Reply]] = {}
 
-    def open_store(self) -> SqliteStore:
-        store = SqliteStore(self.path)
+    def open_store(self) -> Store:
+        store = open_store(self.engine.url)
         store.prepare()
         return store
 
@@ -91,7 +93,7 @@ class StoreMachine(RuleBasedStateMachine):
             tx.events.append_event("order.created", order, "{}")
             tx.keys.save_claim(claim, Reply(201, "{}", order.order_id))
 
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises(self.engine.constraint_error):
             self.store.write(place_twice)
 
     @rule()
@@ -128,8 +130,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_order_has_one_of_each(self) -> None:
-        rows = query(
-            self.path,
+        rows = self.engine.query(
             "SELECT idempotency_key, order_id, quantity, customer_id, sequence FROM orders"
             " JOIN idempotency_keys USING (order_id) JOIN ledger USING (order_id,"
             " customer_id, item_id, quantity) JOIN events USING (order_id) ORDER BY order_id",
@@ -141,8 +142,16 @@ class StoreMachine(RuleBasedStateMachine):
             )
         ]
         for table in ("orders", "ledger", "idempotency_keys", "events"):
-            assert query(self.path, f"SELECT COUNT(*) FROM {table}") == [(len(self.placed),)]
+            assert self.engine.query(f"SELECT COUNT(*) FROM {table}") == [(len(self.placed),)]
 
 
-TestStoreAgainstModel = StoreMachine.TestCase
-TestStoreAgainstModel.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+class SqliteStoreMachine(StoreMachine):
+    """The model of a store on SQLite."""
+
+    make_engine = SqliteEngine
+
+
+TestSqliteStoreAgainstModel = SqliteStoreMachine.TestCase
+TestSqliteStoreAgainstModel.settings = settings(
+    max_examples=40, stateful_step_count=25, deadline=None
+)

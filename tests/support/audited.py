@@ -9,6 +9,8 @@ from orderapi.idempotency import fingerprint
 from orderapi.ops.audit import audit
 from orderapi.orders import place_order
 from orderapi.records import Claim, NewOrder
+from orderapi.settings import SqliteUrl
+from orderapi.store.open import open_maintenance
 from orderapi.store.sqlite.store import SqliteStore
 
 ORDERS = 300
@@ -17,11 +19,8 @@ GONE = "01900000-0000-7000-8000-000000000000"
 
 
 def findings(database: Path) -> list[str]:
-    store = SqliteStore(database)
-    try:
-        return list(audit(store, lambda _done, _total: None))
-    finally:
-        store.close()
+    with closing(open_maintenance(SqliteUrl(database))) as maintenance:
+        return list(audit(maintenance, lambda _done, _total: None))
 
 
 def place(store: SqliteStore, number: int) -> None:

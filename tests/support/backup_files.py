@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from orderapi.ops.audit import audit
-from orderapi.store.open import open_backup
+from orderapi.settings import SqliteUrl
+from orderapi.store.maintenance import Maintenance
+from orderapi.store.open import open_maintenance
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place
 from tests.support.rows import query
@@ -64,8 +66,12 @@ def keys_in(path: Path) -> set[str]:
 
 def findings(path: Path) -> list[str]:
     """What the audit finds in a file that nobody writes."""
-    with closing(open_backup(path)) as store:
-        return list(audit(store, lambda _done, _total: None))
+    with closing(maintenance_of(path)) as maintenance, maintenance.backup_in(path) as copy:
+        return list(audit(copy, lambda _done, _total: None))
+
+
+def maintenance_of(path: Path) -> Maintenance:
+    return open_maintenance(SqliteUrl(path))
 
 
 def contents(directory: Path) -> dict[str, bytes]:

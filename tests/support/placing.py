@@ -52,8 +52,8 @@ def request_for(key: str, quantity: int = 1, customer_id: str = "cust1") -> tupl
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Hold the lock between processes: what is written meanwhile waits, as one batch."""
-    holder = DatabaseFiles(path)
-    holder.lock()
+    holder = DatabaseFiles(path).lock
+    holder.take()
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from orderapi.errors import StoreCorrupt, StoreUnavailable
+from orderapi.errors import StoreCorrupt, StoreFailure, StoreUnavailable
 from orderapi.store.statements.execution import Row
 
 T = TypeVar("T")
@@ -29,8 +29,8 @@ DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 BUSY_PAUSE_S = 0.01
 
 _WAL_MOST_BYTES = 64 * 1024 * 1024
-# SQLITE_ERROR is a statement that cannot be prepared: a table or a column is gone.
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
+# SQLITE_ERROR means that a statement cannot be prepared, because a table or a column is missing.
+_FOREIGN = ("SQLITE_NOTADB", "SQLITE_ERROR")
 
 
 class Connection(sqlite3.Connection):
@@ -116,9 +116,12 @@ def is_busy(error: Exception) -> bool:
 def unavailable(error: Exception) -> StoreUnavailable:
     """Make a driver's error ours, by its name, never by its message."""
     name = getattr(error, "sqlite_errorname", None)
-    # What has no such name is text that is not UTF-8, in a row or in SQLite's own message.
-    damaged = name is None or name.startswith(_DAMAGED)
-    return (StoreCorrupt if damaged else StoreUnavailable)(reason(error))
+    # A name is missing where a text is not UTF-8, in a row or in SQLite's own message.
+    if name is None or name.startswith("SQLITE_CORRUPT"):
+        return StoreCorrupt(reason(error))
+    if name.startswith(_FOREIGN):
+        return StoreCorrupt(reason(error), StoreFailure.FOREIGN)
+    return StoreUnavailable(reason(error))
 
 
 def as_ours(error: BaseException) -> BaseException:

@@ -1,11 +1,11 @@
 """A copy of a SQLite database, page for page, while others write it."""
 
 import os
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from orderapi.errors import StoreUnavailable
+from orderapi.store.maintenance import OnProgress
 from orderapi.store.sqlite.connection import Connection
 
 # 4 MiB of usual pages between two reports of progress.
@@ -14,7 +14,7 @@ _PAGES_PER_STEP = 1_024
 _LEFT_FREE_BYTES = 64 * 1024 * 1024
 
 
-def copy(source: Connection, target: Path, on_progress: Callable[[int, int], None]) -> None:
+def copy(source: Connection, target: Path, on_progress: OnProgress) -> None:
     """Copy what `source` sees, in the transaction that it is in, into the empty file `target`.
 
     All of it is one snapshot: SQLite's backup begins anew when another process writes between two

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from orderapi.durable import sync_directory
 from orderapi.errors import FileRefused
-from orderapi.store.sqlite.files import beside, owner_of, size_of
+from orderapi.store.sqlite.files import beside, size_of
+from orderapi.store.sqlite.lock_file import owner_of
 
 # What SQLite keeps beside a database under its name. The journal is there only after a crash
 # outside of WAL mode.

@@ -1,18 +1,21 @@
 """Put a backup in the place of a SQLite database, which nobody may have open."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from orderapi.errors import FileRefused, StoreCorrupt, StoreRefused
 from orderapi.records import Gone, Replaced
 from orderapi.store import migrate
+from orderapi.store.maintenance import Auditable, OnProgress
 from orderapi.store.sqlite import start as sqlite_start
+from orderapi.store.sqlite.auditable import SqliteAuditable
 from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, file_uri, unavailable
 from orderapi.store.sqlite.copy import copy
 from orderapi.store.sqlite.file_swap import SIDE_FILES, exclusively, hand_over, swap
-from orderapi.store.sqlite.files import DatabaseFiles, beside, owner_of, size_of
+from orderapi.store.sqlite.files import DatabaseFiles, beside, size_of
+from orderapi.store.sqlite.lock_file import owner_of
 
 # Whoever writes holds the lock for milliseconds, a start for as long as its migrations take.
 _LOCK_TIMEOUT_S = 2.0
@@ -42,7 +45,7 @@ def restoring(path: Path, *, force: bool) -> Iterator["SqliteRestore"]:
     with exclusively(files.path):
         _refuse_existing(files.path, force=force)
     try:
-        with files.locked_within(_LOCK_TIMEOUT_S):
+        with files.lock.held_within(_LOCK_TIMEOUT_S):
             restore = SqliteRestore(files.path)
             try:
                 yield restore
@@ -69,15 +72,15 @@ def _refuse_existing(path: Path, *, force: bool) -> None:
 
 
 class SqliteRestore:
-    """See `contract.Restore`; made by `restoring`."""
+    """See `maintenance.Restore`. `restoring` makes it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known = migrate.load("sqlite")
-        self.copy = beside(path, "-restoring")
+        self._copy = beside(path, "-restoring")
 
-    def take(self, backup: Path, on_progress: Callable[[int, int], None]) -> None:
-        """See `contract.Restore`."""
+    def take(self, backup: Path, on_progress: OnProgress) -> None:
+        """See `maintenance.Restore`."""
         # What a killed restore has left: a journal would be applied to this copy.
         self.clear()
         _refuse_no_backup(backup, self._path)
@@ -86,33 +89,37 @@ class SqliteRestore:
                 if source.value("PRAGMA application_id") != sqlite_start.APPLICATION_ID:
                     raise FileRefused(f"{backup} is not a backup of orderapi")
                 source.execute("BEGIN")
-                self.copy.touch(0o600)
-                copy(source, self.copy, on_progress)
+                self._copy.touch(0o600)
+                copy(source, self._copy, on_progress)
         except DRIVER_ERRORS as error:
             failed = unavailable(error)
             if isinstance(failed, StoreCorrupt):
                 raise FileRefused(f"cannot read {backup}: {failed.reason}") from error
             raise failed from error
         try:
-            sqlite_start.prepare(DatabaseFiles(self.copy), self._known)
+            sqlite_start.prepare(DatabaseFiles(self._copy), self._known)
         except StoreRefused as error:
-            message = str(error).replace(str(self.copy), str(backup))
+            message = str(error).replace(str(self._copy), str(backup))
             raise FileRefused(f"cannot restore {backup}: {message}") from error
 
+    def taken(self) -> AbstractContextManager[Auditable]:
+        """See `maintenance.Restore`."""
+        return closing(SqliteAuditable(self._copy, immutable=True))
+
     def put_in_place(self) -> Replaced:
-        """See `contract.Restore`."""
+        """See `maintenance.Restore`."""
         with exclusively(self._path):
             pass
         gone, unknown = self._settle()
         with exclusively(self._path):
-            hand_over(self.copy, self._path)
-            kept_as = swap(self._path, self.copy)
+            hand_over(self._copy, self._path)
+            kept_as = swap(self._path, self._copy)
         return Replaced(None if kept_as is None else str(kept_as), gone, unknown)
 
     def clear(self) -> None:
         """Delete the copy and what its start, SQLite or a kill has left beside it."""
         for suffix in ("", "-lock", "-void", *SIDE_FILES):
-            beside(self.copy, suffix).unlink(missing_ok=True)
+            beside(self._copy, suffix).unlink(missing_ok=True)
 
     def _settle(self) -> tuple[Gone | None, str]:
         """Take the old database's WAL in, so that it is one file; count what it alone has.
@@ -137,7 +144,7 @@ class SqliteRestore:
     def _count_gone(self, old: Connection) -> tuple[Gone | None, str]:
         if old.value("PRAGMA application_id") != sqlite_start.APPLICATION_ID:
             return None, "what was there was no database of orderapi"
-        old.execute("ATTACH ? AS restored", (file_uri(self.copy, "immutable"),))
+        old.execute("ATTACH ? AS restored", (file_uri(self._copy, "immutable"),))
         try:
             ((orders, keys, events),) = old.rows(_COUNT_GONE, {})
         except DRIVER_ERRORS as error:

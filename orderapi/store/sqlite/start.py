@@ -34,7 +34,7 @@ def prepare(files: DatabaseFiles, known: list[Migration]) -> None:
     if path.exists() and not path.is_file():
         raise StoreRefused(f"{path} is not a file")
     try:
-        with files.locked_within(LOCK_TIMEOUT_S):
+        with files.lock.held_within(LOCK_TIMEOUT_S):
             files.refuse_unusable()
             with closing(Connection(path, "rwc", busy_timeout_s=LOCK_TIMEOUT_S)) as connection:
                 _refuse_foreign(connection, path)

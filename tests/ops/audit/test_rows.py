@@ -6,6 +6,8 @@ import pytest
 
 from orderapi.ops import audit as audit_module
 from orderapi.ops.audit import audit
+from orderapi.settings import SqliteUrl
+from orderapi.store.open import open_maintenance
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.audited import GONE, ORDERS, findings
 from tests.support.broken_rows import BROKEN
@@ -16,16 +18,17 @@ def test_a_sound_database_has_no_findings(database: Path) -> None:
     assert findings(database) == []
 
 
-def test_an_empty_database_has_no_findings(store: SqliteStore) -> None:
-    assert list(audit(store, lambda _done, _total: None)) == []
+def test_an_empty_database_has_no_findings(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.db"
+    SqliteStore(empty).prepare()
+    assert findings(empty) == []
 
 
 def test_progress_counts_every_order(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_module, "RANGE_ORDERS", 70)
     seen: list[tuple[int, int]] = []
-    store = SqliteStore(database)
-    assert list(audit(store, lambda done, total: seen.append((done, total)))) == []
-    store.close()
+    with closing(open_maintenance(SqliteUrl(database))) as maintenance:
+        assert list(audit(maintenance, lambda done, total: seen.append((done, total)))) == []
     assert [done for done, _ in seen] == [0, 70, 140, 210, 280, 300]
     assert seen[-1] == (ORDERS, ORDERS)
 

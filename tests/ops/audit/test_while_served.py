@@ -5,6 +5,8 @@ import pytest
 
 from orderapi.ops import audit as audit_module
 from orderapi.ops.audit import audit
+from orderapi.settings import SqliteUrl
+from orderapi.store.open import open_maintenance
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.audited import ORDERS, log_can_begin_anew, place
 from tests.support.running import Server
@@ -19,7 +21,7 @@ def test_an_audit_under_load_finds_nothing(server: Server) -> None:
         for number in range(ORDERS_EACH):
             assert server.order(f"load-{writer}-{number}").status == 201
 
-    store = SqliteStore(server.database)
+    store = open_maintenance(SqliteUrl(server.database))
     audits = 0
     with ThreadPoolExecutor(WRITERS) as pool:
         writing = [pool.submit(write, writer) for writer in range(WRITERS)]
@@ -46,7 +48,7 @@ def test_no_snapshot_is_held_from_one_range_to_the_next(
             place(others, 1000 + done)
         moved.append(log_can_begin_anew(database))
 
-    store = SqliteStore(database)
+    store = open_maintenance(SqliteUrl(database))
     assert list(audit(store, order_and_begin_the_log_anew)) == []
     store.close()
     others.close()

@@ -16,12 +16,19 @@ from orderapi.store.sqlite import copy as sqlite_copy
 from orderapi.store.sqlite.store import SqliteStore
 from tests.faults.test_kill import RetryingClients
 from tests.support.audited import log_can_begin_anew
-from tests.support.backup_files import contents, findings, keys_in, orderapi, with_orders
+from tests.support.backup_files import (
+    contents,
+    findings,
+    keys_in,
+    maintenance_of,
+    orderapi,
+    with_orders,
+)
 from tests.support.disks import mounted
 from tests.support.placing import place
 from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
-from tests.support.running import Server
+from tests.support.running import REPOSITORY, Server
 from tests.support.waiting import wait_until
 
 
@@ -64,7 +71,7 @@ def test_a_backup_is_of_one_moment_however_many_steps_it_takes(
     monkeypatch.setattr(sqlite_copy, "_PAGES_PER_STEP", 1)
     before = keys_in(database)
     steps = 0
-    with closing(SqliteStore(database)) as store, closing(SqliteStore(database)) as others:
+    with closing(maintenance_of(database)) as store, closing(SqliteStore(database)) as others:
 
         def order(stage: str, _done: int, _total: int) -> None:
             nonlocal steps
@@ -80,7 +87,7 @@ def test_a_backup_is_of_one_moment_however_many_steps_it_takes(
 
 def test_nothing_is_held_back_while_the_backup_is_audited(database: Path) -> None:
     moved = []
-    with closing(SqliteStore(database)) as store, closing(SqliteStore(database)) as others:
+    with closing(maintenance_of(database)) as store, closing(SqliteStore(database)) as others:
 
         def begin_the_log_anew(stage: str, done: int, _total: int) -> None:
             if stage == AUDITING and not done:
@@ -139,7 +146,7 @@ def test_a_file_that_came_meanwhile_is_not_replaced(database: Path) -> None:
     def come(*_: object) -> None:
         file.write_bytes(b"mine")
 
-    with closing(SqliteStore(database)) as store, pytest.raises(FileRefused):
+    with closing(maintenance_of(database)) as store, pytest.raises(FileRefused):
         backup(store, file, come, print)
     assert file.read_bytes() == b"mine"
     assert not file.with_name(PARTIAL_NAME).exists()
@@ -153,7 +160,7 @@ def test_a_directory_that_is_not_there_is_refused(database: Path, tmp_path: Path
 
 def test_two_backups_in_one_directory_do_not_disturb_each_other(database: Path) -> None:
     refused = []
-    with closing(SqliteStore(database)) as store, closing(SqliteStore(database)) as other:
+    with closing(maintenance_of(database)) as store, closing(maintenance_of(database)) as other:
 
         def back_up_another(stage: str, done: int, _total: int) -> None:
             if stage == AUDITING and not done:
@@ -212,14 +219,18 @@ def test_an_interrupted_backup_cleans_up(database: Path) -> None:
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from orderapi.ops.backup import AUDITING, backup\n"
-        "from orderapi.store.sqlite.store import SqliteStore\n"
+        "from tests.support.backup_files import maintenance_of\n"
         # Whoever starts the tests in the background may have had it ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def interrupt(stage, *_): stage == AUDITING and os.kill(os.getpid(), signal.SIGINT)\n"
-        "backup(SqliteStore(Path(sys.argv[1])), Path(sys.argv[2]), interrupt, print)\n"
+        "backup(maintenance_of(Path(sys.argv[1])), Path(sys.argv[2]), interrupt, print)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, database, file], capture_output=True, check=False, timeout=30
+        [sys.executable, "-c", code, database, file],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=False,
+        timeout=30,
     )
     assert b"KeyboardInterrupt" in done.stderr
     assert not file.exists()

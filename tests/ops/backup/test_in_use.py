@@ -6,15 +6,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from orderapi.ops.backup import AUDITING, COPYING
 from orderapi.ops.restore import restore
-from tests.support.backup_files import contents, findings, keys_in, orderapi, with_orders
-from tests.support.running import Server
+from tests.support.backup_files import (
+    contents,
+    findings,
+    keys_in,
+    maintenance_of,
+    orderapi,
+    with_orders,
+)
+from tests.support.running import REPOSITORY, Server
 from tests.support.waiting import awake_s
 
 FORCED = pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "force"])
@@ -127,13 +134,16 @@ def test_a_process_that_opens_the_database_meanwhile_is_found(backup: Path, tmp_
         "from pathlib import Path\n"
         "from orderapi.ops.backup import AUDITING\n"
         "from orderapi.ops.restore import restore\n"
+        "from tests.support.backup_files import maintenance_of\n"
         "def wait(stage, done, _):\n"
         "    if stage == AUDITING and done: open(sys.argv[3]).read()\n"
-        "restore('sqlite:///' + sys.argv[1], Path(sys.argv[2]), force=True,"
+        "restore(maintenance_of(Path(sys.argv[1])), Path(sys.argv[2]), force=True,"
         " on_progress=wait, on_finding=print)\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, database, backup, going_on], stderr=subprocess.PIPE
+        [sys.executable, "-c", code, database, backup, going_on],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
     ) as restoring:
         # To open a FIFO waits until it is opened at its other end: the audit has begun.
         end_of_wait = going_on.open("w")
@@ -158,8 +168,8 @@ def test_no_process_can_write_or_start_while_a_restore_is_at_work(
             except BlockingIOError:
                 was_locked[stage] = True
 
-    url = f"sqlite:///{database}"
-    assert restore(url, backup, force=True, on_progress=try_lock, on_finding=print)
+    with closing(maintenance_of(database)) as maintenance:
+        assert restore(maintenance, backup, force=True, on_progress=try_lock, on_finding=print)
     assert was_locked == {COPYING: True, AUDITING: True}
 
 

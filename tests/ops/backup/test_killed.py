@@ -16,6 +16,7 @@ from tests.support.backup_files import (
     findings,
     keys_in,
     left_by_a_kill,
+    maintenance_of,
     orderapi,
     with_orders,
 )
@@ -62,7 +63,8 @@ def start(database: Path) -> None:
 def restored(database: Path) -> set[str]:
     """What there is once somebody has given the same command again, to its end."""
     file = database.with_name("backup.db")
-    done = restore(f"sqlite:///{database}", file, force=True, on_progress=_quiet, on_finding=_quiet)
+    with closing(maintenance_of(database)) as maintenance:
+        done = restore(maintenance, file, force=True, on_progress=_quiet, on_finding=_quiet)
     assert done is not None
     start(database)
     return keys_in(database)
@@ -151,7 +153,7 @@ def test_a_killed_backup_leaves_nothing_under_its_name(template: Path, tmp_path:
             assert findings(case / "new.db") == []
             assert keys_in(case / "new.db") == AFTER
             made += 1
-        with closing(SqliteStore(case / "orders.db", read_only=True)) as store:
-            assert backup(store, case / "again.db", _quiet, _quiet)
+        with closing(maintenance_of(case / "orders.db")) as maintenance:
+            assert backup(maintenance, case / "again.db", _quiet, _quiet)
         assert not (case / "orderapi-backup.partial").exists()
     assert 1 <= made < len(cases)

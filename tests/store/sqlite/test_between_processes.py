@@ -15,29 +15,31 @@ from tests.support.placing import held, place
 from tests.support.promises import promise
 
 
-def test_the_lock_excludes_whoever_else_writes(store: SqliteStore) -> None:
-    first, second = DatabaseFiles(store._files.path), DatabaseFiles(store._files.path)
+def test_the_lock_excludes_whoever_else_writes(database: Path) -> None:
+    first, second = DatabaseFiles(database).lock, DatabaseFiles(database).lock
     has_entered = threading.Event()
 
     def enter() -> None:
-        second.lock()
+        second.take()
         has_entered.set()
 
-    assert first.try_lock()
-    assert not second.try_lock()
+    assert first.try_take()
+    assert not second.try_take()
     thread = threading.Thread(target=enter)
     thread.start()
     assert not has_entered.wait(0.3)
-    first.unlock()
+    first.release()
     assert has_entered.wait(5)
     thread.join()
     first.close()
     second.close()
 
 
-def test_a_symbolic_link_to_a_database_has_the_same_lock(store: SqliteStore) -> None:
-    link = store._files.path.with_name("link.db")
-    link.symlink_to(store._files.path)
+def test_a_symbolic_link_to_a_database_has_the_same_lock(
+    store: SqliteStore, database: Path
+) -> None:
+    link = database.with_name("link.db")
+    link.symlink_to(database)
     with held(link), pytest.raises(Exception, match="cannot be used"):
         place(store, "key", deadline=time.monotonic() + 0.3)
     assert not place(store, "key").replayed
@@ -74,7 +76,7 @@ def test_a_wal_that_a_killed_process_left_is_synced_before_it_is_answered_from(
 def test_a_read_waits_for_somebody_who_has_the_database_for_himself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orderapi.store.sqlite.store.PATIENCE_S", 30.0)
+    monkeypatch.setattr("orderapi.store.sqlite.readers.PATIENCE_S", 30.0)
     path = tmp_path / "orders.db"
     SqliteStore(path).prepare()
     store = SqliteStore(path)

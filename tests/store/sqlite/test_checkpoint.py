@@ -25,8 +25,8 @@ def wal_bytes(path: Path) -> int:
     return path.with_name(path.name + "-wal").stat().st_size
 
 
-def test_the_wal_stays_small_under_writes(store: SqliteStore) -> None:
-    path = store._files.path
+def test_the_wal_stays_small_under_writes(store: SqliteStore, database: Path) -> None:
+    path = database
     largest = 0
     for number in range(600):
         place(store, f"key-{number}")
@@ -61,10 +61,10 @@ def test_a_wal_that_a_crash_left_is_taken_in_with_the_first_write(tmp_path: Path
 
 
 def test_every_checkpoint_is_made_under_the_lock(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A commit of another process that resets the WAL meanwhile could lose transactions."""
-    lock = os.open(store._files.path.with_name("orders.db-lock"), os.O_RDWR)
+    lock = os.open(database.with_name("orders.db-lock"), os.O_RDWR)
     seen: list[bool] = []
     original = Checkpointer.checkpoint
 
@@ -92,7 +92,7 @@ def test_every_checkpoint_is_made_under_the_lock(
 
 
 def test_a_checkpoint_that_fails_fails_nobody(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed: list[bool] = []
 
@@ -103,7 +103,7 @@ def test_a_checkpoint_that_fails_fails_nobody(
     monkeypatch.setattr(Checkpointer, "checkpoint", fail)
     for number in range(10):
         assert not place(store, f"key-{number}").replayed
-    assert counts(store._files.path) == [10, 10, 10, 10]
+    assert counts(database) == [10, 10, 10, 10]
     assert failed
 
 
@@ -206,14 +206,14 @@ def test_the_wal_is_reset_once_the_reader_is_gone(bench: Bench, clock: Clock) ->
 
 
 def test_overlapping_readers_do_not_let_the_wal_grow_for_good(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is always one reader with a snapshot; never one snapshot for long."""
     monkeypatch.setattr(checkpoint, "PAGES_MOST", 5 * 11)
     monkeypatch.setattr(checkpoint, "RESTART_ABOVE_FRAMES", 200)
     monkeypatch.setattr(checkpoint, "RESTART_PAUSE_S", 0.05)
     monkeypatch.setattr(checkpoint, "RESTART_PAUSE_MOST_S", 0.1)
-    path = store._files.path
+    path = database
     place(store, "first")
     before = resets(path)
     is_over = threading.Event()

@@ -26,15 +26,17 @@ def test_what_root_makes_beside_a_database_belongs_to_its_owner(tmp_path: Path) 
     for file in tmp_path.iterdir():
         os.chown(file, 12345, 12345)
     place(store, "key-1")
-    assert store.claim_delivery()
+    assert store.lease("relay")
     owners = {file.name: (file.stat().st_uid, file.stat().st_gid) for file in tmp_path.iterdir()}
     store.close()
     assert {"orders.db-lock", "orders.db-relay-lock", "orders.db-wal"} <= set(owners)
     assert set(owners.values()) == {(12345, 12345)}
 
 
-def test_a_database_moved_away_is_not_made_anew_and_works_when_back(store: SqliteStore) -> None:
-    path = store._files.path
+def test_a_database_moved_away_is_not_made_anew_and_works_when_back(
+    store: SqliteStore, database: Path
+) -> None:
+    path = database
     place(store, "before")
     away = path.rename(path.with_name("away.db"))
     for _ in range(2):
@@ -62,10 +64,10 @@ def test_a_store_whose_database_is_missing_from_the_start_makes_none(tmp_path: P
 
 @pytest.mark.parametrize("replacement", ["empty", "ours", "foreign"])
 def test_another_file_in_the_databases_place_is_not_used(
-    store: SqliteStore, tmp_path: Path, replacement: str
+    store: SqliteStore, database: Path, tmp_path: Path, replacement: str
 ) -> None:
     """Its WAL lies there still: SQLite would take it for the new file's, and mix the two."""
-    path = store._files.path
+    path = database
     place(store, "before")
     away = path.rename(path.with_name("away.db"))
     if replacement == "ours":
@@ -91,8 +93,10 @@ def test_another_file_in_the_databases_place_is_not_used(
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_a_write_into_a_file_that_left_meanwhile_is_not_acknowledged(store: SqliteStore) -> None:
-    path = store._files.path
+def test_a_write_into_a_file_that_left_meanwhile_is_not_acknowledged(
+    store: SqliteStore, database: Path
+) -> None:
+    path = database
     place(store, "before")
     claim, new_order = request_for("leaving")
 
@@ -109,13 +113,14 @@ def test_a_write_into_a_file_that_left_meanwhile_is_not_acknowledged(store: Sqli
 
 def test_a_lock_file_that_cannot_be_opened_is_unavailable_until_it_can(
     store: SqliteStore,
+    database: Path,
 ) -> None:
     place(store, "before")
-    lock = spoil_lock_file(store._files.path)
+    lock = spoil_lock_file(database)
     for _ in range(3):
         with pytest.raises(StoreUnavailable) as refused:
             place(store, "meanwhile")
         assert os.strerror(errno.EISDIR) in refused.value.reason
     lock.unlink()
     place(store, "meanwhile")
-    assert counts(store._files.path) == [2, 2, 2, 2]
+    assert counts(database) == [2, 2, 2, 2]

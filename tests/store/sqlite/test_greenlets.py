@@ -93,7 +93,8 @@ def test_a_request_killed_at_any_moment_leaves_one_drain_that_goes_on(tmp_path: 
 def kill_at_any_moment(directory: Path) -> None:
     """The first write also starts the drain, and may be killed in the middle of that."""
     for moment in range(8):
-        store = prepared(directory / f"{moment}.db")
+        database = directory / f"{moment}.db"
+        store = prepared(database)
         first = gevent.spawn(place, store, "first")
         for _ in range(moment):
             gevent.sleep(0)
@@ -101,7 +102,7 @@ def kill_at_any_moment(directory: Path) -> None:
         others = [gevent.spawn(place, store, f"key-{number}") for number in range(5)]
         gevent.joinall(others, timeout=10, raise_error=True)
         assert all(other.successful() for other in others)
-        assert keys(store._files.path) - {"first"} == {f"key-{number}" for number in range(5)}
+        assert keys(database) - {"first"} == {f"key-{number}" for number in range(5)}
         assert [thread.name for thread in threading.enumerate()].count("drain") == 1, moment
         store.close()
 

@@ -22,9 +22,9 @@ from tests.support.store_crowd import Crowd
 from tests.support.waiting import wait_until
 
 
-def in_one_batch(store: SqliteStore, fns: list[Fn]) -> dict[int, Any]:
+def in_one_batch(store: SqliteStore, database: Path, fns: list[Fn]) -> dict[int, Any]:
     """Write all `fns` in one batch, in this order; gives results, reasons or exceptions."""
-    with held(store._files.path):
+    with held(database):
         crowd = Crowd(lambda number: store.write(fns[number]), len(fns), store.writes_in_hand)
     crowd.join()
     return crowd.outcomes
@@ -44,31 +44,34 @@ def commits_in_wal(path: Path) -> int:
     return sum(frame[4:8] != bytes(4) and frame[8:16] == salts for frame in frames)
 
 
-def test_what_is_queued_together_shares_one_commit(store: SqliteStore) -> None:
-    path = store._files.path
+def test_what_is_queued_together_shares_one_commit(store: SqliteStore, database: Path) -> None:
+    path = database
     settle(store)
     before = commits_in_wal(path)
-    outcomes = in_one_batch(store, [placing(f"key-{n}") for n in range(40)])
+    outcomes = in_one_batch(store, database, [placing(f"key-{n}") for n in range(40)])
     assert {type(outcome) for outcome in outcomes.values()} == {Reply}
     assert commits_in_wal(path) == before + 1
     assert counts(path) == [42, 42, 42, 42]
 
 
-def test_a_batch_numbers_its_events_in_order_of_arrival(store: SqliteStore) -> None:
-    in_one_batch(store, [placing(f"key-{n}", customer_id=f"cust{n}") for n in range(20)])
-    found = query(store._files.path, "SELECT sequence, payload ->> 'customer_id' FROM events")
+def test_a_batch_numbers_its_events_in_order_of_arrival(store: SqliteStore, database: Path) -> None:
+    in_one_batch(store, database, [placing(f"key-{n}", customer_id=f"cust{n}") for n in range(20)])
+    found = query(database, "SELECT sequence, payload ->> 'customer_id' FROM events")
     assert found == [(n + 1, f"cust{n}") for n in range(20)]
 
 
 @promise("duplicates in flight wait")
 def test_two_requests_with_one_key_in_one_batch_are_an_order_and_a_replay(
     store: SqliteStore,
+    database: Path,
 ) -> None:
-    outcomes = in_one_batch(store, [placing("same"), placing("same"), placing("same", quantity=2)])
+    outcomes = in_one_batch(
+        store, database, [placing("same"), placing("same"), placing("same", quantity=2)]
+    )
     assert [outcomes[0].replayed, outcomes[1].replayed] == [False, True]
     assert outcomes[0].body == outcomes[1].body
     assert isinstance(outcomes[2], KeyReused)
-    assert counts(store._files.path) == [1, 1, 1, 1]
+    assert counts(database) == [1, 1, 1, 1]
 
 
 # What is our own failure: undone alone.
@@ -91,19 +94,19 @@ def fail_with_a_bug(tx: WriteTx) -> None:
     raise SystemExit(3)
 
 
-def test_a_failure_of_our_own_undoes_that_job_alone(store: SqliteStore) -> None:
+def test_a_failure_of_our_own_undoes_that_job_alone(store: SqliteStore, database: Path) -> None:
     settle(store)
-    before = commits_in_wal(store._files.path)
+    before = commits_in_wal(database)
     failing = [refuse_after_writing, break_a_constraint, fail_with_a_bug]
     fns = [placing("a"), failing[0], placing("b"), failing[1], placing("c"), failing[2]]
-    outcomes = in_one_batch(store, [*fns, placing("d")])
+    outcomes = in_one_batch(store, database, [*fns, placing("d")])
     errors = [OrderNotFound, sqlite3.IntegrityError, SystemExit]
     assert [type(outcomes[number]) for number in (1, 3, 5)] == errors
     assert [type(outcomes[number]) for number in (0, 2, 4, 6)] == [Reply] * 4
-    saved = query(store._files.path, "SELECT idempotency_key FROM idempotency_keys")
+    saved = query(database, "SELECT idempotency_key FROM idempotency_keys")
     assert {key for (key,) in saved} == {"first", "second", "a", "b", "c", "d"}
-    assert counts(store._files.path) == [6, 6, 6, 6]
-    assert commits_in_wal(store._files.path) == before + 1
+    assert counts(database) == [6, 6, 6, 6]
+    assert commits_in_wal(database) == before + 1
 
 
 # What is the driver's: the whole batch.
@@ -121,13 +124,15 @@ def fill_and_say_nothing(tx: WriteTx) -> None:
 
 
 @pytest.mark.parametrize("fill", [fill_the_database, fill_and_say_nothing])
-def test_a_driver_error_in_the_middle_fails_the_whole_batch(store: SqliteStore, fill: Fn) -> None:
+def test_a_driver_error_in_the_middle_fails_the_whole_batch(
+    store: SqliteStore, database: Path, fill: Fn
+) -> None:
     """SQLITE_FULL has rolled everything back; what came after it would commit alone."""
     place(store, "first")
-    path = store._files.path
-    assert store._write_connection is not None
-    store._write_connection.execute("PRAGMA max_page_count = 1")
-    outcomes = in_one_batch(store, [placing("a"), fill, placing("b"), placing("first")])
+    path = database
+    assert store._writer._connection is not None
+    store._writer._connection.execute("PRAGMA max_page_count = 1")
+    outcomes = in_one_batch(store, database, [placing("a"), fill, placing("b"), placing("first")])
     assert len(outcomes) == 4
     assert {type(outcome) for outcome in outcomes.values()} == {str}  # StoreUnavailable's reason
     assert counts(path) == [1, 1, 1, 1]
@@ -148,12 +153,13 @@ def break_the_commit(tx: WriteTx) -> None:
 
 
 @promise("a failure is not remembered")
-def test_a_commit_that_fails_gives_nobody_an_outcome(store: SqliteStore) -> None:
+def test_a_commit_that_fails_gives_nobody_an_outcome(store: SqliteStore, database: Path) -> None:
     """Not even those who only read: what was replayed to them may never have been made."""
     place(store, "saved", quantity=7)
-    given_up = store._write_connection
+    given_up = store._writer._connection
     outcomes = in_one_batch(
         store,
+        database,
         [
             placing("new", quantity=3),
             placing("new", quantity=3),
@@ -165,30 +171,32 @@ def test_a_commit_that_fails_gives_nobody_an_outcome(store: SqliteStore) -> None
     )
     assert len(outcomes) == 6
     assert all("FOREIGNKEY" in outcome for outcome in outcomes.values()), outcomes
-    assert counts(store._files.path) == [1, 1, 1, 1]
+    assert counts(database) == [1, 1, 1, 1]
     assert not place(store, "new", quantity=3).replayed
-    assert store._write_connection is not given_up
-    assert counts(store._files.path) == [2, 2, 2, 2]
+    assert store._writer._connection is not given_up
+    assert counts(database) == [2, 2, 2, 2]
 
 
 # Deadlines, and requests that are gone.
 
 
-def test_a_job_whose_request_is_gone_is_not_begun(store: SqliteStore) -> None:
-    with held(store._files.path):
+def test_a_job_whose_request_is_gone_is_not_begun(store: SqliteStore, database: Path) -> None:
+    with held(database):
         dead = Crowd(lambda _: place(store, "dead", deadline=time.monotonic() + 0.3), 1)
         alive = Crowd(lambda _: place(store, "alive"), 1)
         dead.join()
     alive.join()
-    assert query(store._files.path, "SELECT idempotency_key FROM idempotency_keys") == [("alive",)]
+    assert query(database, "SELECT idempotency_key FROM idempotency_keys") == [("alive",)]
 
 
-def test_a_job_whose_request_goes_while_its_batch_runs_is_not_begun(store: SqliteStore) -> None:
+def test_a_job_whose_request_goes_while_its_batch_runs_is_not_begun(
+    store: SqliteStore, database: Path
+) -> None:
     def take_time(tx: WriteTx) -> None:
         wait_until(lambda: bool(gone.outcomes))
         tx.probe.touch()
 
-    path, in_hand = store._files.path, store.writes_in_hand
+    path, in_hand = database, store.writes_in_hand
     with held(path):
         slow = Crowd(lambda _: store.write(take_time), 1, in_hand)
         gone = Crowd(lambda _: place(store, "gone", deadline=time.monotonic() + 0.5), 1, in_hand)
@@ -199,7 +207,9 @@ def test_a_job_whose_request_goes_while_its_batch_runs_is_not_begun(store: Sqlit
     assert query(path, "SELECT idempotency_key FROM idempotency_keys") == [("last",)]
 
 
-def test_an_order_begun_whose_request_gave_up_is_committed_whole(store: SqliteStore) -> None:
+def test_an_order_begun_whose_request_gave_up_is_committed_whole(
+    store: SqliteStore, database: Path
+) -> None:
     claim, new_order = request_for("abandoned")
 
     gave_up = threading.Event()
@@ -211,16 +221,18 @@ def test_an_order_begun_whose_request_gave_up_is_committed_whole(store: SqliteSt
     store.write(lambda _: None)  # opened now
     with pytest.raises(StoreUnavailable):
         store.write(place_slowly, time.monotonic() + 2.0)
-    assert counts(store._files.path) == [0, 0, 0, 0]
+    assert counts(database) == [0, 0, 0, 0]
     gave_up.set()
     assert place(store, "abandoned").replayed
-    assert counts(store._files.path) == [1, 1, 1, 1]
+    assert counts(database) == [1, 1, 1, 1]
 
 
-def test_begin_waits_no_longer_than_the_oldest_request_that_still_does(store: SqliteStore) -> None:
+def test_begin_waits_no_longer_than_the_oldest_request_that_still_does(
+    store: SqliteStore, database: Path
+) -> None:
     """Whoever waits with the lock between processes makes all the others wait."""
     place(store, "first")
-    path, in_hand = store._files.path, store.writes_in_hand
+    path, in_hand = database, store.writes_in_hand
     with closing(sqlite3.connect(path, isolation_level=None)) as outside:
         outside.execute("BEGIN IMMEDIATE")
         old_s = time.monotonic() + 3.0
@@ -228,8 +240,8 @@ def test_begin_waits_no_longer_than_the_oldest_request_that_still_does(store: Sq
             old = Crowd(lambda _: place(store, "old", deadline=old_s), 1, in_hand)
             young = Crowd(lambda _: place(store, "young", deadline=old_s + 25.0), 1, in_hand)
         old.join()
-        neighbour = DatabaseFiles(path)
-        with neighbour.locked_within(8.0):
+        neighbour = DatabaseFiles(database).lock
+        with neighbour.held_within(8.0):
             pass
         neighbour.close()
         young.join()
@@ -239,7 +251,10 @@ def test_begin_waits_no_longer_than_the_oldest_request_that_still_does(store: Sq
 
 
 def test_a_process_has_one_writer_at_a_time(store: SqliteStore) -> None:
-    with store._sole_writer(lambda act: act()), pytest.raises(RuntimeError, match="two writers"):
+    with (
+        store._writer._sole_writer(lambda act: act()),
+        pytest.raises(RuntimeError, match="two writers"),
+    ):
         place(store, "second")
     assert not place(store, "first").replayed
 
@@ -264,9 +279,11 @@ def test_a_store_closed_in_the_middle_of_a_write_commits_it_whole(store: SqliteS
     assert crowd.outcomes == {0: "done"}
 
 
-def test_a_store_closed_while_stuck_leaves_the_write_to_its_end(store: SqliteStore) -> None:
+def test_a_store_closed_while_stuck_leaves_the_write_to_its_end(
+    store: SqliteStore, database: Path
+) -> None:
     place(store, "before")
-    with held(store._files.path):
+    with held(database):
         stuck_s = time.monotonic() + 30
         crowd = Crowd(lambda _: place(store, "stuck", deadline=stuck_s), 1, store.writes_in_hand)
         closing_it = threading.Thread(target=store.close)
@@ -275,4 +292,4 @@ def test_a_store_closed_while_stuck_leaves_the_write_to_its_end(store: SqliteSto
     crowd.join()
     closing_it.join()
     assert not crowd.outcomes[0].replayed
-    assert counts(store._files.path) == [2, 2, 2, 2]
+    assert counts(database) == [2, 2, 2, 2]

@@ -98,22 +98,26 @@ def test_a_failing_migration_leaves_the_database_as_it_was(old_path: Path) -> No
         store = SqliteStore(old_path)
         number = NEWEST + 1
         broken = Migration(number, 1, "CREATE TABLE half (a);\nINSERT INTO nowhere VALUES (1);\n")
-        store._known = [*store._known, broken]
+        store._database.known.append(broken)
         with pytest.raises(StoreRefused):
             store.prepare()
         assert list(db.iterdump()) == before
     SqliteStore(old_path).prepare()
 
 
-def test_a_newer_schema_that_this_release_works_on_is_served(store: SqliteStore) -> None:
-    add_migration(store._files.path, NEWEST + 1, works_with=NEWEST)
+def test_a_newer_schema_that_this_release_works_on_is_served(
+    store: SqliteStore, database: Path
+) -> None:
+    add_migration(database, NEWEST + 1, works_with=NEWEST)
     store.prepare()
     place(store, "on-a-newer-schema")
-    assert counts(store._files.path) == [1, 1, 1, 1]
+    assert counts(database) == [1, 1, 1, 1]
 
 
-def test_a_newer_schema_that_needs_newer_code_stops_the_start(store: SqliteStore) -> None:
-    add_migration(store._files.path, NEWEST + 3, works_with=NEWEST + 2)
+def test_a_newer_schema_that_needs_newer_code_stops_the_start(
+    store: SqliteStore, database: Path
+) -> None:
+    add_migration(database, NEWEST + 3, works_with=NEWEST + 2)
     with pytest.raises(StoreRefused) as refused:
         store.prepare()
     message = str(refused.value)

@@ -15,16 +15,16 @@ from tests.support.placing import place, placing
 from tests.support.rows import counts
 
 
-def test_no_job_is_run_outside_a_transaction(store: SqliteStore) -> None:
+def test_no_job_is_run_outside_a_transaction(store: SqliteStore, database: Path) -> None:
     """A SAVEPOINT there would be a transaction of its own, and its RELEASE a COMMIT."""
     place(store, "first")
-    assert store._write_connection is not None
+    assert store._writer._connection is not None
     job = Job(placing("alone"), time.monotonic() + 8)
     with pytest.raises(StoreUnavailable) as refused:
-        run_in_savepoint(job, store._write_connection)
+        run_in_savepoint(job, store._writer._connection)
     assert refused.value.reason == "the transaction has ended early"
-    assert not store._write_connection.in_transaction
-    assert counts(store._files.path) == [1, 1, 1, 1]
+    assert not store._writer._connection.in_transaction
+    assert counts(database) == [1, 1, 1, 1]
 
 
 def test_savepoints_need_no_temporary_file(store: SqliteStore) -> None:

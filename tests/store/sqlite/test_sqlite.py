@@ -32,31 +32,31 @@ IN_FORCE = {
 def test_pragmas_are_in_force_on_every_connection(store: SqliteStore) -> None:
     place(store, "first")
     store.read(lambda tx: tx.orders.list_orders(EVERYTHING))
-    writer = store._write_connection
+    writer = store._writer._connection
     assert writer is not None
-    for connection in (writer, *store._idle_readers):
+    for connection in (writer, *store._readers._idle):
         for pragma, value in IN_FORCE.items():
             assert connection.rows(f"PRAGMA {pragma}", {}) == [(value,)], pragma
-    assert store._idle_readers
-    for reader in store._idle_readers:
+    assert store._readers._idle
+    for reader in store._readers._idle:
         assert reader.rows("PRAGMA query_only", {}) == [(1,)]
 
 
 def test_pragmas_are_in_force_after_a_reopening(store: SqliteStore) -> None:
     place(store, "first")
-    given_up = store._write_connection
+    given_up = store._writer._connection
     with pytest.raises(StoreUnavailable):
         store.write(lambda tx: list(tx.orders._execute("SELECT * FROM nowhere", {})))
     place(store, "second")
-    assert store._write_connection is not None
-    assert store._write_connection is not given_up
+    assert store._writer._connection is not None
+    assert store._writer._connection is not given_up
     for pragma, value in IN_FORCE.items():
-        assert store._write_connection.rows(f"PRAGMA {pragma}", {}) == [(value,)], pragma
+        assert store._writer._connection.rows(f"PRAGMA {pragma}", {}) == [(value,)], pragma
 
 
-def test_the_seeds_sql_runs_on_a_live_database(store: SqliteStore) -> None:
+def test_the_seeds_sql_runs_on_a_live_database(store: SqliteStore, database: Path) -> None:
     orders = [place(store, f"key-{n}", customer_id=f"cust{n}").order_id for n in (1, 2)]
-    path = store._files.path
+    path = database
     assert query(path, "SELECT COUNT(*) FROM orders;") == [(2,)]
     assert query(path, "SELECT COUNT(*) FROM ledger;") == [(2,)]
     joined = query(
@@ -72,17 +72,19 @@ def test_the_seeds_sql_runs_on_a_live_database(store: SqliteStore) -> None:
 
 def limit_pages(store: SqliteStore, most: int) -> None:
     place(store, "before-the-limit")
-    assert store._write_connection is not None
-    store._write_connection.execute(f"PRAGMA max_page_count = {most}")
+    assert store._writer._connection is not None
+    store._writer._connection.execute(f"PRAGMA max_page_count = {most}")
 
 
 @promise("bad days lose nothing")
-def test_a_full_database_refuses_whole_orders_and_goes_on_reading(store: SqliteStore) -> None:
+def test_a_full_database_refuses_whole_orders_and_goes_on_reading(
+    store: SqliteStore, database: Path
+) -> None:
     limit_pages(store, 1)
     claim, _ = request_for("before-the-limit")
     placed = place_until_refused(store)
-    assert len(set(counts(store._files.path))) == 1
-    assert counts(store._files.path)[0] == placed + 1
+    assert len(set(counts(database))) == 1
+    assert counts(database)[0] == placed + 1
     assert store.read(lambda tx: tx.keys.find_claim(PUBLIC_CLIENT, claim.key)) is not None
     assert place(store, "before-the-limit").replayed
     # The limit belonged to the connection, and that was given up: the same key succeeds.
@@ -98,11 +100,13 @@ def place_until_refused(store: SqliteStore) -> int:
     raise AssertionError("never full")
 
 
-def test_what_follows_a_failure_that_rolled_back_never_commits_alone(store: SqliteStore) -> None:
+def test_what_follows_a_failure_that_rolled_back_never_commits_alone(
+    store: SqliteStore, database: Path
+) -> None:
     """SQLITE_FULL ends the whole transaction: a later statement would be one of its own."""
     limit_pages(store, 1)
     claim, new_order = request_for("partial")
-    path = store._files.path
+    path = database
     before = counts(path)
 
     def go_on_after_full(tx: WriteTx) -> None:
@@ -122,7 +126,7 @@ def test_what_follows_a_failure_that_rolled_back_never_commits_alone(store: Sqli
     place(store, "partial")
 
 
-def test_a_driver_error_in_the_middle_leaves_nothing(store: SqliteStore) -> None:
+def test_a_driver_error_in_the_middle_leaves_nothing(store: SqliteStore, database: Path) -> None:
     claim, new_order = request_for("middle")
 
     def fail_in_the_middle(tx: WriteTx) -> None:
@@ -132,7 +136,7 @@ def test_a_driver_error_in_the_middle_leaves_nothing(store: SqliteStore) -> None
 
     with pytest.raises(StoreUnavailable):
         store.write(fail_in_the_middle)
-    assert counts(store._files.path) == [0, 0, 0, 0]
+    assert counts(database) == [0, 0, 0, 0]
     assert not place(store, claim.key).replayed
 
 
@@ -166,9 +170,11 @@ def write_beyond_the_limit(path: Path) -> int:
     return 0 if set(counts(path)) == {placed + 1} else 3
 
 
-def test_an_outside_lock_is_waited_for_until_the_deadline(store: SqliteStore) -> None:
+def test_an_outside_lock_is_waited_for_until_the_deadline(
+    store: SqliteStore, database: Path
+) -> None:
     place(store, "before")
-    with closing(sqlite3.connect(store._files.path, isolation_level=None)) as outside:
+    with closing(sqlite3.connect(database, isolation_level=None)) as outside:
         outside.execute("BEGIN IMMEDIATE")
         started = time.monotonic()
         with pytest.raises(StoreUnavailable):
@@ -178,28 +184,30 @@ def test_an_outside_lock_is_waited_for_until_the_deadline(store: SqliteStore) ->
         outside.execute("ROLLBACK")
     # Made now, or by the abandoned job at the last moment; not by both.
     place(store, "meanwhile")
-    assert counts(store._files.path) == [2, 2, 2, 2]
+    assert counts(database) == [2, 2, 2, 2]
 
 
-def test_an_outside_lock_that_ends_in_time_fails_nobody(store: SqliteStore) -> None:
+def test_an_outside_lock_that_ends_in_time_fails_nobody(store: SqliteStore, database: Path) -> None:
     with closing(
-        sqlite3.connect(store._files.path, isolation_level=None, check_same_thread=False)
+        sqlite3.connect(database, isolation_level=None, check_same_thread=False)
     ) as outside:
         outside.execute("BEGIN IMMEDIATE")
         threading.Timer(0.5, outside.execute, ["ROLLBACK"]).start()
         assert not place(store, "patient").replayed
 
 
-def test_a_database_held_exclusively_is_waited_for_at_the_first_write(store: SqliteStore) -> None:
+def test_a_database_held_exclusively_is_waited_for_at_the_first_write(
+    store: SqliteStore, database: Path
+) -> None:
     """As while another process recovers the WAL: the very opening is then BUSY."""
     with closing(
-        sqlite3.connect(store._files.path, isolation_level=None, check_same_thread=False)
+        sqlite3.connect(database, isolation_level=None, check_same_thread=False)
     ) as outside:
         outside.execute("PRAGMA locking_mode = EXCLUSIVE")
         outside.execute("BEGIN IMMEDIATE")
         threading.Timer(0.5, outside.close).start()
         assert not place(store, "patient").replayed
-        assert counts(store._files.path) == [1, 1, 1, 1]
+        assert counts(database) == [1, 1, 1, 1]
 
 
 # Processes.
@@ -230,8 +238,8 @@ def refusals_after_fork(store: SqliteStore) -> int:
     return refusals
 
 
-def test_two_stores_on_one_file_take_turns(store: SqliteStore) -> None:
-    second = SqliteStore(store._files.path)
+def test_two_stores_on_one_file_take_turns(store: SqliteStore, database: Path) -> None:
+    second = SqliteStore(database)
     try:
         threads = [
             threading.Thread(target=lambda s=s, n=n: [place(s, f"{n}-{i}") for i in range(20)])
@@ -243,13 +251,6 @@ def test_two_stores_on_one_file_take_turns(store: SqliteStore) -> None:
             thread.join()
     finally:
         second.close()
-    assert counts(store._files.path) == [160, 160, 160, 160]
-    ((lowest, highest),) = query(
-        store._files.path, "SELECT MIN(sequence), MAX(sequence) FROM events"
-    )
+    assert counts(database) == [160, 160, 160, 160]
+    ((lowest, highest),) = query(database, "SELECT MIN(sequence), MAX(sequence) FROM events")
     assert (lowest, highest) == (1, 160)
-
-
-def test_check_finds_nothing_in_a_sound_database(store: SqliteStore) -> None:
-    place(store, "sound")
-    assert list(store.check()) == []

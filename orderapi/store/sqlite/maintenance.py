@@ -1,0 +1,25 @@
+"""The maintenance of a store in one SQLite file."""
+
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+from orderapi.store.maintenance import Auditable, OnProgress, Restore
+from orderapi.store.sqlite import restore
+from orderapi.store.sqlite.auditable import SqliteAuditable
+from orderapi.store.sqlite.copy import copy
+
+
+class SqliteMaintenance(SqliteAuditable):
+    """See `maintenance.Maintenance`."""
+
+    def back_up(self, file: Path, on_progress: OnProgress) -> None:
+        """See `maintenance.Maintenance`. `copy.copy` says what this costs."""
+        self._readers.run(lambda connection: copy(connection, file, on_progress))
+
+    def backup_in(self, file: Path) -> AbstractContextManager[Auditable]:
+        """See `maintenance.Maintenance`."""
+        return closing(SqliteAuditable(file, immutable=True))
+
+    def restoring(self, *, force: bool) -> AbstractContextManager[Restore]:
+        """See `maintenance.Maintenance`."""
+        return restore.restoring(self._database.files.path, force=force)

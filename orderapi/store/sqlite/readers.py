@@ -1,0 +1,89 @@
+"""Reading: on the thread of the caller, through connections that cannot write."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from orderapi.store.contract import REQUEST_TIME_S
+from orderapi.store.sqlite.connection import (
+    DRIVER_ERRORS,
+    OUR_FAULTS,
+    Connection,
+    is_busy,
+    unavailable,
+    until,
+)
+from orderapi.store.sqlite.database import Database
+
+T = TypeVar("T")
+
+# A program that keeps all others out of the database makes every reader wait. All readers of this
+# process share this time, because otherwise each of them would wait for its own.
+PATIENCE_S = 1.0
+assert PATIENCE_S < REQUEST_TIME_S
+
+
+class Readers:
+    """The read connections of one process to one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # Append and pop are atomic. The last one in the list was used last, so its cache is warm.
+        self._idle: list[Connection] = []
+        # Since when readers have been shut out, and when a reader was last refused because of it.
+        self._shut_out = (float("-inf"), float("-inf"))
+
+    def run(self, fn: Callable[[Connection], T], deadline: float | None = None) -> T:
+        """Run `fn` on one snapshot.
+
+        `deadline` is a time of `time.monotonic()` in seconds. The default is REQUEST_TIME_S after
+        the call. Raises StoreUnavailable if the database cannot be read by then.
+        """
+        began_at = time.monotonic()
+        if deadline is None:
+            deadline = began_at + REQUEST_TIME_S
+        since, refused_at = self._shut_out
+        if began_at - refused_at > PATIENCE_S:
+            since = began_at
+        try:
+            # SQLite itself would wait inside C, and that would stop an event loop.
+            give_up_at = min(deadline, since + PATIENCE_S)
+            return until(give_up_at, lambda: self._run_once(fn), time.sleep)
+        except OUR_FAULTS:
+            raise
+        except DRIVER_ERRORS as error:
+            if is_busy(error):
+                self._shut_out = since, time.monotonic()
+            raise unavailable(error) from error
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _run_once(self, fn: Callable[[Connection], T]) -> T:
+        connection = self._take()
+        try:
+            connection.execute("BEGIN")
+            result = fn(connection)
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        except BaseException:
+            # This error is our own, for example a conflict. The connection is kept, because to open
+            # one is slow, and may hang where to read does not.
+            connection.execute("ROLLBACK")
+            self._idle.append(connection)
+            raise
+        self._idle.append(connection)
+        return result
+
+    def _take(self) -> Connection:
+        self._database.refuse_other_process()
+        self._database.files.identity()
+        with suppress(IndexError):  # no connection is idle
+            return self._idle.pop()
+        return self._database.open_reader()

@@ -1,0 +1,148 @@
+"""Writing: batches of jobs, each in one durable transaction, under the lock between processes.
+
+Everything here runs on the thread (under gevent: in the greenlet) of the drain. What may block
+without a time-out is handed to `natively`.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from orderapi.errors import StoreUnavailable
+from orderapi.store.group_commit import (
+    Batch,
+    GroupCommit,
+    Job,
+    Natively,
+    native_lock,
+    native_sleep,
+)
+from orderapi.store.sqlite.checkpoint import Checkpointer
+from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, unavailable, until
+from orderapi.store.sqlite.database import Database
+from orderapi.store.sqlite.savepoint import Run, run_in_savepoint
+
+
+class Writer:
+    """The one write connection of one process to one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._files = database.files
+        self._commits = GroupCommit(self._commit, self._checkpoint)
+        self._connection: Connection | None = None
+        self._is_writing = native_lock()
+        self._checkpointer = Checkpointer()
+        self._committed_at = float("-inf")
+
+    def run(self, fn: Callable[[Any], Any], deadline: float) -> Any:
+        """Run `fn` in one durable transaction, together with what others write at the time.
+
+        `deadline` is a time of `time.monotonic()` in seconds. Raises StoreUnavailable if the
+        outcome is not known by then.
+        """
+        self._database.refuse_other_process()
+        return self._commits.submit(fn, deadline)
+
+    def seconds_since_commit(self) -> float:
+        """Return how long ago this process last committed a write. It is infinite before that."""
+        return time.monotonic() - self._committed_at
+
+    def in_hand(self) -> int:
+        """Return how many writes wait for their commit."""
+        return self._commits.in_hand()
+
+    def stop(self) -> bool:
+        """Refuse new writes, wait for the queued ones, and tell whether they have ended.
+
+        They have not ended if the disk or a lock hangs.
+        """
+        return self._commits.close()
+
+    def close(self) -> None:
+        """Close the write connection, once everything has ended."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _commit(self, batch: Batch, natively: Natively) -> bool:
+        """Run the jobs of a batch, note how each ended, and tell whether a checkpoint is due."""
+        with self._sole_writer(natively):
+            jobs = batch.take()
+            if not jobs:
+                return False
+            try:
+                runs = self._transact(jobs, natively)
+            except DRIVER_ERRORS as error:
+                runs = [Run(error=unavailable(error))] * len(jobs)
+            except StoreUnavailable as error:
+                runs = [Run(error=error)] * len(jobs)
+        # No outcome leaves the batch before its COMMIT. This includes refusals and replays.
+        for job, run in zip(jobs, runs, strict=True):
+            job.end(run.result, run.error)
+        return self._checkpointer.is_due(sum(run.has_written for run in runs))
+
+    def _transact(self, jobs: list[Job], natively: Natively) -> list[Run]:
+        """Run all jobs in one transaction, and return how each of them ended.
+
+        BEGIN and COMMIT wait for other processes until the deadline of the oldest job.
+        """
+        deadline = jobs[0].deadline
+        connection = until(deadline, lambda: self._current_connection(natively), time.sleep)
+        try:
+            until(deadline, lambda: connection.execute("BEGIN IMMEDIATE"), time.sleep)
+            runs = [run_in_savepoint(job, connection) for job in jobs]
+            if any(run.has_written for run in runs):
+                natively(lambda: self._commit_durably(connection, deadline))
+            else:
+                connection.execute("ROLLBACK")
+        except BaseException as error:
+            self._undo(connection, error)
+            raise
+        return runs
+
+    def _commit_durably(self, connection: Connection, deadline: float) -> None:
+        until(deadline, lambda: connection.execute("COMMIT"), native_sleep)
+        # The next writer need not wait until the drain has noticed that this thread is ready.
+        self._files.lock.release()
+        # If the file was moved away meanwhile, the orders went with it.
+        self._files.identity()
+        self._committed_at = time.monotonic()
+
+    def _undo(self, connection: Connection, error: BaseException) -> None:
+        """Roll back. After a driver error the connection is closed: its state is unknown."""
+        with suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        if isinstance(error, DRIVER_ERRORS):
+            connection.close()
+            self._connection = None
+
+    def _checkpoint(self) -> None:
+        """Make a checkpoint between two batches, under the lock. If it fails, no job fails."""
+        with suppress(StoreUnavailable, *DRIVER_ERRORS), self._sole_writer(lambda act: act()):
+            if self._connection is not None:
+                self._checkpointer.checkpoint(self._connection.execute)
+
+    @contextmanager
+    def _sole_writer(self, natively: Natively) -> Iterator[None]:
+        """Hold the lock between processes. Raises RuntimeError if this process writes already."""
+        if not self._is_writing.acquire(blocking=False):
+            raise RuntimeError("two writers in one process")
+        try:
+            if not self._files.lock.try_take():
+                natively(self._files.lock.take)
+            try:
+                yield
+            finally:
+                self._files.lock.release()
+        finally:
+            self._is_writing.release()
+
+    def _current_connection(self, natively: Natively) -> Connection:
+        self._files.identity()
+        if self._connection is None:
+            self._connection = natively(self._database.open_writer)
+        return self._connection

@@ -1,0 +1,60 @@
+"""Reading through SQLite: what it must not change, and what it leaves behind."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from orderapi.errors import KeyReused
+from orderapi.orders import PUBLIC_CLIENT, find_reply
+from orderapi.store.contract import WriteTx
+from orderapi.store.sqlite.store import SqliteStore
+from tests.support.placing import place, request_for
+from tests.support.promises import promise
+from tests.support.rows import counts, query
+
+
+def test_a_read_cannot_write(store: SqliteStore, database: Path) -> None:
+    place(store, "only")
+    with pytest.raises(Exception, match=r"."):
+        store.read(lambda tx: WriteTx(tx.orders._execute).probe.touch())
+    assert counts(database) == [1, 1, 1, 1]
+    assert query(database, "SELECT checked_at FROM readiness_probe") == [
+        ("1970-01-01T00:00:00.000Z",)
+    ]
+
+
+def test_a_read_that_fails_leaves_the_store_as_good_as_before(
+    store: SqliteStore, database: Path
+) -> None:
+    place(store, "key")
+    for _ in range(50):
+        with pytest.raises(ZeroDivisionError):
+            store.read(lambda tx: (tx.keys.find_claim(PUBLIC_CLIENT, "key"), 1 // 0))
+        assert store.read(lambda tx: tx.keys.find_claim(PUBLIC_CLIENT, "key")) is not None
+    # No snapshot was left open: everything in the WAL can be taken in.
+    store.write(lambda _: None)  # until the writer's own checkpoint is over
+    with sqlite3.connect(database) as db:
+        busy, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    assert (busy, moved) == (0, frames)
+
+
+def test_a_conflict_costs_no_connection(store: SqliteStore) -> None:
+    place(store, "key")
+    other, _ = request_for("key", quantity=2)
+    store.read(lambda tx: find_reply(tx, request_for("key")[0]))
+    (reader,) = store._readers._idle
+    for _ in range(3):
+        with pytest.raises(KeyReused):
+            store.read(lambda tx: find_reply(tx, other))
+    assert store._readers._idle == [reader]
+
+
+@promise("a replay is the same answer")
+def test_a_replay_writes_nothing_and_commits_nothing(store: SqliteStore, database: Path) -> None:
+    place(store, "replayed")
+    with sqlite3.connect(database) as watcher:
+        (before,) = watcher.execute("PRAGMA data_version").fetchone()
+        assert place(store, "replayed").replayed
+        (after,) = watcher.execute("PRAGMA data_version").fetchone()
+    assert before == after
