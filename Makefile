@@ -22,7 +22,8 @@ test-all: test
 test-deploy: $(VENV)/.test
 	$(BIN)/python -m tests.deploy.drill $(DEPLOY)
 
-# Also wants wrk, and node, npm and gcc for all rows. `make bench BENCH="--quick"`, `--help` ...
+# It needs wrk, and node, npm, git and gcc for all rows of its tables. tests/bench/README.md explains
+# it. `make bench BENCH="--quick"` takes two minutes, and `BENCH="--help"` lists all options.
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.bench $(BENCH)
 

@@ -1,6 +1,5 @@
 """The environment, read once and checked: every setting of the service and its commands."""
 
-import base64
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from orderapi import fields
 from orderapi.errors import SettingsInvalid
 
 PREFIX = "ORDERAPI_"
@@ -149,10 +149,9 @@ def _is_http_url(value: str) -> bool:
 
 
 def _is_webhook_secret(value: str) -> bool:
-    prefix, _, secret = value.partition("_")
     try:
-        return prefix == "whsec" and bool(base64.b64decode(secret, validate=True))
-    except ValueError:
+        return bool(fields.webhook_secret_key(value))
+    except fields.FieldInvalid:
         return False
 
 

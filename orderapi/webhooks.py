@@ -1,9 +1,11 @@
-"""What receivers of webhooks use: whether a delivery is genuine."""
+"""What receivers of webhooks use: it checks whether a delivery is genuine."""
 
-import base64
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, Protocol
+
+from orderapi import fields
 
 try:
     from standardwebhooks import Webhook, WebhookVerificationError
@@ -14,48 +16,98 @@ except ModuleNotFoundError as error:
         "orderapi.webhooks needs standardwebhooks: pip install 'orderapi[webhooks]'"
     ) from None
 
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with
+_ID, _TIMESTAMP, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+# HMAC-SHA256 in base64.
+_V1_SIGNATURE = re.compile(r"v1,[A-Za-z0-9+/]{43}=")
 
 
 class NotVerified(Exception):
-    """A delivery is not signed with the secret, or not within 5 minutes from now: answer 400."""
+    """The delivery is not signed with the secret, or not within 5 minutes of now: answer 400."""
 
 
 class Headers(Protocol):
-    """The headers of a request, of whatever framework, with names in any case."""
+    """The headers of a request, as any framework has them: names in any case, text or bytes."""
 
-    def items(self) -> Iterable[tuple[str, str]]:
-        """Give the pairs of name and value."""
+    def items(self) -> Iterable[tuple[str | bytes, str | bytes]]:
+        """Return the pairs of name and value."""
 
 
-def verify(body: bytes, headers: Headers, secret: str) -> dict[str, Any]:
-    """Give the event (CloudEvents 1.0) of a delivery, if it is genuine.
+def verify(
+    body: bytes | bytearray | memoryview | str, headers: Headers, secret: str
+) -> dict[str, Any]:
+    """Return the event (CloudEvents 1.0) of a delivery, if the delivery is genuine.
 
-    `body` is the request's body as it came, byte for byte, `secret` is `whsec_` and base64. What is
-    signed (Standard Webhooks 1.0) is the body together with `webhook-id` and `webhook-timestamp`.
-    The same event may be delivered again: drop it by its `webhook-id`.
+    `body` is the request's body, byte for byte. `secret` is `whsec_` and base64. The signature
+    covers the body together with `webhook-id` and `webhook-timestamp` (Standard Webhooks 1.0). If
+    there are several signatures, as while secrets are rotated, one right signature is enough. The
+    same event may be delivered again: discard a delivery whose `webhook-id` is known.
 
-    Raises NotVerified if it is not genuine, whatever it is then; ValueError if `secret` is none.
+    Raises NotVerified if the delivery is not genuine. Raises ValueError if `secret` is no secret,
+    and TypeError if an argument is not of the types above; both are mistakes of the receiver.
     """
     webhook = Webhook(_key(secret))
+    text = _body_text(body)
+    signed = _signed_headers(headers)
+    signed[_SIGNATURE] = " ".join(_well_formed(signed.get(_SIGNATURE, "")))
     try:
-        webhook.verify(body, dict(headers.items()), json_parse=False)
-        event = json.loads(body)
+        webhook.verify(text, signed, json_parse=False)
+        event = json.loads(text)
     except WebhookVerificationError as error:
         raise NotVerified(str(error)) from error
     except (ValueError, RecursionError) as error:
-        # Signatures that are not of their form, and bodies that are not UTF-8 or not JSON.
-        raise NotVerified("the delivery is not of its form") from error
+        raise NotVerified("the body is not JSON, or a header is not text") from error
     if not isinstance(event, dict):
         raise NotVerified("the body is not an event")
     return event
 
 
 def _key(secret: str) -> bytes:
+    if not isinstance(secret, str):
+        raise TypeError(f"secret: expected str, not {type(secret).__name__}")
     try:
-        key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
-    except ValueError:
-        key = b""
-    if not key or not secret.startswith(_SECRET_PREFIX):
-        raise ValueError("secret: expected whsec_ and base64")
-    return key
+        return fields.webhook_secret_key(secret)
+    except fields.FieldInvalid as error:
+        raise ValueError(f"secret: {error}") from None
+
+
+def _body_text(body: bytes | bytearray | memoryview | str) -> str:
+    if isinstance(body, str):
+        return body
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise TypeError(f"body: expected bytes or str, not {type(body).__name__}")
+    try:
+        return bytes(body).decode()
+    except UnicodeDecodeError as error:
+        raise NotVerified("the body is not UTF-8") from error
+
+
+def _signed_headers(headers: Headers) -> dict[str, str]:
+    """Return the headers of a signed delivery, by lower-case name.
+
+    Raises NotVerified if one of them was sent twice with different values: this function and the
+    receiver might then each read another one, and a delivery could be repeated under a new id.
+    """
+    items = getattr(headers, "items", None)
+    if not callable(items):
+        raise TypeError(f"headers: expected a mapping, not {type(headers).__name__}")
+    found: dict[str, str] = {}
+    for given_name, given_value in items():
+        name = _header_text(given_name, "the name of a header").lower()
+        if name in (_ID, _TIMESTAMP, _SIGNATURE):
+            value = _header_text(given_value, name)
+            if found.setdefault(name, value) != value:
+                raise NotVerified(f"{name} was sent twice")
+    return found
+
+
+def _header_text(value: str | bytes, what: str) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if not isinstance(value, str):
+        raise TypeError(f"headers: expected str or bytes for {what}, not {type(value).__name__}")
+    return value
+
+
+def _well_formed(signatures: str) -> list[str]:
+    """Return the signatures of the form that is checked here; the header may contain others."""
+    return [entry for entry in signatures.split() if _V1_SIGNATURE.fullmatch(entry)]

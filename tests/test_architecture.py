@@ -1,6 +1,7 @@
 """Imports run one way: what a module may import, and which libraries stay behind their walls."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,14 +46,21 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.durable",
     ),
     ("orderapi.records", "orderapi.errors"),
+    ("orderapi.fields", "orderapi.time_limit"),
 ]
 
 # What there is of the store for those outside of it; whoever is named may also open one.
 STORE = ("orderapi.store.contract", "orderapi.store.maintenance", "orderapi.store.statements")
 OPENING = ("orderapi.app", "orderapi.cli.inputs", "orderapi.server")
 
-# What callers and receivers import: it shares nothing with the service.
-APART = ("orderapi.client", "orderapi.webhooks")
+# What callers and receivers import, and the leaves that it shares with the service. A leaf imports
+# only the standard library, so a caller or a receiver installs nothing of the service's libraries.
+SHARED = {
+    "orderapi.client": ("orderapi.fields", "orderapi.time_limit"),
+    "orderapi.webhooks": ("orderapi.fields",),
+}
+APART = tuple(SHARED)
+LEAVES = {leaf for leaves in SHARED.values() for leaf in leaves}
 
 WALLS = {
     "flask": {"orderapi.app", "orderapi.web."},
@@ -134,13 +142,20 @@ def test_no_engine_is_known_outside_the_store(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_what_callers_import_and_the_service_share_nothing(module: str) -> None:
+def test_what_callers_import_and_the_service_share_only_leaves(module: str) -> None:
     own = tuple(package for package in APART if _is_in(module, (package,)))
     for imported in _imports(MODULES[module]):
         if own:
-            assert _is_in(imported, own) or not _is_in(imported, ("orderapi",)), imported
+            allowed = (*own, *SHARED[own[0]])
+            assert _is_in(imported, allowed) or not _is_in(imported, ("orderapi",)), imported
         else:
             assert not _is_in(imported, APART), imported
+
+
+@pytest.mark.parametrize("leaf", sorted(LEAVES))
+def test_a_leaf_imports_only_the_standard_library(leaf: str) -> None:
+    libraries = {name.partition(".")[0] for name in _imports(MODULES[leaf])}
+    assert libraries <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("library", WALLS)

@@ -1,4 +1,4 @@
-"""The README's programs run as they are printed."""
+"""The programs on the page for callers and receivers run as they are printed."""
 
 import base64
 import http.client
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,26 +17,26 @@ from pathlib import Path
 
 from standardwebhooks import Webhook
 
+from orderapi.client import OrderClient
 from tests.support.running import REPOSITORY, Server, free_port
 from tests.support.waiting import awake_s
 
+PAGE = REPOSITORY / "orderapi/client/README.md"
 SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four b").decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another").decode()
 
 
-def printed(imported: str) -> str:
-    """Give the one Python program in the README that imports a module."""
-    programs = re.findall(
-        r"^```python\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.M | re.S
-    )
-    (program,) = [program for program in programs if f"from {imported} import" in program]
+def printed(marker: str) -> str:
+    """Give the one Python program on the page that contains a text."""
+    programs = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+    (program,) = [program for program in programs if marker in program]
     return str(program)
 
 
 def test_the_client_s_program_orders_once_and_can_be_run_again(
     server: Server, tmp_path: Path
 ) -> None:
-    program = printed("orderapi.client")
+    program = printed("client.create(")
     here = program.replace("http://127.0.0.1:8000", server.url)
     assert here != program
 
@@ -63,8 +64,43 @@ def test_the_client_s_program_orders_once_and_can_be_run_again(
     assert saved["key"] in gave_up.stderr
 
 
+def test_the_reader_s_program_continues_where_it_was(server: Server, tmp_path: Path) -> None:
+    program = printed("client.events(").replace("http://127.0.0.1:8000", server.url)
+    made = []
+    with OrderClient(server.url) as client:
+        for items in (["a", "b"], ["c"]):
+            made += [client.create("cust1", item, 1).order_id for item in items]
+            with reading(program, tmp_path) as lines:
+                for order_id in made[len(made) - len(items) :]:
+                    assert order_id in next(lines)
+    with sqlite3.connect(tmp_path / "reader.db") as db:
+        known = db.execute("SELECT order_id, sequence FROM known ORDER BY sequence").fetchall()
+    assert known == list(zip(made, [1, 2, 3], strict=True))
+
+
+@contextmanager
+def reading(program: str, directory: Path) -> Iterator[Iterator[str]]:
+    """Run the reader, give the lines that it prints, and kill it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=directory,
+        env=os.environ | {"NO_PROXY": "127.0.0.1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    try:
+        yield process.stdout
+    finally:
+        process.kill()
+        rest = process.stdout.read()
+        process.stdout.close()
+        process.wait()
+    assert rest == ""
+
+
 def test_the_receiver_drops_repeats_and_what_is_not_signed(tmp_path: Path) -> None:
-    (tmp_path / "receiver.py").write_text(printed("orderapi.webhooks"))
+    (tmp_path / "receiver.py").write_text(printed("from orderapi.webhooks import"))
     with receiving(tmp_path) as port:
         events = ["event-1", "event-2", "event-1", "event-2"]
         assert [deliver(port, event) for event in events] == [204] * 4
@@ -74,13 +110,13 @@ def test_the_receiver_drops_repeats_and_what_is_not_signed(tmp_path: Path) -> No
 
 
 def test_the_receiver_is_as_short_as_it_should_be() -> None:
-    lines = [line for line in printed("orderapi.webhooks").splitlines() if line.strip()]
+    lines = [line for line in printed("from orderapi.webhooks import").splitlines() if line.strip()]
     assert len(lines) <= 20
 
 
 @contextmanager
 def receiving(directory: Path) -> Iterator[int]:
-    """Run the receiver as the README says, and give its port."""
+    """Run the receiver as the page says, and give its port."""
     port = free_port()
     flask = [str(Path(sys.executable).parent / "flask"), "--app", "receiver", "run", "--port"]
     environ = os.environ | {"WEBHOOK_SECRET": SECRET, "PYTHONUNBUFFERED": "1"}

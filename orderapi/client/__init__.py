@@ -1,9 +1,11 @@
-"""The retrying client: one order per call, however often the network fails."""
+"""A client that retries: each call makes at most one order, however often the network fails."""
 
 try:
+    from orderapi.client.events import EventFeed
     from orderapi.client.failures import (
         AnswerLost,
         DeadlineExceeded,
+        Forbidden,
         KeyReused,
         NotFound,
         OrderClientError,
@@ -12,7 +14,6 @@ try:
         Unavailable,
         ValidationFailed,
     )
-    from orderapi.client.feed import EventFeed
     from orderapi.client.orders import Order, OrderClient, new_key
 except ModuleNotFoundError as error:
     if error.name not in ("httpx2", "tenacity"):
@@ -25,6 +26,7 @@ __all__ = [
     "AnswerLost",
     "DeadlineExceeded",
     "EventFeed",
+    "Forbidden",
     "KeyReused",
     "NotFound",
     "Order",

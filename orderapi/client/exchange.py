@@ -1,27 +1,32 @@
-"""One attempt: a request, its answer, within a bound of time and length; all that knows httpx2."""
+"""One attempt: a request and its answer, limited in time and length.
 
-import contextvars
+Only this module of the client imports httpx2.
+"""
+
 import json
-import queue
-import threading
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx2
 
+from orderapi.client.arguments import check_base_url, check_token
 from orderapi.client.failures import AnswerLost
+from orderapi.time_limit import call_within
 
-# The longest answer, a page of 1,000 events, is under 1 MiB.
-BODY_MOST_BYTES = 4 * 1024 * 1024
-# More would not fit into the header fields that servers take.
-_TOKEN_MOST_CHARS = 4096
+# The longest answer, a page of 100 events, is under 1 MiB.
+BODY_MAX_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What every attempt of a call sends, byte for byte; `key` is the unescaped one, for errors."""
+    """What every attempt of a call sends, byte for byte.
+
+    `key` is the idempotency key before escaping, which failures carry; None if the call has none.
+    """
 
     method: str
     path: str
@@ -32,8 +37,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A status, its headers by any case of their names, and the whole body."""
+class WholeAnswer:
+    """An answer that arrived to its end: status, headers (names in any case) and body."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,72 +54,79 @@ class Answer:
 
 
 class Exchange:
-    """A service at `base_url`, asked on behalf of `token`. For many threads at once.
+    """Sends requests to the service at `base_url` with `token`; many threads may use it at once.
 
-    Redirects are not followed: neither the key nor the token goes where it was not sent.
-    Raises ValueError for a URL or a token that cannot be one; no message repeats the token.
+    Redirects are not followed, so neither the key nor the token goes anywhere else. Cookies are
+    not kept. Raises ValueError if the URL or the token is not valid; no message repeats the token.
     """
 
     def __init__(self, base_url: str, token: str | None) -> None:
-        self._base_url = _checked_url(base_url)
-        # Compressed answers could grow on reading; ours are short.
+        self._base_url = check_base_url(base_url)
+        try:
+            httpx2.URL(self._base_url)
+        except httpx2.InvalidURL as error:
+            raise ValueError(f"base_url: {error}") from None
+        # A compressed answer could grow while it is read. Answers are short without compression.
         headers = {"Accept-Encoding": "identity", "User-Agent": "orderapi-client"}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {_checked_token(token)}"
-        # As many connections as there are threads: none waits here for another's answer.
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        self._http = httpx2.Client(headers=headers, limits=limits, follow_redirects=False)
+        if check_token(token) is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        self._http = httpx2.Client(
+            headers=headers,
+            # There are as many connections as threads, so that no thread waits for another one.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            event_hooks={"response": [_forget_location]},
+        )
+        self._process_id = os.getpid()
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"Exchange({self._base_url!r})"
 
-    def send(self, request: Request, timeout_s: float) -> Answer:
-        """Send a request and give its whole answer.
+    def send(self, request: Request, timeout_s: float) -> WholeAnswer:
+        """Send a request and return its whole answer.
 
-        Raises AnswerLost if there is none within `timeout_s` seconds. The attempt may then still be
-        under way, and reach the service.
+        Raises AnswerLost if no whole answer arrives within `timeout_s` seconds. The request may
+        then still be on its way, and may still reach the service. Raises RuntimeError after
+        `close`, and in a process that was forked from the one that made this object.
         """
-        outcome: queue.SimpleQueue[Answer | Exception] = queue.SimpleQueue()
-        context = contextvars.copy_context()
-
-        def attempt() -> None:
-            try:
-                outcome.put(context.run(self._exchange, request, timeout_s))
-            except Exception as error:
-                outcome.put(error)
-
-        # httpx2 bounds each look at the socket. Name look-ups, several addresses and answers that
-        # drip in are bounded here.
-        threading.Thread(target=attempt, name="orderapi-client", daemon=True).start()
+        if self._is_closed:
+            raise RuntimeError("this client is closed")
+        if self._process_id != os.getpid():
+            # Two processes that share a connection read each other's answers.
+            raise RuntimeError(
+                f"this client belongs to process {self._process_id}, from which process "
+                f"{os.getpid()} was forked; make a client after the fork"
+            )
         try:
-            result = outcome.get(timeout=timeout_s)
-        except queue.Empty:
-            result = AnswerLost(f"no answer within {timeout_s:.3g} s")
-        if isinstance(result, httpx2.HTTPError):
-            raise AnswerLost(self._hide_token(str(result) or type(result).__name__)) from None
-        if isinstance(result, Exception):
-            raise result
-        return result
+            return call_within(timeout_s, lambda: self._exchange(request, timeout_s))
+        except TimeoutError:
+            raise AnswerLost(f"no answer within {timeout_s:.3g} s") from None
+        # The others: a host name that cannot be looked up, or a thread that cannot be started.
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
+            raise AnswerLost(self._hide_token(str(error) or type(error).__name__)) from None
 
-    def problem(self, answer: Answer) -> Mapping[str, Any]:
-        """Give the problem document (RFC 9457) in an answer; empty if there is none.
+    def problem(self, answer: WholeAnswer) -> Mapping[str, Any]:
+        """Return the problem document (RFC 9457) of an answer; an empty one if it has none.
 
-        The token is not in it, should a server have sent it back.
+        A mark stands in place of the token if a server has sent the token back.
         """
         media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         document = answer.document if media_type == "application/problem+json" else None
         return self._hide_token(document) if isinstance(document, dict) else {}
 
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections; a forked process leaves them to the process that opened them."""
+        self._is_closed = True
+        if self._process_id == os.getpid():
+            self._http.close()
 
-    def _exchange(self, request: Request, timeout_s: float) -> Answer:
+    def _exchange(self, request: Request, timeout_s: float) -> WholeAnswer:
         give_up_at = time.monotonic() + timeout_s
-        url = self._base_url + request.path
         with self._http.stream(
             request.method,
-            url,
+            self._base_url + request.path,
             params=request.query,
             headers=request.headers,
             content=request.body,
@@ -123,36 +135,24 @@ class Exchange:
             body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk
-                if len(body) > BODY_MOST_BYTES or time.monotonic() > give_up_at:
-                    raise AnswerLost("the answer is too long, or too slow")
-            return Answer(response.status_code, response.headers, bytes(body))
+                if len(body) > BODY_MAX_BYTES:
+                    raise AnswerLost(f"the answer has more than {BODY_MAX_BYTES} bytes")
+                # Nobody waits for this answer any more; this ends the thread that reads it.
+                if time.monotonic() > give_up_at:
+                    raise AnswerLost(f"no whole answer within {timeout_s:.3g} s")
+            return WholeAnswer(response.status_code, response.headers, bytes(body))
 
     def _hide_token(self, value: Any) -> Any:
-        """Give a JSON value with a mark in the token's place; names stay as they are."""
+        """Return a JSON value with a mark in place of the token; names of members stay."""
         if isinstance(value, dict):
             return {name: self._hide_token(member) for name, member in value.items()}
         if isinstance(value, list):
             return [self._hide_token(member) for member in value]
-        # httpx2 shows this header to nobody; kept once more, the token could come out there.
+        # The token is kept only in httpx2, which hides this header from every repr.
         token = self._http.headers.get("authorization", "").removeprefix("Bearer ")
         return value.replace(token, "[token]") if token and isinstance(value, str) else value
 
 
-def _checked_url(base_url: str) -> str:
-    try:
-        url = httpx2.URL(base_url)
-        url.host.encode("idna")
-    except (httpx2.InvalidURL, UnicodeError) as error:
-        raise ValueError(f"base_url: {error}") from None
-    has_more = url.userinfo or url.query or url.fragment or set(base_url) & set("?#")
-    if url.scheme not in ("http", "https") or not url.host or has_more:
-        raise ValueError("base_url: expected http[s]://host[:port][/prefix]")
-    return base_url.rstrip("/")
-
-
-def _checked_token(token: str) -> str:
-    if not (token.isascii() and token.isprintable() and 0 < len(token) <= _TOKEN_MOST_CHARS):
-        raise ValueError("token: expected printable ASCII")
-    if token != token.strip():
-        raise ValueError("token: expected no white space around it")
-    return token
+def _forget_location(response: httpx2.Response) -> None:
+    """Discard the target of a redirect: httpx2 would parse it, and fails on some host names."""
+    response.headers.pop("location", None)

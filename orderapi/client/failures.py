@@ -1,12 +1,13 @@
 """Every way in which a call can end without its result.
 
     OrderClientError
-        DeadlineExceeded        the service may have done it: go on with the same key
-        Refused                 the service, or what stands in front of it, has said no
-            Unauthorized, NotFound, KeyReused, ValidationFailed
-        AnswerLost, Unavailable one attempt's failure: retried; the last is `DeadlineExceeded.last`
+        DeadlineExceeded        the order may exist: call again with the same key
+        Refused                 the service, or a proxy in front of it, refused the request
+            Unauthorized, Forbidden, NotFound, KeyReused, ValidationFailed
+        AnswerLost, Unavailable one attempt failed: these are retried, and callers see only the
+                                last one, as `DeadlineExceeded.last`
 
-All of them can be pickled, and none holds the token.
+All of them can be pickled. None of them contains the token.
 """
 
 from collections.abc import Mapping
@@ -16,8 +17,8 @@ from typing import Any
 class OrderClientError(Exception):
     """A call ended without its result.
 
-    `key` is the idempotency key of a `create`, else None. `problem` is the problem document of
-    the last answer (RFC 9457), empty if it had none.
+    `key` is the idempotency key of a `create`, and None for other calls. `problem` is the problem
+    document of the last answer (RFC 9457), and empty if that answer had none.
     """
 
     key: str | None = None
@@ -27,18 +28,22 @@ class OrderClientError(Exception):
     def key_action(self) -> str:
         """What to do with the key: `reuse`, `rotate` or `none`.
 
-        Without the service's word it is `reuse`: an order may exist under the key.
+        It is `reuse` if the service did not say, because an order may exist under the key.
         """
-        said = self.problem.get("key_action")
-        return said if isinstance(said, str) else "reuse"
+        action = self.problem.get("key_action")
+        return action if isinstance(action, str) else "reuse"
 
 
 class AnswerLost(OrderClientError):
-    """No whole answer came back: the request may have been executed, or not."""
+    """No whole answer to this request arrived; the request may have been executed."""
 
 
 class ProblemAnswered(OrderClientError):
-    """An answer that is not the result: its status, its problem document, and the call's key."""
+    """The answer was not the result.
+
+    `status` is its HTTP status. `retry_after_s` is how long it asked the client to wait, in
+    seconds, and 0 if it did not ask.
+    """
 
     def __init__(
         self, status: int, problem: Mapping[str, Any], key: str | None, retry_after_s: float
@@ -50,27 +55,31 @@ class ProblemAnswered(OrderClientError):
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
-        said = self.problem.get("detail") or self.problem.get("title") or "no problem document"
-        return f"{self.status}: {said}"
+        text = self.problem.get("detail") or self.problem.get("title") or "no problem document"
+        return f"{self.status}: {text}"
 
 
 class Unavailable(ProblemAnswered):
-    """The same request may succeed later, not before `retry_after_s` seconds from the answer."""
+    """The same request may succeed later, but not within `retry_after_s` seconds of the answer."""
 
 
 class Refused(ProblemAnswered):
     """The same request would be refused again.
 
-    An earlier attempt of the same call, whose answer was lost, may have been executed all the same.
+    An earlier attempt of the same call may have been executed nevertheless, if its answer was lost.
     """
 
 
 class Unauthorized(Refused):
-    """401: the token is missing, wrong or revoked."""
+    """401: the token is missing, unknown, expired or revoked. Another token may be accepted."""
+
+
+class Forbidden(Refused):
+    """403: the token is valid, but its scopes do not allow this call."""
 
 
 class NotFound(Refused):
-    """404: there is no such order, or it belongs to another client."""
+    """404: no such order exists, or it belongs to another client."""
 
 
 class KeyReused(Refused):
@@ -83,8 +92,8 @@ class ValidationFailed(Refused):
     @property
     def errors(self) -> Mapping[str, Any]:
         """The messages by field or query parameter."""
-        said = self.problem.get("errors")
-        return said if isinstance(said, Mapping) else {}
+        errors = self.problem.get("errors")
+        return errors if isinstance(errors, Mapping) else {}
 
     def __str__(self) -> str:
         return f"{super().__str__()} {dict(self.errors)}"
@@ -93,8 +102,9 @@ class ValidationFailed(Refused):
 class DeadlineExceeded(OrderClientError):
     """The deadline would pass before the next attempt.
 
-    The order may exist. `create` with the same `key` and payload gives it or makes it, whenever
-    that is. `last` is why the last of the `attempts` failed.
+    The order may exist. `create` with the same `key` and payload returns that order or makes it,
+    at any later time. `attempts` is the number of attempts, and `last` is the failure of the last
+    one.
     """
 
     def __init__(
@@ -109,19 +119,20 @@ class DeadlineExceeded(OrderClientError):
 
     @property
     def retry_after_s(self) -> float:
-        """How long the service asked to be left alone, in seconds; 0 if it did not."""
+        """How long the service asked the client to wait, in seconds; 0 if it did not ask."""
         return self.last.retry_after_s if isinstance(self.last, Unavailable) else 0.0
 
     def __str__(self) -> str:
-        how_to_go_on = f"; go on with key {self.key!r}" if self.key else ""
+        next_step = f"; go on with key {self.key!r}" if self.key else ""
         return (
             f"no result within {self.deadline_s:g} s, after {self.attempts} attempts; "
-            f"the last: {self.last}{how_to_go_on}"
+            f"the last: {self.last}{next_step}"
         )
 
 
 _BY_STATUS: Mapping[int, type[Refused]] = {
     401: Unauthorized,
+    403: Forbidden,
     404: NotFound,
     409: KeyReused,
     422: ValidationFailed,
@@ -129,5 +140,5 @@ _BY_STATUS: Mapping[int, type[Refused]] = {
 
 
 def refusal(status: int, problem: Mapping[str, Any], key: str | None) -> Refused:
-    """Give the exception for an answer that is final."""
+    """Return the exception for an answer after which the same request is not sent again."""
     return _BY_STATUS.get(status, Refused)(status, problem, key, 0.0)

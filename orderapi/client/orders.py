@@ -1,32 +1,32 @@
 """What callers use: create an order once, show it, list orders, follow the events."""
 
 import json
-import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 from urllib.parse import quote
 
-from orderapi.client.exchange import Answer, Exchange, Request
+from orderapi import fields
+from orderapi.client import arguments
+from orderapi.client.events import EventFeed
+from orderapi.client.exchange import Exchange, Request, WholeAnswer
 from orderapi.client.failures import AnswerLost
-from orderapi.client.feed import EventFeed
 from orderapi.client.retrying import Retries
 
-KEY_MAX_CHARS = 255
 PAGE_ORDERS = 100
 
-_PRINTABLE = re.compile(r"[ -~]+")
-# Printable ASCII without space, comma and quote goes as it is.
-_BARE_KEY = re.compile(r"[!#-+\--~]+")
+# A cursor is opaque, but it must fit into a request line.
+_CURSOR_MAX_CHARS = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """An order as the service shows it.
 
-    `replayed` tells whether it had been made before the attempt that got the answer: by an earlier
-    call with this key, or by an earlier attempt of this one. It does not enter comparisons.
+    `replayed` says whether an earlier attempt made the order: an attempt of this call, or of an
+    earlier call with the same key. Comparisons ignore it.
     """
 
     order_id: str
@@ -40,9 +40,9 @@ class Order:
 class OrderClient:
     """A client of the service at `base_url` that retries without ordering twice.
 
-    Every `create` has one key, made before its first attempt and sent on each. To survive a crash
-    of your own as well, save the key with the order before the call, and call again with what was
-    saved: that gives the order that was made, or makes it.
+    Every `create` has one key. It is made before the first attempt and sent with every attempt. To
+    survive a crash of your own process as well, save the key together with the order before the
+    call, and call again with what was saved: this returns the order that was made, or makes it.
 
     >>> import json, pathlib
     >>> job = pathlib.Path("job.json")
@@ -54,7 +54,7 @@ class OrderClient:
     >>> order.status
     'created'
 
-    Whatever ends the process before the next line, running all this again is safe:
+    If anything ends the process before the job is deleted, running all this again is safe:
 
     >>> with OrderClient(base_url) as client:
     ...     again = client.create(**json.loads(job.read_text()))
@@ -62,23 +62,26 @@ class OrderClient:
     (True, True)
     >>> job.unlink()
 
-    Parameters: `token` is sent as `Authorization: Bearer`; `deadline_s` bounds each call in
-    seconds, attempts and waits together, for `list` each page and for `events` each poll;
-    `attempt_s` bounds one attempt (the service answers within 10 s) and is cut to half of the
-    deadline. `wait=False` is for tests: the waits between attempts count against the deadline, but
-    are not slept.
+    `token` is sent as `Authorization: Bearer`. `deadline_s` limits each call in seconds, with its
+    attempts and waits; for `list` it limits each page, and for `events` each poll. `attempt_s`
+    limits one attempt in seconds, and is at most half of the deadline; the service answers within
+    10 s. `wait=False` is for tests: the waits between attempts count against the deadline, but
+    they take no time.
 
-    Connection failures, time-outs, answers that are not whole, 429, 500, 502, 503 and 504 are tried
-    again, with exponential backoff, full jitter, and not before `Retry-After`; 400, 401, 404, 409,
-    413, 415 and 422 never. Otherwise `retryable` of the problem document decides; with
-    `key_action` `rotate` nothing is tried again, since a new key could make a second order.
+    The client retries failed connections, time-outs, answers that are not whole or not the answer
+    to this call, and the statuses 429, 500, 502, 503 and 504. It waits with exponential backoff and
+    full jitter, and never less than `Retry-After` asks. It never retries 400, 401, 403, 404, 409,
+    413, 415 and 422. For other statuses `retryable` of the problem document decides. It retries
+    nothing with the `key_action` `rotate`, because a new key could make a second order.
 
-    One client may be used by many threads; make it after a fork, not before. Redirects are not
-    followed; proxies and certificates come from the environment, as with httpx2. Attempts that
-    failed are logged at INFO by `orderapi.client`. The token is in no log, repr or exception.
+    Many threads may use one client. Make it after a fork, not before: a forked process cannot use
+    it. Redirects are not followed and cookies are not kept. Proxies and certificates come from the
+    environment, as with httpx2. Attempts that failed are logged at INFO by `orderapi.client`. The
+    token is in no log, repr or exception.
 
-    Every call raises `DeadlineExceeded`, `Refused` or one of its kinds, and ValueError for
-    arguments that cannot be sent.
+    Every call raises ValueError for arguments that cannot be sent, before anything is sent;
+    DeadlineExceeded, or Refused or a class derived from it, if it ends without its result; and
+    RuntimeError after `close` and in a forked process. The constructor raises ValueError.
     """
 
     def __init__(
@@ -102,33 +105,41 @@ class OrderClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; the client cannot be used after it."""
+        """Close the connections; the client cannot be used afterwards."""
         self._exchange.close()
 
     def create(
         self, customer_id: str, item_id: str, quantity: int, key: str | None = None
     ) -> Order:
-        """Create an order, or give the one that was created with `key`.
+        """Create an order, or return the order that was created with `key`.
 
-        `key` is 1 to 255 characters of printable ASCII, a new one if left out. A
-        `DeadlineExceeded` has it as `key`: the order may exist, and the same arguments with that
-        key are safe, whenever that is.
+        `key` is 1 to 255 characters of printable ASCII; a new key is made if it is left out. A
+        `DeadlineExceeded` carries the key: the order may exist, and the same arguments with that
+        key are safe at any later time.
 
-        Raises KeyReused if the key belongs to another payload, ValidationFailed if the service
+        Raises KeyReused if the key belongs to another payload, and ValidationFailed if the service
         refuses the payload.
         """
         key = new_key() if key is None else key
-        headers = {"Idempotency-Key": _key_header(key), "Content-Type": "application/json"}
-        payload = {"customer_id": customer_id, "item_id": item_id, "quantity": quantity}
-        body = json.dumps(payload, allow_nan=False).encode()
+        payload = {
+            "customer_id": arguments.check_text("customer_id", customer_id),
+            "item_id": arguments.check_text("item_id", item_id),
+            "quantity": arguments.check_quantity(quantity),
+        }
+        headers = {
+            "Idempotency-Key": arguments.format_key(key),
+            "Content-Type": "application/json",
+        }
+        body = json.dumps(payload).encode()
         request = Request("POST", "/orders", headers=headers, body=body, key=key)
-        return self._retries.call(request, _read_order)
+        return self._retries.call(request, partial(_read_order, expected=payload))
 
     def get(self, order_id: str) -> Order:
-        """Give an order; raises NotFound if there is none that is ours."""
-        # Left as they are, dots would be taken for the folders of that name.
+        """Return an order; raises NotFound if this client has no such order."""
+        expected = {"order_id": arguments.check_filter("order_id", order_id)}
+        # Dots are escaped, because "." and ".." alone would name other paths.
         path = f"/orders/{quote(order_id, safe='').replace('.', '%2E')}"
-        return self._retries.call(Request("GET", path), _read_order)
+        return self._retries.call(Request("GET", path), partial(_read_order, expected=expected))
 
     def list(
         self,
@@ -137,29 +148,41 @@ class OrderClient:
         *,
         page_orders: int = PAGE_ORDERS,
     ) -> Iterator[Order]:
-        """Iterate over the orders, newest first, asking for a page of 1 to 100 when it is needed.
+        """Iterate over the orders, the newest first, and get each page when it is needed.
 
-        `customer_id` and `key` limit it to that customer's orders, and to the one made with the
-        key.
+        `customer_id` selects the orders of that customer, `key` the one order that was made with
+        that key. `page_orders` is how many orders a page has, 1 to 100.
         """
-        filters = {"customer_id": customer_id}
+        query = {
+            "limit": str(
+                arguments.check_integer("page_orders", page_orders, 1, arguments.PAGE_MAX_ORDERS)
+            )
+        }
+        expected = {}
+        if customer_id is not None:
+            query["customer_id"] = arguments.check_filter("customer_id", customer_id)
+            expected["customer_id"] = customer_id
         if key is not None:
-            filters["idempotency_key"] = _quoted(key)
-        query = {name: value for name, value in filters.items() if value is not None}
-        query["limit"] = str(page_orders)
+            query["idempotency_key"] = arguments.format_key(key, fields.quote_key)
+        return self._pages(query, expected)
+
+    def events(self, after: int = 0, *, follow: bool = True) -> EventFeed:
+        """Iterate over the events whose sequence is greater than `after`, in order of commit.
+
+        With `follow`, the iterator waits for new events and never ends. Without it, the iterator
+        ends after the last event that exists.
+        """
+        return EventFeed(self._retries, after, follow=follow)
+
+    def _pages(self, query: dict[str, str], expected: Mapping[str, object]) -> Iterator[Order]:
         while True:
-            orders, cursor = self._retries.call(Request("GET", "/orders", query), _read_page)
+            orders, cursor = self._retries.call(
+                Request("GET", "/orders", query), partial(_read_page, expected=expected)
+            )
             yield from orders
             if cursor is None:
                 return
-            query["cursor"] = cursor
-
-    def events(self, after: int = 0, *, follow: bool = True) -> EventFeed:
-        """Iterate over the events with a sequence greater than `after`, in order of commit.
-
-        With `follow` it waits for new ones for ever; without, it ends with the last there is.
-        """
-        return EventFeed(self._retries, after, follow=follow)
+            query = query | {"cursor": cursor}
 
 
 def new_key() -> str:
@@ -167,34 +190,30 @@ def new_key() -> str:
     return str(uuid.uuid4())
 
 
-def _key_header(key: str) -> str:
-    quoted = _quoted(key)
-    return key if _BARE_KEY.fullmatch(key) else quoted
-
-
-def _quoted(key: str) -> str:
-    """Give a key as a structured-field string (RFC 8941 section 3.3.3)."""
-    if not _PRINTABLE.fullmatch(key) or len(key) > KEY_MAX_CHARS:
-        raise ValueError(f"key: expected 1 to {KEY_MAX_CHARS} characters of printable ASCII")
-    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def _read_order(answer: Answer) -> Order:
+def _read_order(answer: WholeAnswer, expected: Mapping[str, object]) -> Order:
     replayed = answer.headers.get("idempotent-replayed") == "true"
-    return _order(answer.document, replayed=replayed)
+    return _order(answer.document, expected, replayed=replayed)
 
 
-def _read_page(answer: Answer) -> tuple[list[Order], str | None]:
+def _read_page(
+    answer: WholeAnswer, expected: Mapping[str, object]
+) -> tuple[list[Order], str | None]:
     match answer.document:
         case {"orders": [*orders], "next_cursor": None}:
-            return [_order(order) for order in orders], None
-        case {"orders": [*orders], "next_cursor": str(cursor)}:
-            return [_order(order) for order in orders], cursor
+            return [_order(order, expected) for order in orders], None
+        case {"orders": [*orders], "next_cursor": str(cursor)} if (
+            cursor.isascii() and cursor.isprintable() and len(cursor) <= _CURSOR_MAX_CHARS
+        ):
+            return [_order(order, expected) for order in orders], cursor
     raise AnswerLost("the answer is not a page of orders")
 
 
-def _order(document: Any, *, replayed: bool = False) -> Order:
+def _order(document: Any, expected: Mapping[str, object], *, replayed: bool = False) -> Order:
+    """Return the order in a JSON document.
+
+    Raises AnswerLost if it is none, or if its members differ from the `expected` ones: it is then
+    the answer to another request, for instance from a proxy that mixed up two connections.
+    """
     match document:
         case {
             "order_id": str(order_id),
@@ -202,6 +221,8 @@ def _order(document: Any, *, replayed: bool = False) -> Order:
             "item_id": str(item_id),
             "quantity": int(quantity),
             "status": str(status),
-        }:
+        } if not isinstance(quantity, bool):
+            if any(document[name] != value for name, value in expected.items()):
+                raise AnswerLost("the answer shows another order than the one that was asked for")
             return Order(order_id, customer_id, item_id, quantity, status, replayed)
     raise AnswerLost("the answer is not an order")

@@ -1,59 +1,60 @@
-"""Which attempts are made again, when, and until when."""
+"""Which attempts are retried, when, and until when."""
 
-import datetime
-import email.utils
 import logging
-import math
-import re
 import time
 from collections.abc import Callable
 from typing import NoReturn, TypeVar, cast
 
 import tenacity
 
-from orderapi.client.exchange import Answer, Exchange, Request
+from orderapi import fields
+from orderapi.client.arguments import check_seconds
+from orderapi.client.exchange import Exchange, Request, WholeAnswer
 from orderapi.client.failures import AnswerLost, DeadlineExceeded, Refused, Unavailable, refusal
 
 T = TypeVar("T")
 
-# Whatever the answer's document says: the request itself is wrong.
-NEVER_RETRIED = frozenset({400, 401, 404, 409, 413, 415, 422})
-# Where it says nothing: the service, or a proxy in front of it, could not do it just now.
+# These are never retried, whatever the problem document says: the request itself is wrong.
+NEVER_RETRIED = frozenset({400, 401, 403, 404, 409, 413, 415, 422})
+# These are retried unless the problem document forbids it: the service, or a proxy in front of it,
+# could not serve the request just now.
 RETRIED = frozenset({429, 500, 502, 503, 504})
 
-# Full jitter: a random wait from a window that doubles, so that callers who failed together do not
-# come back together. With Retry-After the wait is added to it, for the same reason.
-_FIRST_WINDOW_S = 0.1
-_LAST_WINDOW_S = 5.0
-# A wait that overslept may leave less than nothing.
-_ATTEMPT_LEAST_S = 0.01
+# Full jitter: the wait is random within a window that doubles, so that callers which failed
+# together do not return together. It is added to Retry-After for the same reason.
+_WINDOW_FIRST_S = 0.1
+_WINDOW_MAX_S = 5.0
+# A wait that takes longer than planned may leave no time at all for the attempt after it.
+_ATTEMPT_MIN_S = 0.01
 
 _log = logging.getLogger("orderapi.client")
 
 
 class Retries:
-    """Makes attempts until one has the result, is refused, or the deadline would pass.
+    """Makes attempts until one has the result, one is refused, or the deadline would pass.
 
-    `deadline_s` is for a whole call, waits included, `attempt_s` for one attempt; at most half of
-    the deadline, so that one hanging attempt leaves time for another. With `waits` off a wait
-    counts against the deadline as if it had been slept, and takes no time.
+    `deadline_s` limits a whole call with its waits, `attempt_s` limits one attempt; both are in
+    seconds. An attempt gets at most half of the deadline, so that one attempt that hangs leaves
+    time for another. If `waits` is false, a wait counts against the deadline as if it had been
+    slept, but takes no time.
+
+    Raises ValueError if a limit is not valid.
     """
 
     def __init__(
         self, exchange: Exchange, *, deadline_s: float, attempt_s: float, waits: bool
     ) -> None:
-        if not (0 < deadline_s < math.inf and 0 < attempt_s < math.inf):
-            raise ValueError("deadline_s and attempt_s: expected seconds, more than 0")
+        check_seconds(deadline_s, attempt_s)
         self._exchange = exchange
         self._deadline_s = deadline_s
         self._attempt_s = min(attempt_s, deadline_s / 2)
         self._waits = waits
 
-    def call(self, request: Request, read: Callable[[Answer], T], held_s: float = 0.0) -> T:
+    def call(self, request: Request, read: Callable[[WholeAnswer], T], held_s: float = 0.0) -> T:
         """Send a request until it has its result, which `read` takes from a 2xx answer.
 
-        `read` raises AnswerLost if the answer is not whole. `held_s` is how long the service was
-        asked to hold back its answer: it is added to both limits.
+        `read` raises AnswerLost if the answer is not the answer to this request. `held_s` is how
+        long the service was asked to hold back its answer, in seconds; it is added to both limits.
 
         Raises DeadlineExceeded or Refused.
         """
@@ -61,20 +62,20 @@ class Retries:
 
         def attempt() -> T:
             timeout_s = min(self._attempt_s + held_s, deadline.remaining_s())
-            answer = self._exchange.send(request, max(timeout_s, _ATTEMPT_LEAST_S))
+            answer = self._exchange.send(request, max(timeout_s, _ATTEMPT_MIN_S))
             if not 200 <= answer.status < 300:
                 raise self._failure(request, answer)
             return read(answer)
 
         def give_up(state: tenacity.RetryCallState) -> NoReturn:
-            last = _last(state)
+            last = _last_failure(state)
             raise DeadlineExceeded(
                 deadline.seconds, state.attempt_number, request.key, last
             ) from last
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((AnswerLost, Unavailable)),
-            wait=tenacity.wait_random_exponential(multiplier=_FIRST_WINDOW_S, max=_LAST_WINDOW_S)
+            wait=tenacity.wait_random_exponential(multiplier=_WINDOW_FIRST_S, max=_WINDOW_MAX_S)
             + tenacity.wait_exception(_retry_after_s),
             stop=lambda state: state.upcoming_sleep >= deadline.remaining_s(),
             sleep=deadline.wait,
@@ -83,21 +84,28 @@ class Retries:
         )
         return retrying(attempt)
 
-    def _failure(self, request: Request, answer: Answer) -> Unavailable | Refused:
+    def pause(self, seconds: float) -> None:
+        """Wait between two calls, unless waits are off."""
+        if self._waits:
+            time.sleep(seconds)
+
+    def _failure(self, request: Request, answer: WholeAnswer) -> Unavailable | Refused:
         problem = self._exchange.problem(answer)
         retryable = problem.get("retryable")
         if not isinstance(retryable, bool):
             retryable = answer.status in RETRIED
-        # A new key could make a second order: whoever has to rotate it is the caller.
+        # Only the caller may decide to use a new key, because a new key could make a second order.
         is_same_key = problem.get("key_action") != "rotate"
         if retryable and is_same_key and answer.status not in NEVER_RETRIED:
-            retry_after_s = seconds_until(answer.headers.get("retry-after", ""))
+            retry_after_s = fields.retry_after_s(
+                answer.headers.get("retry-after"), answer.headers.get("date"), time.time()
+            )
             return Unavailable(answer.status, problem, request.key, retry_after_s)
         return refusal(answer.status, problem, request.key)
 
 
 class _Deadline:
-    """A span that began with the call; skipped waits count as if they had been slept."""
+    """A span that begins with the call; waits that are skipped count as if they had been slept."""
 
     def __init__(self, seconds: float, *, waits: bool) -> None:
         self.seconds = seconds
@@ -114,23 +122,8 @@ class _Deadline:
             self._ends_at -= seconds
 
 
-def seconds_until(retry_after: str) -> float:
-    """Read a `Retry-After` header (RFC 9110 section 10.2.3): seconds from now, 0 if it is none."""
-    text = retry_after.strip()
-    if re.fullmatch(r"[0-9]+", text):
-        return float(text)
-    try:
-        date = email.utils.parsedate_to_datetime(text)
-        # A date without a zone is in UTC, whatever zone this machine is in.
-        aware = date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
-        moment = aware.astimezone(datetime.UTC)
-    except (ValueError, OverflowError):
-        return 0.0
-    return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())
-
-
-def _last(state: tenacity.RetryCallState) -> AnswerLost | Unavailable:
-    """Give the failure that is about to be retried, or given up after."""
+def _last_failure(state: tenacity.RetryCallState) -> AnswerLost | Unavailable:
+    """Return the failure that is about to be retried, or after which the call ends."""
     outcome = cast("tenacity.Future", state.outcome)
     return cast("AnswerLost | Unavailable", outcome.exception())
 
@@ -141,8 +134,8 @@ def _retry_after_s(failure: BaseException) -> float:
 
 def _log_wait(state: tenacity.RetryCallState) -> None:
     _log.info(
-        "attempt %d failed (%s); the next in %.3f s",
+        "attempt %d failed (%s); the next attempt is in %.3f s",
         state.attempt_number,
-        _last(state),
+        _last_failure(state),
         state.upcoming_sleep,
     )

@@ -1,1 +1,1 @@
-"""Events as others read them."""
+"""The feed of committed events, for clients that read it over HTTP."""

@@ -1,19 +1,19 @@
-"""How an event is written for others: CloudEvents 1.0, in its JSON format."""
+"""How an event is written for clients: as a CloudEvents 1.0 document in the JSON format."""
 
 from collections.abc import Iterable
 
 from orderapi.documents import encode
 from orderapi.records import Event
 
-# As many digits as the greatest 64-bit integer has.
+# The largest 64-bit integer has this many digits.
 _SEQUENCE_DIGITS = 19
 
 
 def event_json(event: Event) -> str:
-    """Write one event as a structured-mode JSON document, the order under `data`.
+    """Write one event as a JSON document in structured mode; its member `data` is the order.
 
-    `sequence` is the attribute of the CloudEvents sequence extension, and zero-padded because its
-    values are compared as text.
+    The attribute `sequence` belongs to the sequence extension of CloudEvents. It is padded with
+    zeros because consumers compare its values as text.
     """
     attributes = {
         "specversion": "1.0",
@@ -25,10 +25,10 @@ def event_json(event: Event) -> str:
         "datacontenttype": "application/json",
         "sequence": str(event.sequence).zfill(_SEQUENCE_DIGITS),
     }
-    # The payload is JSON already, checked when it was written.
+    # The payload is a JSON document already; it was written with the order.
     return f'{encode(attributes)[:-1]},"data":{event.payload}}}'
 
 
 def page_json(events: Iterable[Event], next_after: int) -> str:
-    """Write a page of the feed, and the number to ask for the next one with."""
+    """Write a page of the feed; `next_after` is the value of `after` for the next page."""
     return f'{{"events":[{",".join(map(event_json, events))}],"next":{next_after}}}\n'

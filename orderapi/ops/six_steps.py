@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from orderapi.ops.target import Answer, AnswerLate, NoAnswer, Target
+from orderapi.ops.target import AnswerLate, NoAnswer, ServerAnswer, Target
 
 _SHOWN_MOST_CHARS = 120
 # It becomes part of a path.
@@ -42,18 +42,18 @@ class Run:
     server: Target
     first: Trial
     second: Trial
-    created: Answer | None = None
+    created: ServerAnswer | None = None
     committed_id: str | None = None
     is_unanswered: bool = False
     is_injection_off: bool = False
 
-    def first_answer(self) -> Answer:
+    def first_answer(self) -> ServerAnswer:
         """Give step 1's answer; raises NotTaken if that step did not hold."""
         if self.created is None:
             raise NotTaken("there is no order of step 1")
         return self.created
 
-    def order(self, trial: Trial, *, quantity: int = 1, fail: bool = False) -> Answer:
+    def order(self, trial: Trial, *, quantity: int = 1, fail: bool = False) -> ServerAnswer:
         """Send a trial's order."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": trial.key}
         if fail:
@@ -148,7 +148,7 @@ def _fail_after_commit(run: Run) -> Seen:
     return seen
 
 
-def _injection_off(run: Run, seen: Seen, answer: Answer) -> Seen:
+def _injection_off(run: Run, seen: Seen, answer: ServerAnswer) -> Seen:
     """Note that the failure cannot be had; the order that was made instead must be right."""
     run.is_injection_off = True
     _expect_created(seen, run.second, answer)
@@ -204,7 +204,7 @@ STEPS = (
 )
 
 
-def _expect_created(seen: Seen, trial: Trial, answer: Answer) -> None:
+def _expect_created(seen: Seen, trial: Trial, answer: ServerAnswer) -> None:
     seen.expect(answer.status == 201, "the status is not 201")
     order_id = answer.document.get("order_id")
     is_id = isinstance(order_id, str) and _ORDER_ID.fullmatch(order_id)
@@ -216,7 +216,7 @@ def _expect_created(seen: Seen, trial: Trial, answer: Answer) -> None:
     seen.expect(_location(answer) == f"/orders/{order_id}", "the Location is not the order's")
 
 
-def _expect_replay(seen: Seen, answer: Answer) -> None:
+def _expect_replay(seen: Seen, answer: ServerAnswer) -> None:
     is_replay = answer.headers.get("idempotent-replayed") == "true"
     seen.expect(is_replay, "'Idempotent-Replayed: true' is missing")
 
@@ -226,7 +226,7 @@ def _expect_one_order(seen: Seen, run: Run, trial: Trial, order: dict[str, Any])
     seen.expect(orders == [order], f"the list has {_count(orders)} instead of just this one")
 
 
-def _location(answer: Answer) -> str | None:
+def _location(answer: ServerAnswer) -> str | None:
     return answer.headers.get("location")
 
 
@@ -240,7 +240,7 @@ def _count(orders: Any) -> str:
     return {0: "no order", 1: "another order"}.get(len(orders), f"{len(orders)} orders")
 
 
-def _describe(run: Run, answer: Answer) -> str:
+def _describe(run: Run, answer: ServerAnswer) -> str:
     """Say in a few words what came back."""
     text = str(answer.status)
     if "order_id" in answer.document:

@@ -1,32 +1,32 @@
-"""A live server as the client commands see it: one request, one answer, within a bound."""
+"""A live server as the client commands see it: one request, one answer, within a time limit."""
 
 import http.client
 import json
-import queue
 import ssl
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-# The service promises an answer within 10 s; this leaves the network some more.
+from orderapi.time_limit import call_within
+
+# The service promises an answer within 10 s; the rest is for the network.
 TIMEOUT_S = 15.0
 # The longest answer that the commands ask for, a page of 100 orders, is far shorter.
-BODY_MOST_BYTES = 1024 * 1024
+BODY_MAX_BYTES = 1024 * 1024
 
 
 class NoAnswer(Exception):
-    """No whole HTTP answer came back; the message says why."""
+    """No whole HTTP answer arrived; the message says why."""
 
 
 class AnswerLate(NoAnswer):
-    """No whole HTTP answer came back in time."""
+    """No whole HTTP answer arrived in time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A status, its headers by lower-case name, and the body as it came."""
+class ServerAnswer:
+    """A status, its headers by lower-case name, and the body byte for byte."""
 
     status: int
     headers: Mapping[str, str]
@@ -43,28 +43,33 @@ class Answer:
 
 
 class Target:
-    """A server at `url` (`http[s]://host[:port][/prefix]`), asked on behalf of `token`.
+    """A server at `url` (`http[s]://host[:port][/prefix]`), which is sent `token` if there is one.
 
-    Redirects are not followed and proxies not used: what answers is what was asked. Raises
-    ValueError if the URL is not of that form.
+    `timeout_s` limits each request in seconds. Redirects are not followed and proxies are not
+    used, so that the answer comes from the server that was named. Raises ValueError if the URL is
+    not of that form.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
         self._token = token
         self._timeout_s = timeout_s
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            self._port = parts.port
+        except ValueError:
+            raise ValueError("expected a host name and a port from 1 to 65535") from None
         if (
             not (url.isascii() and url.isprintable() and " " not in url)
             or parts.scheme not in ("http", "https")
             or not parts.hostname
+            or self._port == 0
             or "@" in parts.netloc
             or set(url) & set("?#")
         ):
             raise ValueError("expected http://host:port or https://host:port")
         self._is_https = parts.scheme == "https"
         self._host = parts.hostname
-        self._port = parts.port
         self._prefix = parts.path.rstrip("/")
 
     def send(
@@ -73,36 +78,27 @@ class Target:
         path: str,
         body: str | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Send one request over a connection of its own and give its answer.
+    ) -> ServerAnswer:
+        """Send one request over a connection of its own and return its answer.
 
-        Raises NoAnswer if there was none; then the request may have been executed, or not.
+        Raises NoAnswer if no whole answer arrived. The request may nevertheless have been executed.
         """
-        outcome: queue.SimpleQueue[Answer | Exception] = queue.SimpleQueue()
-
-        def exchange() -> None:
-            try:
-                outcome.put(self._exchange(method, path, body, headers or {}))
-            except Exception as error:
-                outcome.put(error)
-
-        # Neither a name look-up nor an answer that drips in is bounded by the socket's time-out.
-        threading.Thread(target=exchange, daemon=True).start()
         try:
-            result = outcome.get(timeout=self._timeout_s)
-        except queue.Empty:
-            result = TimeoutError()
-        if isinstance(result, Exception):
-            raise self._no_answer(result) from result
-        return result
+            return call_within(
+                self._timeout_s, lambda: self._exchange(method, path, body, headers or {})
+            )
+        except TimeoutError as error:
+            raise AnswerLate(f"no answer within {self._timeout_s:g} s") from error
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            raise NoAnswer(_reason(error)) from error
 
     def hide_token(self, text: str) -> str:
-        """Give a text without the token, should a server have sent it back."""
+        """Return a text with a mark in place of the token, in case a server has sent it back."""
         return text.replace(self._token, "[token]") if self._token else text
 
     def _exchange(
         self, method: str, path: str, body: str | None, headers: Mapping[str, str]
-    ) -> Answer:
+    ) -> ServerAnswer:
         sent = {"User-Agent": "orderapi", "Accept": "application/json", **headers}
         if self._token:
             sent["Authorization"] = f"Bearer {self._token}"
@@ -110,12 +106,12 @@ class Target:
         try:
             connection.request(method, self._prefix + path, body, sent)
             response = connection.getresponse()
-            received = response.read(BODY_MOST_BYTES)
+            received = response.read(BODY_MAX_BYTES)
             if response.length:
                 raise http.client.IncompleteRead(received, response.length)
         finally:
             connection.close()
-        return Answer(
+        return ServerAnswer(
             response.status,
             {name.lower(): value for name, value in response.getheaders()},
             received,
@@ -131,15 +127,13 @@ class Target:
             )
         return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
 
-    def _no_answer(self, error: Exception) -> Exception:
-        if isinstance(error, TimeoutError):
-            return AnswerLate(f"no answer within {self._timeout_s:g} s")
-        if isinstance(error, OSError):
-            return NoAnswer(error.strerror or str(error))
-        if isinstance(error, http.client.IncompleteRead):
-            return NoAnswer("the answer was cut short, or is too long")
-        if isinstance(error, http.client.HTTPException):
-            return NoAnswer("what answered does not speak HTTP")
-        if isinstance(error, UnicodeError):
-            return NoAnswer("there is no host of that name")
-        return error
+
+def _reason(error: Exception) -> str:
+    """Say in words why there was no answer."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, http.client.IncompleteRead):
+        return "the answer was cut short, or is too long"
+    if isinstance(error, UnicodeError):
+        return "there is no host of that name"
+    return "the server does not speak HTTP"

@@ -1,10 +1,9 @@
 """What one attempt sends, and how it may end; no HTTP library, no clock."""
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field
+
+from orderapi import fields
 
 GONE = 410
 
@@ -28,12 +27,13 @@ class Answer:
 
     `status` is None if no whole answer came back. `reason` is for the log and the metrics: it
     holds nothing of the URL beyond its host, no header and no word of the receiver's. `retry_after`
-    is that header (RFC 9110, 10.2.3), as it came.
+    and `date` are those two headers, as they came; comparisons ignore the date.
     """
 
     status: int | None
     reason: str
     retry_after: str | None = None
+    date: str | None = field(default=None, compare=False)
 
     @property
     def is_taken(self) -> bool:
@@ -46,20 +46,11 @@ class Answer:
         return self.status == GONE
 
     def retry_after_s(self, now: float) -> float:
-        """Tell for how many seconds the receiver wants to be left alone; 0 if it does not say.
+        """Return how long the receiver asks the relay to wait, in seconds; 0 if it does not ask.
 
-        `now` is in seconds since 1970. It may be infinite.
+        `now` is in seconds since 1970. The result may be infinite.
         """
-        value = (self.retry_after or "").strip()
-        if re.fullmatch(r"[0-9]+", value):
-            return float(value)
-        try:
-            date = parsedate_to_datetime(value)
-            # A date without a zone is in UTC.
-            at = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            return 0.0
-        return max(0.0, at - now)
+        return fields.retry_after_s(self.retry_after, self.date, now)
 
 
 Send = Callable[[Message], Answer]

@@ -16,6 +16,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx2
 from standardwebhooks import Webhook
 
+from orderapi import fields
 from orderapi.relay.attempt import Answer, Message
 
 # Standard Webhooks recommends 15 to 30 s for an attempt.
@@ -44,7 +45,7 @@ class Receiver:
             self._url = httpx2.URL(url)
         except (httpx2.InvalidURL, UnicodeError):
             raise ValueError("expected an http:// or https:// URL") from None
-        self._webhook = Webhook(secret)
+        self._webhook = Webhook(fields.webhook_secret_key(secret))
         self._total_s = total_s
         self._tls = ssl.create_default_context()
         self._client: httpx2.AsyncClient | None = None
@@ -85,6 +86,7 @@ class Receiver:
                 response.status_code,
                 f"HTTP {response.status_code}",
                 response.headers.get("retry-after"),
+                response.headers.get("date"),
             )
             if answer.is_taken:
                 # Also keeps the connection; and what breaks off here, a crash may have cut.

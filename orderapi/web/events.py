@@ -7,7 +7,7 @@ from orderapi.orders import PUBLIC_CLIENT
 from orderapi.records import EventPage
 from orderapi.web.lean import Answer
 from orderapi.web.query import query_pairs
-from orderapi.web.schemas.inputs import load_event_query
+from orderapi.web.schemas.events import load_event_query
 
 
 def blueprint(feed: Feed) -> Blueprint:

@@ -21,7 +21,7 @@ from orderapi.store.contract import Store
 from orderapi.web import cursor, this_request
 from orderapi.web.lean import Answer, current_request
 from orderapi.web.query import query_pairs
-from orderapi.web.schemas.inputs import load_order, load_order_query
+from orderapi.web.schemas.orders import load_order, load_order_query
 
 BODY_MAX_BYTES = 16 * 1024
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orderapi.errors import KeyInvalid, KeyMissing, KeyReused
 from orderapi.idempotency import fingerprint, key_digest, parse_key, parse_key_parameter, replay
 from orderapi.records import Claim, SavedClaim
-from orderapi.web.schemas.inputs import load_order
+from orderapi.web.schemas.orders import load_order
 
 PRINTABLE = [chr(code) for code in range(0x20, 0x7F)]
 BARE = [character for character in PRINTABLE if character not in ' ,"']

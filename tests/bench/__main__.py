@@ -1,191 +1,147 @@
-"""`python -m tests.bench`: every contender in turn, round by round, and the tables on stdout."""
+"""Measures how fast orderapi is beside other services that do the same work.
+
+Each service stores the same orders in the same tables and answers after an fsync. They run one
+after the other, on the same cores as the load generator. The tables are printed on stdout, and the
+progress on stderr.
+"""
 
 import argparse
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.bench import chart, growth, machine, report
-from tests.bench.contenders import (
-    BENCH,
-    Contender,
-    Start,
-    all_contenders,
-    install_fastify,
-    work_directory,
-)
+from tests.bench import chart, compare, growth, installation, machine, profile, report
+from tests.bench.compare import Plan
+from tests.bench.contenders import all_contenders, work_directory
 from tests.bench.load import Load, WindowInvalid
-from tests.bench.report import MAIN_CLIENTS, Measured
-from tests.bench.service import Place, serving
+from tests.bench.profile import NoProfiler
+from tests.bench.service import NotServing
 
-SLOW_FSYNC_MS = 1.0
-_MEMORY_WORKERS = 4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much is measured: whole rounds of windows of so many seconds, after a warm-up each."""
-
-    rounds: int
-    seconds: float
-    warm_up_s: float
-    clients: Sequence[int]
+_CORES = 2
+# What a shell reports after SIGINT.
+_EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Measure what the command line asks for and print it."""
+    """Measure what the command line asks for, and print it. Returns the exit code."""
     options = _parse()
-    plan = _plan(options)
-    missing = [tool for tool in ("wrk", "taskset") if shutil.which(tool) is None]
-    cores = sorted(os.sched_getaffinity(0))
-    if missing or len(cores) < 2:
-        print(f"Not measured: needs {' and '.join(missing) or 'a second core for the load'}.")
+    # SIGTERM ends the run like Ctrl-C, so that no server is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    cores = sorted(os.sched_getaffinity(0))[: options.cores]
+    if len(cores) < options.cores:
+        print(f"The run needs {options.cores} cores, and there are {len(cores)}.", file=sys.stderr)
         return 1
-    place = Place(cores=frozenset(cores[1:]))
+    if shutil.which("wrk") is None:
+        print("The run needs wrk. On Debian and Ubuntu: sudo apt install wrk", file=sys.stderr)
+        return 1
+    os.sched_setaffinity(0, cores)
     work = work_directory()
-    contenders, absent = _present(options.contenders, work)
-    with tempfile.TemporaryDirectory(dir=work) as name:
-        directory = Path(name)
-        load = Load(cores[0], directory)
-        print(machine.describe(work, cores), flush=True)
-        try:
-            if options.growth:
-                growth.run(plan.rounds, plan.seconds, options.growth, load, place, work)
-            else:
-                _compare(contenders, absent, plan, load, place, work, options.svg)
-        except WindowInvalid as error:
-            print(f"\nThis run is worth nothing: {error}", file=sys.stderr)
-            return 1
+    try:
+        with tempfile.TemporaryDirectory(dir=work) as name:
+            _measure(options, cores, work, Load(Path(name)))
+    except (NotServing, WindowInvalid, NoProfiler) as error:
+        print(f"The run failed. {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("The run was interrupted.", file=sys.stderr)
+        return _EXIT_INTERRUPTED
     return 0
 
 
-def _compare(
-    contenders: list[Contender],
-    absent: list[str],
-    plan: Plan,
-    load: Load,
-    place: Place,
-    work: Path,
-    svg: Path | None,
-) -> None:
-    slow = _slow_disk(place, work)
-    if isinstance(slow, str):
-        absent.append(f"The slowed disk is left out: {slow}.")
-    measured: list[Measured] = []
-    for number in range(plan.rounds):
-        # Whatever drifts, a disk that fills or a processor that warms up, drifts for all.
-        order = contenders if number % 2 == 0 else contenders[::-1]
-        for clients in plan.clients:
-            for contender in order:
-                measured += _on_fresh_database(contender, number, clients, plan, load, place, work)
-        if isinstance(slow, Place):
-            for contender in order:
-                measured += _on_fresh_database(
-                    contender, number, MAIN_CLIENTS, plan, load, slow, work
-                )
-    measured += _memory_with_four_workers(contenders, plan, load, place, work)
-    print(report.render(contenders, measured, absent, plan.seconds, SLOW_FSYNC_MS), flush=True)
-    if svg is not None:
-        svg.write_text(chart.render(contenders, measured))
-
-
-def _on_fresh_database(
-    contender: Contender,
-    number: int,
-    clients: int,
-    plan: Plan,
-    load: Load,
-    place: Place,
-    work: Path,
-) -> list[Measured]:
-    disk = "slowed" if place.slow_fsync else "as it is"
-    with (
-        tempfile.TemporaryDirectory(dir=work) as name,
-        serving(contender, Path(name), place) as service,
-    ):
-        print(f"round {number + 1}, {disk}, {clients}: {contender.name}", file=sys.stderr)
-        load.new_orders(service, clients, plan.warm_up_s)
-        window = load.new_orders(service, clients, plan.seconds)
-        measured = [Measured(number, contender.letter, disk, "orders", clients, window)]
-        if clients == MAIN_CLIENTS and not place.slow_fsync:
-            for work_kind, act in (("replays", load.replays), ("reads", load.reads)):
-                act(service, clients, plan.warm_up_s)
-                window = act(service, clients, plan.seconds)
-                measured.append(
-                    Measured(number, contender.letter, disk, work_kind, clients, window)
-                )
-    return measured
-
-
-def _memory_with_four_workers(
-    contenders: list[Contender], plan: Plan, load: Load, place: Place, work: Path
-) -> list[Measured]:
-    """Measure this service with as many workers as the tuned FastAPI has, for their memory."""
-    found = []
-    for contender in contenders:
-        if contender.letter != "e":
-            continue
-        usual = contender.start
-
-        def with_four(database: Path, port: int) -> Start:
-            start = usual(database, port)  # noqa: B023 - called before the loop goes on
-            workers = {"ORDERAPI_WORKERS": str(_MEMORY_WORKERS)}
-            return replace(start, environ=start.environ | workers)
-
-        four = replace(
-            contender, letter="e4", name=f"{contender.name}, four workers", start=with_four
-        )
-        found += _on_fresh_database(four, 0, MAIN_CLIENTS, plan, load, place, work)
-    return found
-
-
-def _present(wanted: str, work: Path) -> tuple[list[Contender], list[str]]:
-    present, absent = [], []
-    for contender in all_contenders():
-        if contender.letter not in wanted:
-            continue
-        reason = install_fastify(work / "fastify") if contender.letter == "c" else None
-        if reason is None:
-            present.append(contender)
-        else:
-            absent.append(f"{contender.name} is left out: {reason}.")
-    return present, absent
-
-
-def _slow_disk(place: Place, work: Path) -> Place | str:
-    """Give the same place with a slower fsync, or say why there is none."""
-    if shutil.which("gcc") is None:
-        return "gcc is not installed"
-    library = work / "slow_fsync.so"
-    source = BENCH / "slow_fsync.c"
-    compile_it = ["gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", str(library), str(source)]
-    if subprocess.run(compile_it, check=False).returncode != 0:
-        return "gcc failed"
-    return replace(place, slow_fsync=library, fsync_ms=SLOW_FSYNC_MS)
+def _measure(options: argparse.Namespace, cores: list[int], work: Path, load: Load) -> None:
+    plan = _plan(options)
+    if options.growth:
+        print(machine.describe(work, cores), flush=True)
+        growth.run(plan, options.growth, load, work)
+    elif options.profile:
+        print(machine.describe(work, cores), flush=True)
+        print(profile.run(options.profile, plan, load, work))
+    else:
+        contenders, absent = installation.install(options.contenders)
+        if not contenders:
+            raise NotServing("\n".join(absent))
+        print(machine.describe(work, cores), flush=True)
+        measured, left_out = compare.run(contenders, plan, load, work)
+        print(report.render(contenders, measured, absent + left_out, plan.window_s))
+        if options.svg is not None:
+            options.svg.write_text(chart.render(contenders, measured))
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    clients = [int(number) for number in options.clients.split(",")]
     if options.quick:
-        return Plan(1, 2.0, 1.0, clients)
-    return Plan(options.rounds, options.seconds, 2.0, clients)
+        return Plan(rounds=1, window_s=1.5, warm_up_s=0.5, clients=options.clients)
+    return Plan(options.rounds, options.seconds, options.warm_up, options.clients)
 
 
 def _parse() -> argparse.Namespace:
+    ids = [contender.id for contender in all_contenders()]
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each window; default: 8")
-    parser.add_argument("--contenders", default="abcde", help="by letter; default: abcde")
-    parser.add_argument("--clients", default="1,16,64,256", help="default: 1,16,64,256")
-    parser.add_argument("--quick", action="store_true", help="one round of windows of 2 s")
-    parser.add_argument("--growth", type=int, metavar="N", help="instead: with N orders stored")
-    parser.add_argument("--svg", type=Path, help="where to write the chart")
+    add = parser.add_argument
+    add(
+        "--quick",
+        action="store_true",
+        help="measure one round of short windows, in about two minutes; its figures are rough",
+    )
+    add("--rounds", type=int, default=5, help="number of rounds (default: %(default)s)")
+    add(
+        "--seconds",
+        type=float,
+        default=5.0,
+        help="length of each measured window, in seconds (default: %(default)s)",
+    )
+    add(
+        "--warm-up",
+        type=float,
+        default=1.0,
+        help="length of the load before each window, in seconds (default: %(default)s)",
+    )
+    add(
+        "--contenders",
+        type=_list_of(ids),
+        default=ids,
+        help=f"services to measure, separated by commas (default: {','.join(ids)})",
+    )
+    add(
+        "--clients",
+        type=lambda text: [int(number) for number in text.split(",")],
+        default=[1, 64, 256],
+        help="numbers of clients for new orders, separated by commas (default: 1,64,256)",
+    )
+    add(
+        "--cores",
+        type=int,
+        default=_CORES,
+        help="number of cores that servers and load generator share (default: %(default)s)",
+    )
+    add("--svg", type=Path, help="file into which a chart of new orders is written")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--growth",
+        type=int,
+        metavar="ORDERS",
+        help="do not compare services: compare orderapi on an empty database with orderapi on a"
+        " database that contains so many orders",
+    )
+    instead.add_argument(
+        "--profile",
+        choices=("orders", "replays", "reads"),
+        help="do not compare services: show in which functions orderapi spends its time",
+    )
     return parser.parse_args()
+
+
+def _list_of(ids: list[str]) -> "argparse._ActionType":
+    def parse(text: str) -> list[str]:
+        chosen = text.split(",")
+        unknown = [name for name in chosen if name not in ids]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"there is no contender {unknown[0]!r}")
+        return chosen
+
+    return parse
 
 
 if __name__ == "__main__":

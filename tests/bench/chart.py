@@ -1,9 +1,9 @@
-"""The chart for the README: new orders per second as bars, readable on light and dark pages."""
+"""The chart of new orders per second, as bars that are readable on light and on dark pages."""
 
 from html import escape
 
-from tests.bench.contenders import Contender
-from tests.bench.report import MAIN_CLIENTS, Measured, median, select
+from tests.bench.contenders import OURS, Contender
+from tests.bench.report import Measured, median, select
 
 _LABEL_WIDTH = 200
 _BARS_WIDTH = 430
@@ -27,15 +27,16 @@ rect.ours { fill: #0969da; }
 
 
 def render(contenders: list[Contender], measured: list[Measured]) -> str:
-    """Draw one group of bars per number of clients, and one for the slowed disk."""
-    groups = [("as it is", n) for n in (MAIN_CLIENTS, 256)] + [("slowed", MAIN_CLIENTS)]
+    """Draw one group of bars for each scenario of new orders."""
+    scenarios = dict.fromkeys(m.scenario for m in measured if m.scenario.work == "orders")
     y, parts = 0, []
-    for disk, clients in groups:
-        rates = _rates(contenders, measured, disk, clients)
-        if rates:
-            where = ", fsync 1 ms slower" if disk == "slowed" else ""
-            parts.append(_group(f"New orders per second, {clients} clients{where}", rates, y))
-            y += _HEAD + _ROW * len(rates) + _GAP
+    for scenario in scenarios:
+        rates = []
+        for contender in contenders:
+            windows = select(measured, contender.id, scenario)
+            rates.append((contender, median(windows, lambda window: window.per_s)))
+        parts.append(_group(f"{scenario.title.capitalize()}: per second", rates, y))
+        y += _HEAD + _ROW * len(rates) + _GAP
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y}" width="{_WIDTH}"'
@@ -44,24 +45,13 @@ def render(contenders: list[Contender], measured: list[Measured]) -> str:
     )
 
 
-def _rates(
-    contenders: list[Contender], measured: list[Measured], disk: str, clients: int
-) -> list[tuple[Contender, float]]:
-    rates = []
-    for contender in contenders:
-        windows = select(measured, contender.letter, disk, "orders", clients)
-        if windows:
-            rates.append((contender, median(windows, lambda window: window.per_s)))
-    return rates
-
-
 def _group(title: str, rates: list[tuple[Contender, float]], top: int) -> str:
-    most = max(rate for _, rate in rates)
+    highest = max(rate for _, rate in rates)
     lines = [f'<text class="title" x="0" y="{top + 20}">{escape(title)}</text>']
     for number, (contender, rate) in enumerate(rates):
         y = top + _HEAD + _ROW * number
-        width = max(1, round(rate / most * _BARS_WIDTH))
-        ours = ' class="ours"' if contender.letter == "e" else ""
+        width = max(1, round(rate / highest * _BARS_WIDTH))
+        ours = ' class="ours"' if contender.id == OURS else ""
         lines.append(f'<text x="0" y="{y + 13}">{escape(contender.name)}</text>')
         lines.append(
             f'<rect{ours} x="{_LABEL_WIDTH}" y="{y}" width="{width}" height="{_ROW - 7}" rx="2"/>'

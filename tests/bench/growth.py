@@ -6,24 +6,26 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from mmap import MAP_SHARED, PROT_READ, mmap
 from pathlib import Path
 
 from orderapi import idempotency
-from orderapi.store.sqlite.store import SqliteStore
-from tests.bench.contenders import Contender, all_contenders
+from orderapi.settings import SqliteUrl
+from orderapi.store.open import open_store
+from tests.bench.compare import Plan
+from tests.bench.contenders import our_contender
 from tests.bench.load import Load, Window
-from tests.bench.report import MAIN_CLIENTS, median, table
-from tests.bench.service import Place, Service, serving
+from tests.bench.report import figure, median, table
+from tests.bench.scenarios import MAIN_CLIENTS, WORK_TITLES, Work
+from tests.bench.service import Place, serving
 
 _CHUNK = 100_000
 _CUSTOMERS = 1000
-_WORKS = ("new orders", "replays", "reads")
+_WORKS: tuple[Work, ...] = ("orders", "replays", "reads")
 _LITTLE_MEMORY_BYTES = 1024**3
-# mmap(2); Python names it from 3.13 on.
+# mmap(2). Python's mmap module has this name only from version 3.13 on.
 _MAP_LOCKED = 0x2000
-# The limit's file in cgroups of version 2, and of version 1.
+# The file of the limit in cgroups of version 2, and in those of version 1.
 _CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/orderapi-bench/memory.max"),
     Path("/sys/fs/cgroup/memory/orderapi-bench/memory.limit_in_bytes"),
@@ -39,13 +41,14 @@ SELECT n, 'cust' || (n % 1000) AS customer_id,
        '' AS order_id, '' AS body
 FROM numbers"""
 
-# UUIDv7: the time, then bits that grow within a millisecond, then random ones.
+# An order_id is a UUIDv7: the time, then bits that grow within a millisecond, then random bits.
 _FILL = (
     "UPDATE chunk SET order_id = printf('%08x-%04x-7%03x-8%03x-%s', ms >> 16, ms & 0xffff,"
     " n % 4 << 10 | (abs(random()) & 0x3ff), abs(random()) & 0xfff, lower(hex(randomblob(6))))",
     'UPDATE chunk SET body = \'{"order_id":"\' || order_id || \'","customer_id":"\' || customer_id'
     ' || \'","item_id":"item1","quantity":1,"status":"created"}\'',
-    "INSERT INTO orders SELECT order_id, 'public', customer_id, 'item1', 1, 'created', created_at"
+    "INSERT INTO orders (order_id, client_id, customer_id, item_id, quantity, status, created_at)"
+    " SELECT order_id, 'public', customer_id, 'item1', 1, 'created', created_at"
     " FROM chunk ORDER BY order_id",
     "INSERT INTO ledger (order_id, customer_id, item_id, quantity, entry_type, created_at)"
     " SELECT order_id, customer_id, 'item1', 1, 'order_created', created_at FROM chunk ORDER BY n",
@@ -61,27 +64,28 @@ _FILL = (
 )
 
 
-def run(rounds: int, seconds: float, orders: int, load: Load, place: Place, work: Path) -> None:
-    """Compare the service on a database with so many orders to it on an empty one."""
+def run(plan: Plan, orders: int, load: Load, work: Path) -> None:
+    """Compare the service on a database with so many orders with the service on an empty one.
+
+    Prints its tables. Raises WindowInvalid if the service does not do its work.
+    """
     filled = fill(work, orders)
-    ours = next(c for c in all_contenders() if c.letter == "e")
     with _held_in_memory(filled) as title:
-        _print_comparison(title, rounds, seconds, ours, filled, load, place, work)
+        _print_comparison(title, plan, filled, load, Place(), work)
     with _little_memory() as cgroup:
         if isinstance(cgroup, str):
-            print(f"\nNot measured under 1 GiB of memory: {cgroup}.")
+            print(f"\nA memory of 1 GiB is not measured: {cgroup}.")
         else:
-            _forget(filled)
-            little = replace(place, cgroup=cgroup)
-            title = "servers and page cache in a memory cgroup of 1 GiB"
-            _print_comparison(title, 1, seconds, ours, filled, load, little, work)
+            _drop_from_page_cache(filled)
+            title = "the servers and the page cache have 1 GiB of memory"
+            _print_comparison(title, plan, filled, load, Place(cgroup=cgroup), work)
     print(f"\n{_bytes_per_order(filled)}", flush=True)
 
 
 def fill(work: Path, orders: int) -> Path:
-    """Make a database with so many orders; one that was begun before is gone on with."""
+    """Make a database with so many orders. An earlier run that did not finish is continued."""
     path = work / f"filled-{orders}.db"
-    store = SqliteStore(path)
+    store = open_store(SqliteUrl(path))
     store.prepare()
     store.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -94,14 +98,14 @@ def fill(work: Path, orders: int) -> Path:
         for first in range(stored + 1, orders + 1, _CHUNK):
             last = min(first + _CHUNK - 1, orders)
             _fill_chunk(db, first, last)
-            print(f"filled {last:,} of {orders:,}", file=sys.stderr)
+            print(f"{last:,} of {orders:,} orders are stored", file=sys.stderr)
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
 
 
 def _fill_chunk(db: sqlite3.Connection, first: int, last: int) -> None:
     db.execute("BEGIN IMMEDIATE")
-    # From 2024 on, so that every new order is later.
+    # The times begin in 2024, so that every order of the load is later.
     db.execute(_NUMBERS, {"first": first, "last": last, "begin_ms": 1_704_067_200_000})
     for statement in _FILL:
         db.execute(statement)
@@ -115,52 +119,44 @@ def _fingerprints() -> Iterator[tuple[str, str]]:
 
 
 def _print_comparison(
-    title: str,
-    rounds: int,
-    seconds: float,
-    ours: Contender,
-    filled: Path,
-    load: Load,
-    place: Place,
-    work: Path,
+    title: str, plan: Plan, filled: Path, load: Load, place: Place, work: Path
 ) -> None:
-    windows: dict[tuple[str, str], list[Window]] = {}
-    for number in range(rounds):
+    windows: dict[tuple[str, Work], list[Window]] = {}
+    for number in range(plan.rounds):
         for state in ("empty", "filled") if number % 2 == 0 else ("filled", "empty"):
             print(f"round {number + 1}, {title}: {state}", file=sys.stderr)
             with tempfile.TemporaryDirectory(dir=work) as name:
                 database = filled if state == "filled" else None
-                with serving(ours, Path(name), place, database) as service:
-                    for kind, window in _windows(service, seconds, load):
+                with serving(our_contender(), Path(name), place, database) as service:
+                    for kind in _WORKS:
+                        load.warm_up(kind, service, MAIN_CLIENTS, plan.warm_up_s)
+                        window = load.measure(kind, service, MAIN_CLIENTS, plan.window_s)
                         windows.setdefault((state, kind), []).append(window)
-    rows = []
-    for kind in _WORKS:
-        empty, full = windows["empty", kind], windows["filled", kind]
-        rate = [f"{median(w, lambda w: w.per_s):,.0f}" for w in (empty, full)]
-        p99 = [f"{median(w, lambda w: w.p99_ms):.1f}" for w in (empty, full)]
-        kept = median(full, lambda w: w.per_s) / median(empty, lambda w: w.per_s)
-        longer = median(full, lambda w: w.p99_ms) / median(empty, lambda w: w.p99_ms)
-        rows.append([kind, *rate, f"{kept:.2f}", *p99, f"{longer:.2f}"])
-    head = ["", "per s, empty", "filled", "ratio", "p99 ms, empty", "filled", "ratio"]
+    rows = [_row(kind, windows["empty", kind], windows["filled", kind]) for kind in _WORKS]
+    head = ["", "per s, empty", "filled", "ratio", "p99, ms, empty", "filled", "ratio"]
+    head += ["server CPU, µs, empty", "filled", "ratio"]
     print(
-        f"\n**{filled.stem}**, {MAIN_CLIENTS} clients, {title}\n\n{table(head, rows)}", flush=True
+        f"\n**{filled.stem}, {MAIN_CLIENTS} clients: {title}**\n\n{table(head, rows)}", flush=True
     )
 
 
-def _windows(service: Service, seconds: float, load: Load) -> Iterator[tuple[str, Window]]:
-    for kind, act in zip(_WORKS, (load.new_orders, load.replays, load.reads), strict=True):
-        act(service, MAIN_CLIENTS, 2.0)
-        yield kind, act(service, MAIN_CLIENTS, seconds)
+def _row(kind: Work, empty: list[Window], filled: list[Window]) -> list[str]:
+    cells: list[str] = [WORK_TITLES[kind]]
+    for value in (lambda w: w.per_s, lambda w: w.p99_ms, lambda w: w.cpu_us):
+        before, after = median(empty, value), median(filled, value)
+        cells += [figure(before), figure(after), f"{after / before:.2f}"]
+    return cells
 
 
 @contextmanager
 def _little_memory() -> Iterator[Path | str]:
-    """Lend a memory cgroup of 1 GiB, or say why there is none."""
+    """Lend a memory cgroup of 1 GiB, or the reason why there is none."""
     reason = "there is no memory controller"
     for limit in _CGROUP_LIMITS:
         try:
             limit.parent.mkdir(exist_ok=True)
-            with limit.open("r+") as existing:  # the kernel's; a plain directory has none
+            # The kernel makes this file in a cgroup. A plain directory does not contain it.
+            with limit.open("r+") as existing:
                 existing.write(str(_LITTLE_MEMORY_BYTES))
         except OSError as error:
             reason = f"{limit}: {error.strerror}"
@@ -177,22 +173,22 @@ def _little_memory() -> Iterator[Path | str]:
 
 @contextmanager
 def _held_in_memory(path: Path) -> Iterator[str]:
-    """Keep a file in the page cache, as after a day of service, and tell whether it is there.
+    """Keep a file in the page cache, as after a day of service. Lends a title that says so.
 
-    Without it, how much of it is would be the machine's to say: some drop within seconds what
-    nobody reads.
+    Without this, the machine decides how much of the file is in memory. Some machines drop pages
+    within seconds if nobody reads them.
     """
     with path.open("rb") as file:
         try:
             if path.stat().st_size > _available_bytes() * 3 / 4:
-                raise OSError("there is not enough")
+                raise OSError("the machine has not enough memory")
             locked = mmap(file.fileno(), 0, MAP_SHARED | _MAP_LOCKED, PROT_READ)
         except OSError as error:
-            print(f"not held in memory: {error}", file=sys.stderr)
-            yield "memory as it is"
+            print(f"The file is not kept in memory: {error}", file=sys.stderr)
+            yield "the machine decides what is in memory"
             return
         with locked:
-            yield "its file in memory"
+            yield "the file is in memory"
 
 
 def _available_bytes() -> int:
@@ -201,31 +197,33 @@ def _available_bytes() -> int:
     return int(kib) * 1024
 
 
-def _forget(path: Path) -> None:
-    """Drop a file from the page cache: what others have cached is not on a cgroup's account."""
+def _drop_from_page_cache(path: Path) -> None:
+    """Drop a file from the page cache, because a cgroup does not pay for pages read outside it."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _bytes_per_order(path: Path) -> str:
-    """Divide the file among tables and indexes (sqlite.org/dbstat.html)."""
+    """Return how the file divides among tables and indexes (sqlite.org/dbstat.html)."""
     with closing(sqlite3.connect(path)) as db:
         (orders,) = db.execute("SELECT MAX(sequence) FROM events").fetchone()
         try:
             sizes = db.execute(
-                # Its own sums (`aggregate`) have 32 bits in SQLite 3.40.
+                # The sums are made here, because those of dbstat itself (`aggregate`) have 32 bits
+                # in SQLite 3.40.
                 "SELECT name, SUM(pgsize) AS size, SUM(payload), SUM(unused) FROM dbstat"
                 " GROUP BY name ORDER BY size DESC"
             ).fetchall()
         except sqlite3.OperationalError:
-            return f"{path.stat().st_size / orders:.0f} bytes per order; no dbstat here."
+            size = path.stat().st_size / orders
+            return f"An order takes {size:.0f} bytes. This SQLite has no dbstat for more detail."
     rows = [
         [name, f"{size / orders:.0f}", f"{payload / orders:.0f}", f"{unused / size:.0%}"]
         for name, size, payload, unused in sizes
         if size / orders >= 1
     ]
     total = sum(size for _, size, _, _ in sizes) / orders
-    return f"**Bytes per order**: {total:.0f}\n\n" + table(
-        ["table or index", "bytes", "of them content", "of the pages unused"], rows
+    return f"**Bytes per order: {total:.0f}**\n\n" + table(
+        ["table or index", "bytes", "bytes of content", "unused share of the pages"], rows
     )

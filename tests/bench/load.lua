@@ -1,11 +1,11 @@
 -- One window of load by one wrk thread: `wrk ... -s load.lua URL -- KIND SECONDS FIRST SAMPLE`.
 --
--- KIND is `orders` (a new order per request), `replays` or `reads` (of the orders that the file
--- SAMPLE lists, a line each: key, order_id, customer_id). After SECONDS no connection sends any
--- more; wrk ends as soon as every request has its answer. So what was answered is exactly what was
--- asked for, and rows can be compared with 201s without a tolerance.
+-- KIND is `orders`, `replays` or `reads`. `orders` sends a new order with each request. The other
+-- two use the orders that the file SAMPLE lists, a line each: key, order_id, customer_id. After
+-- SECONDS no connection sends another request, and wrk ends as soon as every request is answered.
+-- So each request has its answer, and the rows can be compared with the 201s without a tolerance.
 --
--- The last line on stdout is a JSON object with what was counted.
+-- The last line on stdout is a JSON object with the counts.
 
 local ffi = require("ffi")
 
@@ -20,7 +20,7 @@ int kill(int process, int signal);
 local CLOCK_MONOTONIC = 1
 local SIGINT = 2
 local NEVER_MS = 1000000000
-local SPREAD = 2654435761ULL -- odd, so that it permutes the numbers below 2^32
+local SPREAD = 2654435761ULL -- It is odd, so it permutes the numbers below 2^32.
 
 local time = ffi.new("bench_timespec")
 local threads = {}
@@ -29,9 +29,10 @@ local kind, seconds, first
 local sample = {}
 local began_at
 local sent = 0
-local looked_at = false
+local inspected = false
 
-answered = 0 -- globals: `done` runs in another Lua state and gets them with thread:get
+-- These are globals, because `done` runs in another Lua state and reads them with thread:get.
+answered = 0
 in_window = 0
 replayed = 0
 statuses = {}
@@ -41,7 +42,7 @@ local function now()
     return tonumber(time.seconds) + tonumber(time.nanoseconds) / 1e9
 end
 
--- As random as a UUID to an index, never twice for one number.
+-- For an index this key is as random as a UUID. Two numbers never have the same key.
 local function key_of(number)
     local spread = tonumber(ffi.cast("uint64_t", number) * SPREAD % 4294967296ULL)
     return string.format("%08x-0000-4000-8000-%012d", spread, number)
@@ -77,8 +78,8 @@ function delay()
 end
 
 function request()
-    if not looked_at then -- wrk takes a first one only to look at it
-        looked_at = true
+    if not inspected then -- wrk inspects the first request and does not send it.
+        inspected = true
         return wrk.format("GET", "/")
     end
     began_at = began_at or now()
@@ -100,14 +101,15 @@ function response(status, headers)
     if at < began_at + seconds then
         in_window = in_window + 1
     elseif answered == sent then
-        ffi.C.kill(ffi.C.getpid(), SIGINT) -- wrk's own way to end before its time
+        ffi.C.kill(ffi.C.getpid(), SIGINT) -- On this signal wrk ends early and reports.
     end
 end
 
--- wrk adds answers that a client with a schedule would have got ("coordinated omission") to what it
--- measured. These clients have none: each sends when it is answered. So that is taken back, from
--- the longest latency down, exactly as it was added from the shortest up.
-local function take_correction_back(stats, summary, connections)
+-- wrk corrects its latencies for "coordinated omission": it adds answers that clients with a fixed
+-- schedule would have received. These clients have no schedule, because each sends its next request
+-- when the last one is answered. So this function removes what wrk has added. It goes from the
+-- longest latency to the shortest one, because wrk went the other way.
+local function remove_correction(stats, summary, connections)
     local expected = math.floor(summary.duration / math.floor(summary.requests / connections))
     for n = tonumber(stats.max), expected * 2, -1 do
         local count = stats.data[n]
@@ -118,7 +120,7 @@ local function take_correction_back(stats, summary, connections)
             m = m - expected
         end
     end
-    assert(tonumber(stats.count) == summary.requests, "wrk's statistics are not what they were")
+    assert(tonumber(stats.count) == summary.requests, "this version of wrk corrects its latencies in another way")
 end
 
 local function percentile(stats, share)
@@ -135,7 +137,7 @@ function done(summary, latency)
     local answered = thread:get("answered")
     local stats = ffi.cast("bench_stats **", ffi.cast("void *", latency))[0]
     local connections = tonumber(os.getenv("BENCH_CONNECTIONS"))
-    if answered >= connections then take_correction_back(stats, summary, connections) end
+    if answered >= connections then remove_correction(stats, summary, connections) end
     local counted = {}
     for status, count in pairs(thread:get("statuses")) do
         table.insert(counted, string.format('"%d": %d', status, count))

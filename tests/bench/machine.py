@@ -1,4 +1,4 @@
-"""What was measured on: without it no figure means anything."""
+"""The description of the machine. No figure means anything without it."""
 
 import os
 import platform
@@ -8,22 +8,42 @@ import sqlite3
 import statistics
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 _PROBES = 50
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def describe(directory: Path, cores: list[int]) -> str:
-    """Say it in a few lines of Markdown; `directory` is where the databases will lie."""
+    """Describe the machine in a few lines of Markdown.
+
+    `directory` is where the databases are. `cores` are those on which everything runs.
+    """
     node = _output("node", "--version") if shutil.which("node") else "none"
     return (
-        f"- {_processor()}, {len(cores)} cores: the load on core {cores[0]}, the servers on the"
-        f" other {len(cores) - 1}; load average {os.getloadavg()[0]:.1f} before\n"
-        f"- Linux {platform.release()}, {_file_system(directory)}; appending 4 KiB and fdatasync"
-        f" takes {_fsync_ms(directory):.2f} ms (median)\n"
-        f"- Python {platform.python_version()}, its SQLite {sqlite3.sqlite_version}; node {node};"
-        f" {_output('wrk', '-v').splitlines()[0].split('Copyright')[0].strip()}"
+        f"- Processor: {_processor()}. The servers and the load generator share {len(cores)} of"
+        f" {os.cpu_count()} cores. The load average was {os.getloadavg()[0]:.1f} before the run.\n"
+        f"- Disk: {_file_system(directory)} on Linux {platform.release()}. To append 4 KiB with"
+        f" fdatasync takes {_fsync_ms(directory):.2f} ms (median).\n"
+        f"- Software: Python {platform.python_version()} with SQLite {sqlite3.sqlite_version},"
+        f" node {node}, {_output('wrk', '-v').splitlines()[0].split('Copyright')[0].strip()}."
     )
+
+
+def busy_s(cores: Iterable[int]) -> float:
+    """Return how long these cores have been busy so far, in seconds.
+
+    This includes the time that the hypervisor gave to other machines (proc(5), "steal").
+    """
+    names = {f"cpu{core}" for core in cores}
+    ticks = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *values = line.split()
+        if name in names:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, values[:8])
+            ticks += user + nice + system + irq + softirq + steal
+    return ticks / _TICKS_PER_S
 
 
 def _processor() -> str:
@@ -32,11 +52,11 @@ def _processor() -> str:
 
 
 def _file_system(directory: Path) -> str:
-    """Name the file system of a directory; one in memory would make every fsync free."""
+    """Return the type of a directory's file system, because in memory an fsync costs nothing."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     path = str(directory.resolve())
     holding = [(m[1], m[2]) for m in mounts if (path + "/").startswith(m[1].rstrip("/") + "/")]
-    return max(holding, key=lambda mount: len(mount[0]))[1] if holding else "?"
+    return max(holding, key=lambda mount: len(mount[0]))[1] if holding else "unknown"
 
 
 def _fsync_ms(directory: Path) -> float:

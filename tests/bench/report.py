@@ -1,185 +1,135 @@
-"""The tables, in Markdown: medians over the rounds, and ratios with their spread."""
+"""The tables: a table for each scenario, and the ratios between orderapi and the others."""
 
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tests.bench.contenders import Contender
+from tests.bench.contenders import OURS, Contender
 from tests.bench.load import Window
+from tests.bench.scenarios import Scenario
 
-# Where everything is measured; other numbers of clients show new orders alone.
-MAIN_CLIENTS = 64
-_OURS = "e"
-# A window must hold many of the slowest hundredth's round trips.
-_WINDOW_IN_P99S = 10
+# A window is long enough for a p99 if it lasts at least so many times as long.
+_WINDOW_MIN_P99S = 10
+# A window is disturbed if other processes used more than this share of the cores.
+_OTHERS_SHARE_MAX = 0.1
+
+Value = Callable[[Window], float]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One window: in which round, whose, on which disk, what (`orders`, `replays`, `reads`)."""
+    """One window: its round, the id of its contender, and what was measured in it."""
 
     round: int
-    letter: str
-    disk: str
-    work: str
-    clients: int
+    contender: str
+    scenario: Scenario
     window: Window
 
 
+# The columns of a scenario's table: the title and the figure.
+_COLUMNS: list[tuple[str, Value]] = [
+    ("requests per s", lambda window: window.per_s),
+    ("p50, ms", lambda window: window.p50_ms),
+    ("p99, ms", lambda window: window.p99_ms),
+    ("longest, ms", lambda window: window.max_ms),
+    ("server CPU per request, µs", lambda window: window.cpu_us),
+    ("memory, MiB", lambda window: window.pss_mib),
+]
+
+# The tables of ratios: the title and the figure.
+_RATIOS: list[tuple[str, Value]] = [
+    ("Requests per second, orderapi / the other (more is better)", lambda window: window.per_s),
+    ("p99, orderapi / the other (less is better)", lambda window: window.p99_ms),
+    ("Server CPU per request, orderapi / the other (less is better)", lambda w: w.cpu_us),
+]
+
+
 def render(
-    contenders: list[Contender],
-    measured: list[Measured],
-    absent: list[str],
-    seconds: float,
-    slow_ms: float,
+    contenders: list[Contender], measured: list[Measured], absent: list[str], window_s: float
 ) -> str:
-    """Give all tables of a comparison."""
-    parts = [*absent, *_too_short(measured, seconds)]
-    clients = sorted({m.clients for m in measured if m.work == "orders"})
-    parts.append("**New orders** (orders/s; p50 and p99 in ms)")
-    parts.append(
-        _table(
-            ["", *(f"{n} client{'s' if n > 1 else ''}" for n in clients)],
-            [
-                [
-                    c.name,
-                    *(_rate_and_latency(measured, c, "as it is", "orders", n) for n in clients),
-                ]
-                for c in contenders
-            ],
-        )
-    )
-    if MAIN_CLIENTS in clients:
-        parts += _tables_at_main_clients(contenders, measured, slow_ms)
-    fair = [m for m in measured if m.work == "orders" and m.clients == max(clients)]
-    parts.append(f"**Fairness** (new orders, {max(clients)} clients)")
-    parts.append(_table(["", "p99 / p50", "longest, ms"], _fairness(contenders, fair)))
-    ratios = _ratios(contenders, measured, clients)
-    if ratios:
-        parts.append("**orderapi's rate / theirs**: median of the rounds (least to most)")
-        parts.append(_table(["", *(c.name for c in contenders if c.letter != _OURS)], ratios))
-    return "\n\n".join(["", *parts])
+    """Return all tables in Markdown, after a sentence for each part that is missing or doubtful."""
+    parts = ["", *absent, *_warnings(measured, window_s)]
+    scenarios = list(dict.fromkeys(m.scenario for m in measured))
+    for scenario in scenarios:
+        title = scenario.title[0].upper() + scenario.title[1:]
+        parts += [f"**{title}**", _scenario_table(contenders, measured, scenario)]
+    others = [c for c in contenders if c.id != OURS]
+    if others and len(others) < len(contenders):
+        for title, value in _RATIOS:
+            parts += [f"**{title}**", _ratio_table(others, measured, scenarios, value)]
+    return "\n\n".join(parts)
 
 
-def select(
-    measured: Iterable[Measured], letter: str, disk: str, work: str, clients: int
-) -> list[Window]:
-    """Give the windows of one contender and one kind, a round each."""
-    wanted = (letter, disk, work, clients)
-    return [m.window for m in measured if (m.letter, m.disk, m.work, m.clients) == wanted]
+def select(measured: Iterable[Measured], contender: str, scenario: Scenario) -> list[Window]:
+    """Return the windows of one contender and one scenario, in the order of the rounds."""
+    found = [m for m in measured if (m.contender, m.scenario) == (contender, scenario)]
+    return [m.window for m in sorted(found, key=lambda m: m.round)]
 
 
-def median(windows: list[Window], value: Callable[[Window], float]) -> float:
-    """Give the median of one figure over the rounds."""
+def median(windows: list[Window], value: Value) -> float:
+    """Return the median of one figure over the rounds."""
     return statistics.median(value(window) for window in windows)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """Give a Markdown table."""
-    return _table(head, rows)
-
-
-def _tables_at_main_clients(
-    contenders: list[Contender], measured: list[Measured], slow_ms: float
-) -> list[str]:
-    rows = []
-    for c in contenders:
-        row = [c.name]
-        row += [_rate_and_latency(measured, c, "as it is", w, MAIN_CLIENTS) for w in _OTHERS]
-        row += [
-            _figure(select(measured, c.letter, "as it is", w, MAIN_CLIENTS), lambda w: w.cpu_us)
-            for w in ("orders", *_OTHERS)
-        ]
-        loaded = select(measured, c.letter, "as it is", "orders", MAIN_CLIENTS)
-        row.append(_figure(loaded, lambda w: w.pss_mib))
-        rows.append(row)
-    head = ["", "replays/s", "reads/s", "CPU µs: order", "replay", "read", "memory, MiB"]
-    parts = [
-        f"**{MAIN_CLIENTS} clients**: replays and reads (per s; p50 and p99 in ms), processor time"
-        " per request, memory of all processes under load (PSS)",
-        _table(head, rows),
-    ]
-    four = select(measured, "e4", "as it is", "orders", MAIN_CLIENTS)
-    if four:
-        parts.append(f"With four workers orderapi takes {four[0].pss_mib:.0f} MiB.")
-    if any(m.disk == "slowed" for m in measured):
-        parts.append(f"**New orders on a disk whose fsync takes {slow_ms:g} ms longer**")
-        parts.append(
-            _table(
-                ["", f"{MAIN_CLIENTS} clients"],
-                [
-                    [c.name, _rate_and_latency(measured, c, "slowed", "orders", MAIN_CLIENTS)]
-                    for c in contenders
-                ],
-            )
-        )
-    return parts
-
-
-_OTHERS = ("replays", "reads")
-
-
-def _rate_and_latency(
-    measured: list[Measured], contender: Contender, disk: str, work: str, clients: int
-) -> str:
-    windows = select(measured, contender.letter, disk, work, clients)
-    if not windows:
-        return "-"
-    rate = median(windows, lambda w: w.per_s)
-    p50, p99 = median(windows, lambda w: w.p50_ms), median(windows, lambda w: w.p99_ms)
-    return f"{rate:,.0f}; {_ms(p50)}, {_ms(p99)}"
-
-
-def _figure(windows: list[Window], value: Callable[[Window], float]) -> str:
-    return f"{median(windows, value):,.0f}" if windows else "-"
-
-
-def _ms(value: float) -> str:
-    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
-
-
-def _fairness(contenders: list[Contender], measured: list[Measured]) -> list[list[str]]:
-    rows = []
-    for c in contenders:
-        windows = [m.window for m in measured if m.letter == c.letter and m.disk == "as it is"]
-        if windows:
-            spread = median(windows, lambda w: w.p99_ms / w.p50_ms)
-            rows.append([c.name, f"{spread:.1f}", f"{max(w.max_ms for w in windows):,.0f}"])
-    return rows
-
-
-def _ratios(
-    contenders: list[Contender], measured: list[Measured], clients: list[int]
-) -> list[list[str]]:
-    kinds = [("as it is", "orders", n, f"new orders, {n}") for n in clients]
-    kinds += [("as it is", work, MAIN_CLIENTS, f"{work}, {MAIN_CLIENTS}") for work in _OTHERS]
-    kinds.append(("slowed", "orders", MAIN_CLIENTS, f"new orders, {MAIN_CLIENTS}, slowed disk"))
-    others = [c for c in contenders if c.letter != _OURS]
-    rows = []
-    for disk, work, number, title in kinds:
-        ours = select(measured, _OURS, disk, work, number)
-        if ours and others:
-            theirs = [select(measured, c.letter, disk, work, number) for c in others]
-            rows.append([title, *(_ratio(ours, windows) for windows in theirs)])
-    return rows
-
-
-def _ratio(ours: list[Window], theirs: list[Window]) -> str:
-    """Compare within each round: what disturbs both does not disturb their ratio."""
-    each = [our.per_s / their.per_s for our, their in zip(ours, theirs, strict=True)]
-    return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
-
-
-def _too_short(measured: list[Measured], seconds: float) -> list[str]:
-    slowest_s = max(m.window.p99_ms for m in measured) / 1000
-    if slowest_s * _WINDOW_IN_P99S <= seconds:
-        return []
-    return [
-        f"The windows of {seconds:g} s are short for the slowest p99, {slowest_s:.1f} s: do not"
-        " trust that row's p99."
-    ]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+    """Return a table in Markdown, with the figures aligned to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def figure(value: float) -> str:
+    """Return a figure with about three digits."""
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def _scenario_table(
+    contenders: list[Contender], measured: list[Measured], scenario: Scenario
+) -> str:
+    rows = []
+    for contender in contenders:
+        windows = select(measured, contender.id, scenario)
+        if windows:
+            rows.append([contender.name, *(figure(median(windows, v)) for _, v in _COLUMNS)])
+    return table(["", *(title for title, _ in _COLUMNS)], rows)
+
+
+def _ratio_table(
+    others: list[Contender], measured: list[Measured], scenarios: list[Scenario], value: Value
+) -> str:
+    rows = []
+    for scenario in scenarios:
+        ours = select(measured, OURS, scenario)
+        theirs = [select(measured, other.id, scenario) for other in others]
+        rows.append([scenario.title, *(_ratio(ours, windows, value) for windows in theirs)])
+    return table(["", *(other.name for other in others)], rows)
+
+
+def _ratio(ours: list[Window], theirs: list[Window], value: Value) -> str:
+    """Return the median of the rounds' ratios, and the lowest and the highest one.
+
+    Windows of the same round are compared, because what disturbs both of them does not disturb
+    their ratio.
+    """
+    ratios = [value(our) / value(their) for our, their in zip(ours, theirs, strict=True)]
+    middle = f"{statistics.median(ratios):.2f}"
+    return middle if len(ratios) == 1 else f"{middle} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def _warnings(measured: list[Measured], window_s: float) -> list[str]:
+    warnings = []
+    disturbed = sum(m.window.others_share > _OTHERS_SHARE_MAX for m in measured)
+    if disturbed:
+        warnings.append(
+            f"WARNING: In {disturbed} of {len(measured)} windows, other processes used more than"
+            f" {_OTHERS_SHARE_MAX:.0%} of the cores. The figures of this run are not reliable."
+            " Repeat the run on a machine that does nothing else."
+        )
+    slowest = max(measured, key=lambda m: m.window.p99_ms)
+    p99_s = slowest.window.p99_ms / 1000
+    if p99_s * _WINDOW_MIN_P99S > window_s:
+        warnings.append(
+            f"WARNING: Each window lasted {window_s:g} s. This is too short for latencies near the"
+            f" longest p99, which was {p99_s:.1f} s ({slowest.scenario.title}). Read such a p99 as"
+            " a rough value."
+        )
+    return warnings

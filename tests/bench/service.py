@@ -1,4 +1,4 @@
-"""A contender's processes: started on their cores, measured through /proc, and stopped."""
+"""The processes of one contender: how they are started, measured through /proc, and stopped."""
 
 import os
 import signal
@@ -13,45 +13,53 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.contenders import Contender, make_database
-from tests.support.running import REPOSITORY, free_port
+from tests.support.running import free_port
 
-# Each table, and its column that only grows in the service's own databases.
+# Each table, and a column of it that only grows in the databases of our own service.
 TABLES = {
     "orders": "order_id",
     "ledger": "ledger_id",
-    "idempotency_keys": "claim_id",
+    "idempotency_keys": "order_id",
     "events": "sequence",
 }
-_START_TIMEOUT_S = 60.0
+_START_MAX_S = 60.0
+_STOP_MAX_S = 20.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-# utime and stime, counted from the field after the command's name in /proc/<pid>/stat (proc(5)).
+# The fields utime and stime in /proc/<pid>/stat, counted from the field after the command's name
+# (proc(5)).
 _TIMES = slice(11, 13)
+
+
+class NotServing(Exception):
+    """A contender does not serve as it was asked to. The message says which one and why."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where and under what a service runs.
+    """The conditions under which a service runs.
 
-    `cores` are the servers', `slow_fsync` the library that makes an fsync take `fsync_ms` longer,
-    `cgroup` a directory of a memory cgroup.
+    `slow_fsync` is a library that makes each fsync `fsync_ms` milliseconds slower. `cgroup` is the
+    directory of a memory cgroup.
     """
 
-    cores: frozenset[int]
     slow_fsync: Path | None = None
     fsync_ms: float = 0.0
     cgroup: Path | None = None
 
 
 class Service:
-    """One contender, serving on `port` out of `database`."""
+    """One contender that serves on `port` and stores its orders in `database`.
+
+    Its processes run on the cores on which the calling process runs.
+    """
 
     def __init__(self, contender: Contender, directory: Path, database: Path, place: Place) -> None:
         self.contender = contender
         self.database = database
         self.port = free_port()
-        self.log = directory / f"{contender.letter}.log"
+        self.log = directory / f"{contender.id}.log"
         self._slow_fsync = place.slow_fsync
-        # What `rows` leaves out, by table.
+        # For each table, the value after which `rows` counts.
         self._counted_after: dict[str, object] = {}
         self._process = self._start(place)
 
@@ -59,27 +67,25 @@ class Service:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """The id of the first process, from which all others descend."""
+        return self._process.pid
+
     def wait_until_serving(self) -> None:
-        """Wait until it answers; then its disk must also be as slow as it was asked to be."""
+        """Wait until the service answers.
+
+        Raises NotServing if it does not answer in time, or if one of its processes does not use
+        the slowed fsync that was asked for.
+        """
         self._wait_for_health()
         if self._slow_fsync is not None:
             for pid in self._tree():
                 if str(self._slow_fsync) not in Path(f"/proc/{pid}/maps").read_text():
-                    raise RuntimeError(f"{self.contender.name}: process {pid} has the fast fsync")
-
-    def _wait_for_health(self) -> None:
-        give_up_at = time.monotonic() + _START_TIMEOUT_S
-        while time.monotonic() < give_up_at and self._process.poll() is None:
-            with (
-                suppress(urllib.error.URLError, ConnectionError, TimeoutError),
-                urllib.request.urlopen(f"{self.url}/healthz", timeout=5),
-            ):
-                return
-            time.sleep(0.05)
-        raise RuntimeError(f"{self.contender.name} does not serve:\n{self.log_tail()}")
+                    raise NotServing(f"{self.contender.name}: process {pid} has the fast fsync")
 
     def cpu_s(self) -> float:
-        """Tell how much processor time all its processes have used."""
+        """Return the user and system time that all its processes have used so far, in seconds."""
         ticks = 0
         for pid in self._tree():
             with suppress(OSError):
@@ -88,7 +94,10 @@ class Service:
         return ticks / _TICKS_PER_S
 
     def pss_mib(self) -> float:
-        """Tell its proportional share of memory: shared pages are divided among who shares them."""
+        """Return the memory of all its processes in MiB.
+
+        This is the proportional set size: a page that several processes share counts once.
+        """
         kib = 0
         for pid in self._tree():
             with suppress(OSError):
@@ -98,43 +107,32 @@ class Service:
         return kib / 1024
 
     def count_from_now(self) -> None:
-        """Let `rows` leave out what is stored already: counting millions takes minutes."""
+        """Make `rows` ignore what is stored already, because to count millions takes minutes."""
         self._counted_after = {
-            table: self._ask(f"SELECT MAX({column}) FROM {table}")
+            table: self._query(f"SELECT MAX({column}) FROM {table}")
             for table, column in TABLES.items()
         }
 
     def rows(self) -> dict[str, int]:
-        """Count what is stored, or what has been since `count_from_now`."""
+        """Return the number of rows of each table, or of its rows since `count_from_now`."""
         return {table: self._count(table, column) for table, column in TABLES.items()}
 
-    def newest_key(self) -> int:
-        """Tell the highest number of a stored key; all after it are new, in any database."""
-        return int(str(self._ask("SELECT COALESCE(MAX(claim_id), 0) FROM idempotency_keys")))
-
-    def _count(self, table: str, column: str) -> int:
-        after = self._counted_after.get(table)
-        if after is None:
-            return int(str(self._ask(f"SELECT COUNT(*) FROM {table}")))
-        return int(str(self._ask(f"SELECT COUNT(*) FROM {table} WHERE {column} > ?", after)))
-
-    def _ask(self, sql: str, *parameters: object) -> object:
-        # Not read-only: a reader of the rollback journal may have to finish what a writer left.
-        with closing(sqlite3.connect(self.database, timeout=30)) as db:
-            db.execute("PRAGMA wal_autocheckpoint = 0")
-            value: object = db.execute(sql, parameters).fetchone()[0]
-            return value
+    def newest_event(self) -> int:
+        """Return the number of the last event, which is also the number of stored orders."""
+        return int(str(self._query("SELECT COALESCE(MAX(sequence), 0) FROM events")))
 
     def log_tail(self) -> str:
+        """Return the last lines of the log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
     def stop(self) -> None:
+        """Stop the service with SIGTERM, and then kill each of its processes that is left."""
         self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_MAX_S)
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
 
     def _start(self, place: Place) -> subprocess.Popen[bytes]:
         start = self.contender.start(self.database, self.port)
@@ -144,23 +142,34 @@ class Service:
             environ["LD_PRELOAD"] = str(place.slow_fsync)
             environ["BENCH_FSYNC_MS"] = str(place.fsync_ms)
 
-        def enter() -> None:
-            os.sched_setaffinity(0, place.cores)
+        def enter_cgroup() -> None:
             if place.cgroup is not None:
                 (place.cgroup / "cgroup.procs").write_text(str(os.getpid()))
 
         with self.log.open("wb") as log:
             return subprocess.Popen(
                 start.command,
-                cwd=REPOSITORY,
+                cwd=start.directory,
                 env=environ,
                 stdout=log,
                 stderr=log,
-                preexec_fn=enter,
+                preexec_fn=enter_cgroup,
                 start_new_session=True,
             )
 
+    def _wait_for_health(self) -> None:
+        give_up_at = time.monotonic() + _START_MAX_S
+        while time.monotonic() < give_up_at and self._process.poll() is None:
+            with (
+                suppress(urllib.error.URLError, ConnectionError, TimeoutError),
+                urllib.request.urlopen(f"{self.url}/healthz", timeout=5),
+            ):
+                return
+            time.sleep(0.05)
+        raise NotServing(f"{self.contender.name} does not answer:\n{self.log_tail()}")
+
     def _tree(self) -> list[int]:
+        """Return the ids of the first process and of all its descendants."""
         found = [self._process.pid]
         for pid in found:
             with suppress(OSError):
@@ -168,16 +177,33 @@ class Service:
                     found += [int(child) for child in (task / "children").read_text().split()]
         return found
 
+    def _count(self, table: str, column: str) -> int:
+        after = self._counted_after.get(table)
+        if after is None:
+            return int(str(self._query(f"SELECT COUNT(*) FROM {table}")))
+        return int(str(self._query(f"SELECT COUNT(*) FROM {table} WHERE {column} > ?", after)))
+
+    def _query(self, sql: str, *parameters: object) -> object:
+        # The connection may write, because a reader of a rollback journal may have to roll back
+        # what a writer has left.
+        with closing(sqlite3.connect(self.database, timeout=30)) as db:
+            db.execute("PRAGMA wal_autocheckpoint = 0")
+            value: object = db.execute(sql, parameters).fetchone()[0]
+            return value
+
 
 @contextmanager
 def serving(
     contender: Contender, directory: Path, place: Place, database: Path | None = None
 ) -> Iterator[Service]:
-    """Run a contender until the block ends, on a fresh database if none is given."""
-    fresh = directory / f"{contender.letter}.db"
+    """Run a contender until the block ends, on a new database if `database` is not given.
+
+    Raises NotServing if the contender does not serve as `place` asks for.
+    """
+    new = directory / f"{contender.id}.db"
     if database is None:
-        make_database(contender, fresh)
-    service = Service(contender, directory, database or fresh, place)
+        make_database(contender, new)
+    service = Service(contender, directory, database or new, place)
     try:
         service.wait_until_serving()
         if database is not None:

@@ -1,6 +1,6 @@
-/* A disk whose fsync takes BENCH_FSYNC_MS longer, for any program that is started with LD_PRELOAD.
+/* Makes each fsync BENCH_FSYNC_MS milliseconds slower in a program that is started with LD_PRELOAD.
  *
- * The calling thread sleeps before the real call, as it would wait for a volume over a network. */
+ * The calling thread sleeps before the real call, as it would wait for a disk behind a network. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/syscall.h>

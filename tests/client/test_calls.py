@@ -1,9 +1,11 @@
 """What calls give when nothing fails."""
 
+import json
+
 import pytest
 
 from orderapi.client import KeyReused, NotFound, Order, OrderClient, ValidationFailed, new_key
-from tests.support.client_answers import customer, keys
+from tests.support.client_answers import customer, keys, said
 from tests.support.front import Front
 from tests.support.running import Server
 
@@ -59,6 +61,39 @@ def test_a_list_goes_over_its_pages_newest_first(client: OrderClient) -> None:
     assert next(listed) == made[-1]
     client.create(name, "later", 1)
     assert list(listed) == made[-2::-1]
+
+
+CREATED = {"order_id": "1", "customer_id": "c", "item_id": "i", "quantity": 1, "status": "created"}
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("customer_id", "c2"), ("item_id", "I"), ("quantity", 2), ("quantity", True)],
+)
+def test_an_order_that_was_not_asked_for_is_a_lost_answer(
+    front: Front, fronted_client: OrderClient, member: str, value: object
+) -> None:
+    """For instance that of another request on the same connection."""
+    name = customer()
+    other = CREATED | {"customer_id": name, member: value}
+    front.answers = {1: said(201, json.dumps(other).encode())}
+    order = fronted_client.create(name, "i", 1)
+    assert (order.customer_id, order.item_id, order.quantity) == (name, "i", 1)
+    assert len(set(keys(front))) == 1
+    assert order.replayed
+
+
+def test_another_order_than_the_one_asked_for_is_not_shown(
+    front: Front, fronted_client: OrderClient
+) -> None:
+    name = customer()
+    made = fronted_client.create(name, "i", 1)
+    other = json.dumps(CREATED).encode()
+    spoiled = {2: said(200, other), 4: said(200, b'{"next_cursor":null,"orders":[' + other + b"]}")}
+    front.answers = dict(spoiled)
+    assert fronted_client.get(made.order_id) == made
+    assert list(fronted_client.list(name)) == [made]
+    assert len(front.requests) == 5
 
 
 def test_a_key_of_another_payload_is_told_with_its_problem(client: OrderClient) -> None:

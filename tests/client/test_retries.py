@@ -10,7 +10,7 @@ import pytest
 
 from orderapi.client import DeadlineExceeded, OrderClient, Refused, Unavailable
 from orderapi.client.retrying import NEVER_RETRIED, RETRIED
-from orderapi.ops.target import Answer
+from orderapi.ops.target import ServerAnswer
 from tests.support.chaos import Fault, chaos
 from tests.support.client_answers import Always, customer, keys, problem, said
 from tests.support.front import Front, Tamper
@@ -232,7 +232,7 @@ def test_an_attempt_that_hangs_leaves_time_for_another(service: Server) -> None:
 
 
 def test_one_client_serves_many_threads_and_their_calls_are_their_own(front: Front) -> None:
-    def spoil(answer: Answer) -> Answer:
+    def spoil(answer: ServerAnswer) -> ServerAnswer:
         return answer if answer.headers.get("idempotent-replayed") else said(503)(answer)
 
     front.answers = Always(spoil)

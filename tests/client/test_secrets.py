@@ -5,7 +5,7 @@ import traceback
 
 import pytest
 
-from orderapi.client import OrderClient, OrderClientError, Unauthorized
+from orderapi.client import Forbidden, OrderClient, OrderClientError, Refused, Unauthorized
 from tests.support.client_answers import Always, customer, problem, said
 from tests.support.front import Front
 from tests.support.rude_server import socket_server
@@ -46,10 +46,15 @@ def test_no_log_repr_or_failure_has_the_token(
     assert TOKEN not in caplog.text
 
 
-def test_a_token_that_is_refused_is_told_as_such(front: Front) -> None:
-    front.answers = {1: problem(401, retryable=False, key_action="none")}
-    with OrderClient(front.url, TOKEN) as client, pytest.raises(Unauthorized):
+@pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Forbidden)])
+def test_a_token_that_is_refused_differs_from_a_token_without_the_scope(
+    front: Front, status: int, kind: type[Refused]
+) -> None:
+    front.answers = {1: problem(status, retryable=False, key_action="none")}
+    with OrderClient(front.url, TOKEN) as client, pytest.raises(Refused) as caught:
         client.get("x")
+    assert type(caught.value) is kind
+    assert caught.value.key_action == "none"
 
 
 @pytest.mark.parametrize("token", ["", f"{TOKEN}\n", f" {TOKEN}", f"{TOKEN}é", TOKEN * 1000])

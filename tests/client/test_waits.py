@@ -2,27 +2,15 @@
 
 import logging
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from orderapi.client import DeadlineExceeded, OrderClient
-from orderapi.client.retrying import seconds_until
 from tests.support.client_answers import Always, customer, said
 from tests.support.front import Front
-
-
-@pytest.fixture
-def _far_from_utc() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        yield
-    time.tzset()
+from tests.support.raw_server import http, raw_server
 
 
 def test_retry_after_is_waited_for(front: Front) -> None:
@@ -73,23 +61,18 @@ def test_waits_come_from_windows_that_double_up_to_a_limit(
     assert len(set(late)) == len(late)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("0", 0), ("120", 120), (" 7 ", 7), ("", 0), ("-1", 0), ("1.5", 0), ("soon", 0), ("\u0661", 0),
-     ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Fri, 31 Dec 9999 23:59:59 -2359", 0)],
-)  # fmt: skip
-def test_retry_after_is_read_or_ignored(text: str, seconds: float) -> None:
-    assert seconds_until(text) == seconds
-
-
-@pytest.mark.parametrize("zone", ["GMT", "-0000", ""])
-@pytest.mark.usefixtures("_far_from_utc")
-def test_retry_after_may_be_a_date(zone: str) -> None:
-    moment = datetime.now(UTC) + timedelta(seconds=90)
-    date = format_datetime(moment, usegmt=True).replace("GMT", zone)
-    assert 80 < seconds_until(date) <= 90
-
-
-@given(st.text())
-def test_no_retry_after_is_a_failure(text: str) -> None:
-    assert seconds_until(text) >= 0
+@pytest.mark.parametrize("off_s", [-600, 600])
+def test_a_date_to_retry_after_is_that_of_the_services_clock(off_s: int) -> None:
+    """The client's own clock may be minutes away from it."""
+    answered = datetime.now(UTC) + timedelta(seconds=off_s)
+    date, until = (
+        format_datetime(moment, usegmt=True).encode()
+        for moment in (answered, answered + timedelta(seconds=20))
+    )
+    with raw_server() as server, OrderClient(server.url, wait=False) as client:
+        server.answer = http(503, b"", b"Date: " + date, b"Retry-After: " + until)
+        with pytest.raises(DeadlineExceeded) as caught:
+            client.get("x")
+    assert caught.value.retry_after_s == 20
+    # 60 s have room for 20 s twice.
+    assert caught.value.attempts == 3

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.message import Message
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,6 +53,64 @@ def test_one_signature_of_several_is_enough_while_secrets_are_rotated() -> None:
         f"{signed()['webhook-signature']}"
     }
     assert verify(BODY, both, SECRET) == verify(BODY, both, OTHER_SECRET) == EVENT
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["v1", "v1,***", "v1,", "v1,AAAA", "v1a,AAAA", "v2,x,y", ",", "\u00e9", "v1,AA==,", "=" * 9],
+)
+def test_an_entry_that_cannot_be_read_does_not_hide_a_right_signature(entry: str) -> None:
+    """Standard Webhooks may add other schemes; a receiver ignores what it does not know."""
+    right = signed()["webhook-signature"]
+    for signatures in (f"{entry} {right}", f"{right} {entry}", f"{entry}  {right} {entry}"):
+        assert verify(BODY, signed() | {"webhook-signature": signatures}, SECRET) == EVENT
+    with pytest.raises(NotVerified):
+        verify(BODY, signed() | {"webhook-signature": entry}, SECRET)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, bytes.decode])
+def test_the_body_may_be_any_bytes_or_text(kind: Callable[[bytes], bytes]) -> None:
+    assert verify(kind(BODY), signed(), SECRET) == EVENT
+
+
+def test_headers_may_be_bytes() -> None:
+    raw = {name.title().encode(): value.encode() for name, value in signed().items()}
+    assert verify(BODY, raw, SECRET) == EVENT
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "secret", "words"),
+    [
+        (None, signed, SECRET, "body: expected bytes or str, not NoneType"),
+        ({"id": "event-1"}, signed, SECRET, "body: expected bytes or str, not dict"),
+        (BODY, lambda: [("webhook-id", "1")], SECRET, "headers: expected a mapping, not list"),
+        (
+            BODY,
+            lambda: signed() | {"webhook-id": 1},
+            SECRET,
+            "str or bytes for webhook-id, not int",
+        ),
+        (BODY, lambda: {"webhook-signature": ["x"]}, SECRET, "for webhook-signature, not list"),
+        (BODY, lambda: {None: "x"}, SECRET, "for the name of a header, not NoneType"),
+        (BODY, signed, None, "secret: expected str, not NoneType"),
+        (BODY, signed, SECRET.encode(), "secret: expected str, not bytes"),
+    ],
+)
+def test_an_argument_of_another_type_is_the_receivers_own_mistake(
+    body: Any, headers: Callable[[], Any], secret: Any, words: str
+) -> None:
+    with pytest.raises(TypeError, match=words):
+        verify(body, headers(), secret)
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_a_header_that_was_sent_twice_is_not_genuine(name: str) -> None:
+    """The receiver might read the other one: a repeated delivery would get a new id."""
+    for order in (1, -1):
+        pairs = [(name, signed()[name]), (name, "other")][::order]
+        others = [(other, value) for other, value in signed().items() if other != name]
+        with pytest.raises(NotVerified, match=f"{name} was sent twice"):
+            verify(BODY, Headers([*pairs, *others]), SECRET)
 
 
 Delivery = tuple[bytes, dict[str, str]]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orderapi.ops.target import Answer, Target
+from orderapi.ops.target import ServerAnswer, Target
 from orderapi.ops.verify import OK, new_trials, verify
 from tests.support.front import CREATE, FAIL, ROWS, STEPS, body, fronted, line, run, verdicts
 from tests.support.running import Server, serving
@@ -75,7 +75,7 @@ def test_where_fault_injection_is_off_two_steps_are_skipped_and_two_orders_left(
 def test_a_lost_answer_passes_for_the_failure_after_the_commit(live: Server) -> None:
     is_over = threading.Event()
 
-    def keep_waiting(answer: Answer) -> Answer:
+    def keep_waiting(answer: ServerAnswer) -> ServerAnswer:
         is_over.wait(60)
         return answer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orderapi.ops.target import Answer
+from orderapi.ops.target import ServerAnswer
 from tests.support.front import (
     CONFLICT,
     CONFLICT_LIST,
@@ -142,7 +142,7 @@ def test_a_server_that_answers_409_but_orders_all_the_same_is_found_out(live: Se
     problem = {"type": "/problems/idempotency-key-reused"}
     with fronted(live) as front:
         front.keys[CONFLICT] = f"another-{uuid.uuid4()}"
-        front.answers[CONFLICT] = lambda _: Answer(409, {}, json.dumps(problem).encode())
+        front.answers[CONFLICT] = lambda _: ServerAnswer(409, {}, json.dumps(problem).encode())
         result = run(front.url)
     assert result.exit_code == 1
     assert verdicts(result)["step 3"] == "FAILED"
@@ -153,7 +153,7 @@ def test_a_server_that_fails_before_its_commit_is_found_out(live: Server) -> Non
     problem = {"type": "/problems/simulated-failure"}
     with fronted(live) as front:
         # The order is made under the run's key only when it is retried.
-        front.answers[FAIL] = lambda _: Answer(500, {}, json.dumps(problem).encode())
+        front.answers[FAIL] = lambda _: ServerAnswer(500, {}, json.dumps(problem).encode())
         front.answers[FAIL_LIST] = orders(lambda _: [])
         front.answers[SECOND_RETRY] = without_header("idempotent-replayed")
         result = run(front.url)
@@ -181,7 +181,7 @@ def test_with_fault_injection_off_a_wrong_second_order_still_fails(
 
 
 def test_a_missing_row_is_found_out(live: Server) -> None:
-    def lose_event(answer: Answer) -> None:
+    def lose_event(answer: ServerAnswer) -> None:
         order_id = answer.document["orders"][0]["order_id"]
         with sqlite3.connect(live.database, timeout=5) as db:
             deleted = db.execute("DELETE FROM events WHERE order_id = ?", (order_id,))
@@ -205,7 +205,7 @@ def test_another_servers_database_fails_the_rows(live: Server, server: Server) -
 
 def test_a_redirect_is_not_followed(live: Server) -> None:
     with fronted(live) as front, fronted(live) as elsewhere:
-        redirect = Answer(308, {"location": f"{elsewhere.url}/orders"}, b"")
+        redirect = ServerAnswer(308, {"location": f"{elsewhere.url}/orders"}, b"")
         front.answers[CREATE] = lambda _: redirect
         result = run(front.url)
         assert elsewhere.requests == []
@@ -234,7 +234,7 @@ def test_a_server_that_cannot_be_reached_fails_in_a_line() -> None:
 def test_a_server_that_goes_away_fails_what_is_left(tmp_path: Path) -> None:
     with serving(tmp_path) as server, fronted(server) as front:
 
-        def refuse(_: Answer) -> Answer:
+        def refuse(_: ServerAnswer) -> ServerAnswer:
             raise ConnectionResetError
 
         for number in range(CONFLICT, SHOW_LIST + 1):

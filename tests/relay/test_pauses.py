@@ -64,3 +64,13 @@ def test_a_pause_is_anything_up_to_its_bound() -> None:
     # Full jitter: 1 in 10^18 runs has none below a twentieth, or above nineteen.
     assert min(pauses) < 3
     assert max(pauses) > 57
+
+
+@pytest.mark.parametrize("off_s", [-600, 600])
+def test_a_date_to_retry_after_is_that_of_the_receivers_clock(off_s: int) -> None:
+    answered = NOW + timedelta(seconds=off_s)
+    date, until = (
+        format_datetime(moment, usegmt=True)
+        for moment in (answered, answered + timedelta(seconds=30))
+    )
+    assert Answer(503, "HTTP 503", until, date).retry_after_s(START_S) == 30

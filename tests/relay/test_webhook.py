@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,9 @@ def test_redirects_are_not_followed(code: int) -> None:
 def test_retry_after_is_handed_on() -> None:
     answer = attempt_at(status(503, Retry_After="17"))
     assert answer == Answer(503, "HTTP 503", "17")
+    # A date in Retry-After is compared with the receiver's own.
+    assert answer.date
+    assert parsedate_to_datetime(answer.date)
 
 
 FOREVER = {

@@ -4,7 +4,7 @@ import json
 from typing import Any
 from uuid import uuid4
 
-from orderapi.ops.target import Answer
+from orderapi.ops.target import ServerAnswer
 from tests.support.front import Front, Tamper
 
 
@@ -25,7 +25,7 @@ class Always(dict[int, Tamper]):
 def said(status: int, body: bytes = b"", **headers: str) -> Tamper:
     """Put an answer in the right one's place; underscores in header names stand for hyphens."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda _: Answer(status, named, body)
+    return lambda _: ServerAnswer(status, named, body)
 
 
 def problem(status: int, **members: Any) -> Tamper:

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from click.testing import CliRunner, Result
 
 from orderapi.cli.commands import main
-from orderapi.ops.target import Answer
+from orderapi.ops.target import ServerAnswer
 from tests.support.running import Server
 
 ROWS = ("rows of order 1", "rows of order 2")
@@ -21,7 +21,7 @@ STEPS = tuple(f"step {number}" for number in range(1, 7))
 CREATE, RETRY, RETRY_LIST, CONFLICT, CONFLICT_LIST, FAIL, FAIL_LIST = range(1, 8)
 SECOND_RETRY, SECOND_RETRY_LIST, SHOW, SHOW_LIST = range(8, 12)
 
-Tamper = Callable[[Answer], Answer]
+Tamper = Callable[[ServerAnswer], ServerAnswer]
 
 
 def run(*arguments: str, command: str = "verify", **settings: str) -> Result:
@@ -56,16 +56,16 @@ class Front:
     behind: Server
     answers: dict[int, Tamper] = field(default_factory=dict)
     keys: dict[int, str] = field(default_factory=dict)
-    commits: dict[int, Callable[[Answer], None]] = field(default_factory=dict)
+    commits: dict[int, Callable[[ServerAnswer], None]] = field(default_factory=dict)
     requests: list[tuple[str, str, Mapping[str, str]]] = field(default_factory=list)
     url: str = ""
 
-    def handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+    def handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> ServerAnswer:
         self.requests.append((method, path, headers))
         number = len(self.requests)
         sent = headers | ({"Idempotency-Key": self.keys[number]} if number in self.keys else {})
         received = self.behind.request(method, path, body or None, sent)
-        answer = Answer(received.status, received.headers, received.body)
+        answer = ServerAnswer(received.status, received.headers, received.body)
         if number in self.commits:
             self.commits[number](answer)
         return self.answers[number](answer) if number in self.answers else answer

@@ -8,6 +8,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from tests.support.response_schemas import check_schema
 from tests.support.running import ORDER, Answer, Server
 
 JSON_TYPE = "Content-Type: application/json"
@@ -78,7 +79,8 @@ def one_answer(received: bytes) -> Answer:
 
 
 def from_client(response: TestResponse) -> Answer:
-    """Make one answer of what Flask's test client got."""
+    """Make an answer of what Flask's test client received; its JSON matches its schema."""
+    check_schema(response)
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Answer(response.status_code, headers, response.data)
 

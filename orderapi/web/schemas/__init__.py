@@ -1,1 +1,1 @@
-"""What valid requests and answers are (marshmallow)."""
+"""What valid requests and answers are, as schemas of marshmallow: one file for each subject."""

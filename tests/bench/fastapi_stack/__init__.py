@@ -1,1 +1,1 @@
-"""The same service as a FastAPI application would have it, in two ways of using SQLite."""
+"""The same service as a FastAPI application, with two ways to use SQLite."""

@@ -1,4 +1,4 @@
-"""What both FastAPI contenders share: validation, statements and endpoints as this service has."""
+"""What both FastAPI contenders share: the same validation, statements and answers as orderapi."""
 
 import hashlib
 import json
@@ -58,7 +58,7 @@ class NewOrder(BaseModel):
 
 
 def make_app(reading: Lending, writing: Lending) -> Any:
-    """Make the application; `reading` and `writing` lend a connection for one transaction."""
+    """Make the application. `reading` and `writing` lend a connection for one transaction."""
     _log_json()
     app = FastAPI(openapi_url=None)
 
@@ -104,7 +104,7 @@ def make_app(reading: Lending, writing: Lending) -> Any:
 
 
 class _Requests:
-    """Give every request an id and a line in the log."""
+    """Gives every request an id and a line in the log."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -198,7 +198,7 @@ def _dump(document: object) -> str:
 
 
 def _uuid7() -> str:
-    """Give a time-ordered id (RFC 9562 section 5.7): they make inserts faster for everybody."""
+    """Return an id that grows with time (RFC 9562 section 5.7), because it makes inserts faster."""
     bits = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
     return str(uuid.UUID(int=bits & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0b10 << 62))
 

@@ -1,4 +1,4 @@
-"""FastAPI tuned: WAL, a connection per thread, and one writer at a time per process."""
+"""FastAPI tuned: WAL, a connection for each thread, and one writer at a time in each process."""
 
 import sqlite3
 import threading
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from tests.bench.fastapi_stack.orders import DATABASE, make_app
 
 _of_thread = threading.local()
-# Between processes SQLite's busy handler decides who is next; within one this is fairer and faster.
+# Within one process this lock is fairer and faster than SQLite's busy handler. Between processes,
+# the busy handler decides which one writes next.
 _turn = threading.Lock()
 
 

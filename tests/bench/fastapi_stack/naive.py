@@ -1,4 +1,4 @@
-"""FastAPI as the seed of this project has it: one shared connection, SQLite's own journal."""
+"""FastAPI as the seed of this project uses it: one shared connection and a rollback journal."""
 
 import sqlite3
 import threading
@@ -10,7 +10,7 @@ from tests.bench.fastapi_stack.orders import DATABASE, make_app
 _db = sqlite3.connect(DATABASE, isolation_level=None, check_same_thread=False)
 _db.execute("PRAGMA synchronous = FULL")
 _db.execute("PRAGMA foreign_keys = ON")
-# Its endpoints run on threads, and one connection has one transaction at a time.
+# The endpoints run on threads, and a connection has only one transaction at a time.
 _lock = threading.Lock()
 
 

@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+import time
 from itertools import islice
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +15,7 @@ from tests.faults.test_chaos import kill_worker
 from tests.support.chaos import Fault, chaos
 from tests.support.client_answers import Always, customer, problem, said
 from tests.support.front import Front, Tamper
+from tests.support.raw_server import http, raw_server
 from tests.support.running import serving
 
 WRITERS = 4
@@ -45,6 +47,36 @@ def test_lost_polls_are_made_again_from_where_it_was(
     events = fronted_client.events(follow=False)
     assert [event["id"] for event in islice(events, 4)] == [f"event-{n}" for n in (1, 2, 3, 4)]
     assert asked(front, "after") == [0, 3, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [page(1, 2), page(3, 4), page(5, 4), page(4, 4), page(4, following=3), page(following=2),
+     page(10**19), page(4, following=10**19),
+     said(200, b'{"events": [], "next": true}'),
+     said(200, b'{"events": [{"sequence": "' + b"9" * 5000 + b'"}], "next": 9}')],
+)  # fmt: skip
+def test_a_page_that_does_not_continue_the_feed_is_a_lost_answer(
+    front: Front, fronted_client: OrderClient, wrong: Tamper
+) -> None:
+    front.answers = {1: page(3), 2: wrong, 3: page(4)}
+    events = fronted_client.events(follow=False)
+    assert [int(event["sequence"]) for event in islice(events, 2)] == [3, 4]
+    assert asked(front, "after") == [0, 3, 3]
+
+
+def test_a_follower_pauses_after_an_empty_page_that_came_early() -> None:
+    """A service that stops, or has too many readers, does not hold its answers."""
+    empty = http(200, b'{"events": [], "next": 0}')
+    with raw_server() as server, OrderClient(server.url) as client:
+        server.answers = {1: empty, 2: empty}
+        server.answer = http(200, b'{"events": [{"sequence": "1"}], "next": 1}')
+        started = time.monotonic()
+        assert next(client.events()) == {"sequence": "1"}
+        # Two pauses of about a second, each of at least half a second.
+        assert time.monotonic() - started >= 1.0
+    assert all(b"wait=20" in request for request in server.requests)
+    assert len(server.requests) == 3
 
 
 def test_without_following_it_ends_with_the_last_event(

@@ -1,0 +1,75 @@
+"""How fast the waiting readers of the feed are answered.
+
+This is a policy: it has no threads and no clock, and it is told what it needs to know.
+
+To answer one reader costs about as much CPU time as one order. If all readers were answered as soon
+as an event is committed, and if all of them polled again at once, then a thousand readers would
+leave no CPU time for orders. Therefore readers are answered in rounds. A round answers a small
+group of readers, then pauses, then answers the next group. While orders wait for their commit, the
+pauses are longer and the groups are smaller. After a round there is a rest that is as long as the
+round was.
+"""
+
+import math
+
+# The feed polls the store this often for a new last event. One poll takes about 10 microseconds.
+POLL_INTERVAL_S = 0.02
+# The largest group while no order waits.
+GROUP_MAX_READERS = 8
+# The pause after a group while no order waits; each waiting order makes the pause longer by as
+# much.
+PAUSE_MIN_S = 0.001
+PAUSE_MAX_S = 0.008
+# A round has at most this many pauses, so groups are larger than GROUP_MAX_READERS if need be.
+ROUND_MAX_PAUSES = 512
+REST_MAX_S = 0.25
+# A stopping process may still accept connections for a moment. If it answered the new readers at
+# once, the same readers would come back again and again. So it answers them after this delay.
+STOP_DELAY_S = 0.25
+
+assert PAUSE_MIN_S <= PAUSE_MAX_S
+# The longest round and its rest end well within the longest poll, 30 s.
+assert ROUND_MAX_PAUSES * PAUSE_MAX_S + REST_MAX_S < 30
+
+
+class Round:
+    """The sizes of the groups in one round, which answers `readers` readers."""
+
+    def __init__(self, readers: int) -> None:
+        self._group_min = math.ceil(readers / ROUND_MAX_PAUSES)
+        self.group = self._group_min
+
+    def adapt(self, waiting_orders: int) -> None:
+        """Choose the size of the next group (`group`) by the number of orders that wait."""
+        wanted = self.group // 2 if waiting_orders else min(self.group + 1, GROUP_MAX_READERS)
+        self.group = max(self._group_min, wanted)
+
+
+def pause_s(waiting_orders: int) -> float:
+    """Return the seconds to pause after a group while so many orders wait for their commit."""
+    return min(PAUSE_MIN_S * (1 + waiting_orders), PAUSE_MAX_S)
+
+
+def rest_s(round_s: float) -> float:
+    """Return the seconds to rest after a round that took `round_s` seconds."""
+    return max(POLL_INTERVAL_S, min(round_s, REST_MAX_S))
+
+
+class Stop:
+    """Which readers a stopping process answers although there is nothing new for them."""
+
+    def __init__(self) -> None:
+        self._began_at: float | None = None
+
+    def answers_if_since(self, is_stopping: bool, now: float) -> float:
+        """Return a moment: each reader that has waited since then, or for longer, is answered.
+
+        At the beginning of the stop, these are the readers that wait already. STOP_DELAY_S later,
+        these are all readers. `now` and the result are in seconds of one monotonic clock. The
+        result is minus infinity while the process does not stop.
+        """
+        if not is_stopping:
+            return -math.inf
+        if self._began_at is None:
+            self._began_at = now
+        return self._began_at if now - self._began_at < STOP_DELAY_S else math.inf

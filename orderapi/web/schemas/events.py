@@ -1,0 +1,86 @@
+"""Events in HTTP: the query that reads the feed, and how its pages are answered."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from marshmallow import RAISE, Schema, fields, validate
+
+from orderapi.orders import EVENT_TYPE
+from orderapi.web.schemas.fields import QueryInteger
+from orderapi.web.schemas.loading import load_query
+from orderapi.web.schemas.orders import OrderSchema
+
+PAGE_MAX_EVENTS = 1000
+PAGE_DEFAULT_EVENTS = 100
+# The largest number that the store has. A client may pass an event's own `sequence`, whose zeros
+# come first.
+SEQUENCE_MAX = 2**63 - 1
+WAIT_MAX_S = 30
+
+_SEQUENCE = rf"[0-9]{{{len(str(SEQUENCE_MAX))}}}\Z"
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z"
+
+
+class EventQuerySchema(Schema):
+    """The query of `GET /events`."""
+
+    class Meta:
+        """Unknown parameters are refused."""
+
+        unknown = RAISE
+
+    after = QueryInteger(0, SEQUENCE_MAX, load_default=0)
+    limit = QueryInteger(1, PAGE_MAX_EVENTS, load_default=PAGE_DEFAULT_EVENTS)
+    wait = QueryInteger(0, WAIT_MAX_S, load_default=0)
+
+
+class EventSchema(Schema):
+    """An event: CloudEvents 1.0 in its JSON format, with the sequence extension."""
+
+    class Meta:
+        """There are no other members."""
+
+        unknown = RAISE
+
+    specversion = fields.String(required=True, validate=validate.Equal("1.0"))
+    id = fields.UUID(required=True)
+    source = fields.String(required=True, validate=validate.Equal("/orders"))
+    type = fields.String(required=True, validate=validate.Equal(EVENT_TYPE))
+    subject = fields.UUID(required=True)
+    time = fields.String(required=True, validate=validate.Regexp(_TIME))
+    datacontenttype = fields.String(required=True, validate=validate.Equal("application/json"))
+    sequence = fields.String(required=True, validate=validate.Regexp(_SEQUENCE))
+    data = fields.Nested(OrderSchema, required=True)
+
+
+class EventPageSchema(Schema):
+    """The answer of `GET /events`."""
+
+    class Meta:
+        """There are no other members."""
+
+        unknown = RAISE
+
+    events = fields.List(fields.Nested(EventSchema), required=True)
+    next = fields.Integer(required=True, strict=True, validate=validate.Range(0, SEQUENCE_MAX))
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """A validated query of `GET /events`."""
+
+    after: int
+    limit: int
+    wait_s: int
+
+
+_event_query = EventQuerySchema()
+
+
+def load_event_query(pairs: Iterable[tuple[str, str]]) -> EventQuery:
+    """Return the query of the feed, read from its parameters.
+
+    Raises ValidationFailed if a parameter is bad, unknown or given twice.
+    """
+    query = load_query(_event_query, pairs)
+    return EventQuery(after=query["after"], limit=query["limit"], wait_s=query["wait"])

@@ -1,0 +1,67 @@
+"""The kinds of values that requests consist of: texts, keys and the integers of a query."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from orderapi import idempotency
+from orderapi.errors import KeyInvalid
+
+ID_MAX_CHARS = 128
+
+# Control characters and lone surrogates, as general categories of Unicode.
+_FORBIDDEN_CATEGORIES = ("Cc", "Cs")
+
+
+class QueryInteger(fields.Integer):
+    """An integer in a query: ASCII digits without a sign, from `minimum` to `maximum`.
+
+    `int` alone would also accept signs, underscores, white space and the digits of other scripts.
+    Leading zeros are accepted up to the length of `maximum`.
+    """
+
+    def __init__(self, minimum: int, maximum: int, **options: Any) -> None:
+        refusal = f"Must be an integer from {minimum} to {maximum}."
+        super().__init__(
+            validate=validate.Range(minimum, maximum, error=refusal),
+            error_messages={"invalid": refusal},
+            **options,
+        )
+        self._digits = re.compile(rf"[0-9]{{1,{len(str(maximum))}}}")
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any
+    ) -> int:
+        if not isinstance(value, str) or not self._digits.fullmatch(value):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **options)
+
+
+def check_text(value: str) -> None:
+    """Check a customer_id or an item_id.
+
+    Raises ValidationError if it is blank, too long, or contains control characters or lone
+    surrogates.
+    """
+    if not 1 <= len(value) <= ID_MAX_CHARS:
+        raise ValidationError(f"Must be 1 to {ID_MAX_CHARS} characters.")
+    if value.isspace():
+        raise ValidationError("Must not be blank.")
+    if not value.isascii() or not value.isprintable():
+        for character in value:
+            if unicodedata.category(character) in _FORBIDDEN_CATEGORIES:
+                raise ValidationError("Must not contain control characters or lone surrogates.")
+
+
+def check_key(value: str) -> None:
+    """Check an idempotency key in a query.
+
+    Raises ValidationError if it has neither of the two forms of a key.
+    """
+    try:
+        idempotency.parse_key_parameter(value)
+    except KeyInvalid as error:
+        raise ValidationError(str(error)) from error

@@ -1,0 +1,56 @@
+"""The JSON body of a request (RFC 8259): what is accepted, and how deep it may be nested."""
+
+import json
+import re
+
+from orderapi.errors import MalformedJson
+
+# A valid order is one object deep. The limit of Python's own parser differs between its versions.
+DEPTH_MAX = 64
+
+# More digits than any valid quantity has. `int` itself refuses texts of several thousand digits.
+_INTEGER_MAX_DIGITS = 18
+_STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+
+
+def parse(body: bytes) -> object:
+    """Return the value that a body in UTF-8 has as JSON.
+
+    If an object has a member twice, the last one counts. An integer of more than 18 digits becomes
+    an integer that is out of range for every field.
+
+    Raises MalformedJson if the body is not JSON, or if it is nested more than DEPTH_MAX deep.
+    """
+    try:
+        text = body.decode("utf-8")
+        parsed: object = _decode(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedJson("The body is not JSON in UTF-8.") from error
+    if _is_too_deep(text):
+        raise MalformedJson(f"The body is nested more than {DEPTH_MAX} levels deep.")
+    return parsed
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parse_integer(digits: str) -> int:
+    return int(digits) if len(digits) <= _INTEGER_MAX_DIGITS else 10**_INTEGER_MAX_DIGITS
+
+
+# This decoder is made once, because `json.loads` with arguments makes a new one for every body.
+_decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_integer).decode
+
+
+def _is_too_deep(text: str) -> bool:
+    # The depth is counted in the text, because the parser keeps only the last one of two members
+    # with the same name.
+    if text.count("[") + text.count("{") <= DEPTH_MAX:
+        return False
+    depth = 0
+    for token in _STRINGS_AND_BRACKETS.findall(text):
+        depth += (token in ("[", "{")) - (token in ("]", "}"))
+        if depth > DEPTH_MAX:
+            return True
+    return False
