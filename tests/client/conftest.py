@@ -9,13 +9,13 @@ from tests.support.running import Server, serving
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a proxy of the machine that runs the tests out of them."""
+    """Do not use a proxy that the machine of the tests may have."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real gunicorn whose orders are told apart by their customers."""
+    """A real gunicorn for all tests; each test uses customers of its own."""
     with serving(tmp_path_factory.mktemp("service")) as running:
         yield running
 
@@ -28,7 +28,7 @@ def client(service: Server) -> Iterator[OrderClient]:
 
 @pytest.fixture
 def front(service: Server) -> Iterator[Front]:
-    """A server in front of the real one; `front.answers` says which answers it spoils."""
+    """A server in front of the real one; `front.answers` says which answers it replaces."""
     with fronted(service) as front:
         yield front
 

@@ -1,4 +1,4 @@
-"""What calls give when nothing fails."""
+"""What the calls of the client return, and which calls are refused."""
 
 import json
 
@@ -19,7 +19,7 @@ def test_an_order_is_created_shown_and_listed(client: OrderClient) -> None:
     assert list(client.list(name)) == [order]
 
 
-def test_the_same_key_gives_the_same_order_and_says_so(client: OrderClient) -> None:
+def test_the_same_key_returns_the_same_order_as_a_replay(client: OrderClient) -> None:
     name, key = customer(), new_key()
     first = client.create(name, "item1", 1, key)
     again = client.create(name, "item1", 1, key=key)
@@ -27,7 +27,9 @@ def test_the_same_key_gives_the_same_order_and_says_so(client: OrderClient) -> N
     assert (first.replayed, again.replayed) == (False, True)
 
 
-def test_calls_without_a_key_have_one_each(front: Front, fronted_client: OrderClient) -> None:
+def test_each_call_without_a_key_gets_a_key_of_its_own(
+    front: Front, fronted_client: OrderClient
+) -> None:
     name = customer()
     assert fronted_client.create(name, "i", 1) != fronted_client.create(name, "i", 1)
     assert len(set(keys(front))) == 2
@@ -46,7 +48,7 @@ def test_a_key_is_the_same_in_the_header_in_the_filter_and_in_the_database(
 
 
 @pytest.mark.parametrize("key", ["", "é", "a\nb", "a\r\nX: y", "~" * 256])
-def test_what_cannot_be_a_key_is_not_sent(
+def test_a_text_that_is_no_key_is_not_sent(
     front: Front, fronted_client: OrderClient, key: str
 ) -> None:
     with pytest.raises(ValueError, match="key: expected 1 to 255 characters of printable ASCII"):
@@ -54,7 +56,7 @@ def test_what_cannot_be_a_key_is_not_sent(
     assert front.requests == []
 
 
-def test_a_list_goes_over_its_pages_newest_first(client: OrderClient) -> None:
+def test_a_list_iterates_over_all_pages_with_the_newest_order_first(client: OrderClient) -> None:
     name = customer()
     made = [client.create(name, f"item-{number}", 1) for number in range(7)]
     listed = client.list(name, page_orders=3)
@@ -73,7 +75,7 @@ CREATED = {"order_id": "1", "customer_id": "c", "item_id": "i", "quantity": 1, "
 def test_an_order_that_was_not_asked_for_is_a_lost_answer(
     front: Front, fronted_client: OrderClient, member: str, value: object
 ) -> None:
-    """For instance that of another request on the same connection."""
+    """For instance, a proxy may mix up the answers of two requests."""
     name = customer()
     other = CREATED | {"customer_id": name, member: value}
     front.answers = {1: said(201, json.dumps(other).encode())}
@@ -96,7 +98,9 @@ def test_another_order_than_the_one_asked_for_is_not_shown(
     assert len(front.requests) == 5
 
 
-def test_a_key_of_another_payload_is_told_with_its_problem(client: OrderClient) -> None:
+def test_a_key_of_another_payload_raises_key_reused_with_the_problem_document(
+    client: OrderClient,
+) -> None:
     name, key = customer(), new_key()
     client.create(name, "item1", 1, key)
     with pytest.raises(KeyReused) as caught:
@@ -106,7 +110,7 @@ def test_a_key_of_another_payload_is_told_with_its_problem(client: OrderClient) 
     assert caught.value.key_action == "rotate"
 
 
-def test_input_that_is_refused_names_its_fields_and_the_key_can_be_used_again(
+def test_a_refused_payload_names_its_fields_and_the_key_can_be_used_again(
     client: OrderClient,
 ) -> None:
     name = customer()
@@ -122,7 +126,7 @@ def test_input_that_is_refused_names_its_fields_and_the_key_can_be_used_again(
 @pytest.mark.parametrize(
     "order_id", ["01a20370-dfcc-7cad-8273-5e2c37135386", "", ".", "..", "a/b", "?", "é", "%2e"]
 )
-def test_an_order_that_is_not_there_is_not_found(client: OrderClient, order_id: str) -> None:
+def test_an_order_that_does_not_exist_is_not_found(client: OrderClient, order_id: str) -> None:
     with pytest.raises(NotFound) as caught:
         client.get(order_id)
     assert caught.value.key_action == "none"
@@ -133,15 +137,15 @@ def test_an_order_that_is_not_there_is_not_found(client: OrderClient, order_id: 
     ["", "orders.example.com", "ftp://x", "http://", "http://a:b@x", "http://x/?a", "http://x#a",
      "http://x?", "http://a..b", "http://x:port"],
 )  # fmt: skip
-def test_what_is_no_address_of_a_service_is_refused(url: str) -> None:
+def test_a_text_that_is_no_base_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="base_url"):
         OrderClient(url)
 
 
 @pytest.mark.parametrize("limits", [{"deadline_s": 0}, {"attempt_s": -1}, {"deadline_s": 1e999}])
-def test_limits_that_bound_nothing_are_refused(limits: dict[str, float]) -> None:
+def test_limits_that_are_not_finite_and_positive_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="deadline_s and attempt_s"):
-        OrderClient("http://127.0.0.1", **limits)  # type: ignore[arg-type]  # only floats
+        OrderClient("http://127.0.0.1", **limits)  # type: ignore[arg-type]  # mypy knows only that the values are floats
 
 
 def test_a_service_may_have_a_prefix(service: Server) -> None:

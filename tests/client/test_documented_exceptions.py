@@ -1,4 +1,4 @@
-"""Whatever a caller passes and whatever a server answers, only documented exceptions come out."""
+"""Whatever a caller passes and a server answers, a call raises only documented exceptions."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ def client(server: RawServer) -> Iterator[OrderClient]:
 
 @given(urls | anything, st.none() | anything, seconds, seconds)
 @settings(max_examples=60, deadline=None)
-def test_a_client_is_made_or_its_argument_is_named(
+def test_the_constructor_succeeds_or_names_the_wrong_argument(
     base_url: Any, token: Any, deadline_s: Any, attempt_s: Any
 ) -> None:
     try:
@@ -73,7 +73,7 @@ def test_a_client_is_made_or_its_argument_is_named(
     "port", ["0", "65536", "87313", "99999", "-1", "+80", "8_0", "\u0668\u0660"]
 )
 def test_a_port_that_does_not_exist_is_not_another_port(port: str) -> None:
-    """Some libraries connect to the port's lowest 16 bits, and the token goes there."""
+    """Some libraries use only the lowest 16 bits of the port, and would send the token there."""
     with pytest.raises(ValueError, match="base_url: expected"):
         OrderClient(f"http://127.0.0.1:{port}", "token")
 
@@ -87,7 +87,7 @@ def test_a_limit_that_the_system_cannot_wait_for_is_refused(limits: dict[str, An
 
 @pytest.mark.parametrize("retry_after", ["604799", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_the_longest_limits_and_the_longest_retry_after_are_kept(
+def test_the_longest_limits_work_with_the_longest_retry_after(
     server: RawServer, call: Call, retry_after: str
 ) -> None:
     server.answer = http(503, b"", b"Retry-After: " + retry_after.encode())
@@ -102,37 +102,39 @@ def test_the_longest_limits_and_the_longest_retry_after_are_kept(
 
 @given(short | anything, short | anything, st.integers() | anything, short | anything)
 @settings(deadline=None)
-def test_a_create_is_sent_or_its_argument_is_named(
+def test_create_sends_its_request_or_names_the_wrong_argument(
     server: RawServer, client: OrderClient, customer_id: Any, item_id: Any, quantity: Any, key: Any
 ) -> None:
-    is_sent_or_named(server, lambda: client.create(customer_id, item_id, quantity, key))
+    assert_sent_or_named(server, lambda: client.create(customer_id, item_id, quantity, key))
 
 
 @given(short | anything)
 @settings(deadline=None)
-def test_a_get_is_sent_or_its_argument_is_named(
+def test_get_sends_its_request_or_names_the_wrong_argument(
     server: RawServer, client: OrderClient, order_id: Any
 ) -> None:
-    is_sent_or_named(server, lambda: client.get(order_id))
+    assert_sent_or_named(server, lambda: client.get(order_id))
 
 
 @given(short | anything, short | anything, st.integers(1, 100) | anything)
 @settings(deadline=None)
-def test_a_list_is_asked_for_or_its_argument_is_named(
+def test_list_sends_its_request_or_names_the_wrong_argument(
     server: RawServer, client: OrderClient, customer_id: Any, key: Any, page_orders: Any
 ) -> None:
-    is_sent_or_named(server, lambda: next(client.list(customer_id, key, page_orders=page_orders)))
+    assert_sent_or_named(
+        server, lambda: next(client.list(customer_id, key, page_orders=page_orders))
+    )
 
 
 @given(st.integers(0) | anything, st.booleans() | anything)
 @settings(deadline=None)
-def test_events_are_asked_for_or_the_argument_is_named(
+def test_events_sends_its_request_or_names_the_wrong_argument(
     server: RawServer, client: OrderClient, after: Any, follow: Any
 ) -> None:
-    is_sent_or_named(server, lambda: next(client.events(after, follow=follow)))
+    assert_sent_or_named(server, lambda: next(client.events(after, follow=follow)))
 
 
-def test_a_list_checks_its_arguments_before_its_first_order_is_asked_for(
+def test_list_checks_its_arguments_at_once_and_not_at_the_first_order(
     client: OrderClient,
 ) -> None:
     with pytest.raises(ValueError, match="page_orders: expected an integer from 1 to 100"):
@@ -140,7 +142,7 @@ def test_a_list_checks_its_arguments_before_its_first_order_is_asked_for(
 
 
 def test_halves_of_a_character_are_not_sent() -> None:
-    """JSON would make one character of two halves, and the answer would never match."""
+    """JSON makes one character of two halves, so the answer would never match the request."""
     with raw_server() as server, OrderClient(server.url) as client:
         with pytest.raises(ValueError, match="customer_id: expected text"):
             client.create("\ud83d\ude00", "i", 1)
@@ -186,7 +188,7 @@ events = st.fixed_dictionaries(
     body=bodies | (orders | events).map(lambda document: json.dumps(document).encode()),
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_answer_ends_a_call_in_another_way(
+def test_whatever_is_answered_a_call_ends_as_documented(
     server: RawServer,
     client: OrderClient,
     call: Call,
@@ -211,7 +213,7 @@ def test_a_redirect_is_refused_whatever_its_target_is(
         client.get("1")
 
 
-def is_sent_or_named(server: RawServer, call: Callable[[], object]) -> None:
+def assert_sent_or_named(server: RawServer, call: Callable[[], object]) -> None:
     server.answer = PROBLEM
     server.requests.clear()
     with pytest.raises((NotFound, ValueError)) as caught:

@@ -1,4 +1,4 @@
-"""Events come in order, each once, whatever happens to the polls."""
+"""The client returns events in order and each event once, whatever happens to its polls."""
 
 import json
 import random
@@ -30,11 +30,11 @@ def page(*sequences: int, following: int | None = None) -> Tamper:
 
 
 def asked(front: Front, name: str) -> list[int]:
-    """Give a query parameter of every poll, in order."""
+    """Return the value of a query parameter in every poll, in order."""
     return [int(parse_qs(urlsplit(path).query)[name][0]) for _, path, _ in front.requests]
 
 
-def test_lost_polls_are_made_again_from_where_it_was(
+def test_a_lost_poll_is_retried_from_the_same_place(
     front: Front, fronted_client: OrderClient
 ) -> None:
     front.answers = {
@@ -66,7 +66,7 @@ def test_a_page_that_does_not_continue_the_feed_is_a_lost_answer(
 
 
 def test_a_follower_pauses_after_an_empty_page_that_came_early() -> None:
-    """A service that stops, or has too many readers, does not hold its answers."""
+    """A service that stops, or that has too many readers, answers before the wait is over."""
     empty = http(200, b'{"events": [], "next": 0}')
     with raw_server() as server, OrderClient(server.url) as client:
         server.answers = {1: empty, 2: empty}
@@ -88,11 +88,11 @@ def test_without_following_it_ends_with_the_last_event(
     assert list(events) == []
     assert asked(front, "after") == [7, 9]
     assert set(asked(front, "wait")) == {0}
-    # What is not ours is not read again.
+    # The numbers of other clients' events are skipped.
     assert events.after == 12
 
 
-def test_the_place_to_begin_again_is_that_of_the_last_event_given(
+def test_after_is_the_sequence_of_the_last_event_that_was_returned(
     front: Front, fronted_client: OrderClient
 ) -> None:
     front.answers = Always(page(5, 6, 7))
@@ -103,7 +103,7 @@ def test_the_place_to_begin_again_is_that_of_the_last_event_given(
     assert events.after == 6
 
 
-def test_an_iterator_that_raised_goes_on_where_it_was(
+def test_an_iterator_that_raised_continues_at_the_same_place(
     front: Front, fronted_client: OrderClient
 ) -> None:
     front.answers = {1: page(1)}
@@ -125,7 +125,7 @@ def test_a_place_beyond_the_last_event_is_refused(client: OrderClient) -> None:
         client.events(after=-1)
 
 
-def test_a_poll_is_held_longer_than_an_attempt_may_take(front: Front) -> None:
+def test_a_long_poll_may_take_longer_than_other_attempts(front: Front) -> None:
     with (
         OrderClient(front.url) as other,
         OrderClient(front.url, deadline_s=20, attempt_s=0.5) as client,
@@ -175,7 +175,7 @@ def test_each_event_comes_once_while_writers_the_network_and_the_server_fail(
 
 
 def last(client: OrderClient) -> int:
-    """Read to the end, and give the place."""
+    """Read all events, and return the sequence of the last one."""
     events = client.events(follow=False)
     for _ in events:
         pass

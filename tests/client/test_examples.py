@@ -1,4 +1,4 @@
-"""The examples run as they are printed, and a missing library is named."""
+"""The example of the client runs as it is printed; an import names a library that is missing."""
 
 import doctest
 import subprocess
@@ -24,7 +24,7 @@ def test_the_example_of_the_client_holds(
 
 
 @pytest.mark.parametrize("library", ["httpx2", "tenacity"])
-def test_without_its_libraries_the_import_says_how_to_get_them(library: str) -> None:
+def test_without_its_libraries_the_import_says_how_to_install_them(library: str) -> None:
     code = f"import sys; sys.modules[{library!r}] = None; import orderapi.client"
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert failed.stderr.splitlines()[-1] == (

@@ -21,7 +21,7 @@ CALLS: dict[str, Callable[[OrderClient], object]] = {
 
 
 def in_a_fork(act: Callable[[], None]) -> int:
-    """Run `act` in a forked process, and give its exit code: 1 if it raised."""
+    """Run `act` in a forked process, and return its exit code, which is 1 if `act` raised."""
     child = os.fork()
     if child == 0:
         code = 1

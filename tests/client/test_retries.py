@@ -1,4 +1,4 @@
-"""What is tried again, what is not, and until when."""
+"""Which attempts are retried, which are not, and until when."""
 
 import logging
 import pickle
@@ -65,7 +65,7 @@ def test_an_order_is_made_once_whatever_the_network_does(service: Server, fault:
     ids=["empty", "html", "a portal's page", "cut", "not all members", "a list", "deep", "no body",
          "endless", "wrongly coded"],
 )  # fmt: skip
-def test_a_success_that_is_no_order_is_a_lost_answer(
+def test_a_2xx_answer_that_is_no_order_is_a_lost_answer(
     front: Front, fronted_client: OrderClient, lost: Tamper
 ) -> None:
     name = customer()
@@ -79,7 +79,7 @@ def test_a_success_that_is_no_order_is_a_lost_answer(
 
 @pytest.mark.parametrize("status", sorted(RETRIED))
 @pytest.mark.parametrize("kind", [problem, lambda status: said(status, HTML)], ids=["own", "html"])
-def test_failures_that_may_pass_are_retried_with_the_same_key(
+def test_temporary_failures_are_retried_with_the_same_key(
     front: Front, fronted_client: OrderClient, status: int, kind: Callable[[int], Tamper]
 ) -> None:
     front.answers = {1: kind(status), 2: kind(status)}
@@ -142,7 +142,7 @@ def test_redirects_are_not_followed(
     assert len(front.requests) == 1
 
 
-def test_reads_are_retried_as_well(front: Front, fronted_client: OrderClient) -> None:
+def test_reads_are_retried_too(front: Front, fronted_client: OrderClient) -> None:
     name = customer()
     made = [fronted_client.create(name, "item1", number) for number in (1, 2, 3)]
     spoiled: dict[int, Tamper] = {4: said(502, HTML), 6: problem(503), 8: said(200, b"{")}
@@ -153,12 +153,12 @@ def test_reads_are_retried_as_well(front: Front, fronted_client: OrderClient) ->
 
 
 @promise("an error is not a verdict")
-def test_a_caller_that_runs_into_the_deadline_can_go_on_with_the_key(
+def test_after_the_deadline_a_caller_can_continue_with_the_same_key(
     service: Server, front: Front, fronted_client: OrderClient
 ) -> None:
     name = customer()
     not_now = b'{"detail":"Not now.","retryable":true,"key_action":"reuse"}'
-    # For three attempts; the last has ten seconds.
+    # 60 s leave time for three attempts: at 0 s, 25 s and 50 s.
     headers = {"content_type": "application/problem+json", "Retry_After": "25"}
     front.answers = Always(said(503, not_now, **headers))
     with pytest.raises(DeadlineExceeded, match=r"no result within 60 s.*503: Not now\.") as caught:
@@ -175,7 +175,7 @@ def test_a_caller_that_runs_into_the_deadline_can_go_on_with_the_key(
         assert list(later.list(name)) == [order]
 
 
-def test_nobody_there_is_told_with_the_key_within_the_deadline(
+def test_if_nothing_listens_the_call_ends_at_the_deadline_and_carries_the_key(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -192,7 +192,7 @@ def test_nobody_there_is_told_with_the_key_within_the_deadline(
 
 
 def test_failures_can_be_pickled() -> None:
-    """Task queues and process pools hand them on so."""
+    """Task queues and process pools pickle the exceptions of their tasks."""
     last = Unavailable(503, {"detail": "Not now."}, "key-1", 2.0)
     failure = pickle.loads(pickle.dumps(DeadlineExceeded(60.0, 3, "key-1", last)))
     assert (failure.key, failure.attempts, failure.last.status) == ("key-1", 3, 503)
@@ -201,7 +201,7 @@ def test_failures_can_be_pickled() -> None:
     )
 
 
-def test_a_server_that_drips_is_given_up_in_time() -> None:
+def test_a_server_that_sends_byte_by_byte_does_not_hold_a_call_beyond_its_deadline() -> None:
     pause = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -220,7 +220,7 @@ def test_a_server_that_drips_is_given_up_in_time() -> None:
 
 
 def test_an_attempt_that_hangs_leaves_time_for_another(service: Server) -> None:
-    """However long an attempt may take: half of the deadline is the most."""
+    """An attempt gets at most half of the deadline, even if `attempt_s` is longer."""
     faults = iter([Fault.LATE])
     with (
         chaos(service, lambda: next(faults, Fault.NONE), late_s=6) as proxy,

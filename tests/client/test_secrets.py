@@ -1,4 +1,4 @@
-"""The token goes to the service, and nowhere else."""
+"""The client sends the token to the service, and shows it nowhere."""
 
 import logging
 import traceback
@@ -28,7 +28,7 @@ def test_without_a_token_none_is_sent(front: Front, fronted_client: OrderClient)
 def test_no_log_repr_or_failure_has_the_token(
     front: Front, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not even that of a server which sends it back."""
+    """This also holds if the server sends the token back."""
     caplog.set_level(logging.DEBUG)
     shown = []
     echoed = {"detail": f"Bearer {TOKEN}?", "errors": {"x": [TOKEN, {"y": TOKEN}]}}
@@ -58,16 +58,16 @@ def test_a_token_that_is_refused_differs_from_a_token_without_the_scope(
 
 
 @pytest.mark.parametrize("token", ["", f"{TOKEN}\n", f" {TOKEN}", f"{TOKEN}é", TOKEN * 1000])
-def test_what_cannot_be_a_token_is_refused_without_repeating_it(token: str) -> None:
+def test_a_text_that_is_no_token_is_refused_without_repeating_it(token: str) -> None:
     with pytest.raises(ValueError, match="token: expected") as caught:
         OrderClient("http://127.0.0.1", token)
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
 
 
-def test_an_answer_that_is_not_http_does_not_bring_the_token_to_light(
+def test_an_answer_that_is_not_http_does_not_show_the_token(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What is said of it quotes what came."""
+    """The message of such a failure quotes what the server sent."""
     caplog.set_level(logging.INFO)
     with (
         socket_server(lambda connection: connection.sendall(TOKEN.encode() + b"\r\n\r\n")) as url,

@@ -1,4 +1,4 @@
-"""How long a client waits before it tries again."""
+"""How long the client waits before it retries."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ def test_retry_after_is_waited_for(front: Front) -> None:
 
 
 def test_retry_after_counts_against_the_deadline(front: Front, fronted_client: OrderClient) -> None:
-    """60 s have room for 20 s twice: three attempts."""
+    """A deadline of 60 s leaves time for two waits of 20 s, and so for three attempts."""
     front.answers = Always(said(429, Retry_After="20"))
     with pytest.raises(DeadlineExceeded) as caught:
         fronted_client.create(customer(), "item1", 1)
@@ -41,7 +41,7 @@ def test_a_retry_after_beyond_the_deadline_is_not_waited_for(
     assert caught.value.retry_after_s >= 61
 
 
-def test_waits_come_from_windows_that_double_up_to_a_limit(
+def test_waits_are_random_within_windows_that_double_up_to_a_maximum(
     front: Front, fronted_client: OrderClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     front.answers = Always(said(500))
@@ -56,14 +56,14 @@ def test_waits_come_from_windows_that_double_up_to_a_limit(
         assert isinstance(attempt, int)
         assert isinstance(wait_s, float)
         assert 0 <= wait_s <= min(0.1 * 2 ** (attempt - 1), 5.0)
-    # Full jitter: any part of the window may come.
+    # With full jitter any wait within the window is possible, so no two waits are equal.
     late = [wait_s for attempt, wait_s in waits if isinstance(attempt, int) and attempt > 7]
     assert len(set(late)) == len(late)
 
 
 @pytest.mark.parametrize("off_s", [-600, 600])
-def test_a_date_to_retry_after_is_that_of_the_services_clock(off_s: int) -> None:
-    """The client's own clock may be minutes away from it."""
+def test_a_date_in_retry_after_is_compared_with_the_clock_of_the_service(off_s: int) -> None:
+    """The clock of the client may differ from it by minutes."""
     answered = datetime.now(UTC) + timedelta(seconds=off_s)
     date, until = (
         format_datetime(moment, usegmt=True).encode()
@@ -74,5 +74,5 @@ def test_a_date_to_retry_after_is_that_of_the_services_clock(off_s: int) -> None
         with pytest.raises(DeadlineExceeded) as caught:
             client.get("x")
     assert caught.value.retry_after_s == 20
-    # 60 s have room for 20 s twice.
+    # A deadline of 60 s leaves time for two waits of 20 s, and so for three attempts.
     assert caught.value.attempts == 3

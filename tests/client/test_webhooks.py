@@ -1,4 +1,4 @@
-"""The receiver's side: what is genuine passes, all else is one kind of refusal."""
+"""`verify` returns the event of a genuine delivery, and refuses every other delivery alike."""
 
 import base64
 import json
@@ -35,11 +35,11 @@ def signed(
     }
 
 
-def test_a_genuine_delivery_gives_its_event() -> None:
+def test_a_genuine_delivery_returns_its_event() -> None:
     assert verify(BODY, signed(), SECRET) == EVENT
 
 
-def test_headers_may_come_as_frameworks_have_them() -> None:
+def test_headers_may_be_those_of_any_framework() -> None:
     message = Message()
     for name, value in signed().items():
         message[name.title()] = value
@@ -96,7 +96,7 @@ def test_headers_may_be_bytes() -> None:
         (BODY, signed, SECRET.encode(), "secret: expected str, not bytes"),
     ],
 )
-def test_an_argument_of_another_type_is_the_receivers_own_mistake(
+def test_an_argument_of_another_type_is_a_mistake_of_the_receiver(
     body: Any, headers: Callable[[], Any], secret: Any, words: str
 ) -> None:
     with pytest.raises(TypeError, match=words):
@@ -105,7 +105,7 @@ def test_an_argument_of_another_type_is_the_receivers_own_mistake(
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 def test_a_header_that_was_sent_twice_is_not_genuine(name: str) -> None:
-    """The receiver might read the other one: a repeated delivery would get a new id."""
+    """The receiver might read the other value, and accept a repeated delivery under a new id."""
     for order in (1, -1):
         pairs = [(name, signed()[name]), (name, "other")][::order]
         others = [(other, value) for other, value in signed().items() if other != name]
@@ -134,7 +134,7 @@ NOT_GENUINE: dict[str, Callable[[], Delivery]] = {
 
 
 @pytest.mark.parametrize("delivery", NOT_GENUINE.values(), ids=NOT_GENUINE)
-def test_what_is_not_genuine_is_refused(delivery: Callable[[], Delivery]) -> None:
+def test_a_delivery_that_is_not_genuine_is_refused(delivery: Callable[[], Delivery]) -> None:
     body, headers = delivery()
     with pytest.raises(NotVerified):
         verify(body, headers, SECRET)
@@ -144,18 +144,20 @@ def test_what_is_not_genuine_is_refused(delivery: Callable[[], Delivery]) -> Non
     body=st.binary(),
     headers=st.fixed_dictionaries({name: st.text() for name in signed()}),
 )
-def test_no_delivery_fails_in_another_way(body: bytes, headers: dict[str, str]) -> None:
+def test_any_other_delivery_is_refused_in_the_same_way(
+    body: bytes, headers: dict[str, str]
+) -> None:
     with pytest.raises(NotVerified):
         verify(body, headers, SECRET)
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_***", SECRET.removeprefix("whsec_")])
-def test_a_secret_that_is_none_is_the_receivers_own_mistake(secret: str) -> None:
+def test_a_text_that_is_no_secret_is_a_mistake_of_the_receiver(secret: str) -> None:
     with pytest.raises(ValueError, match="secret: expected whsec_ and base64"):
         verify(BODY, signed(), secret)
 
 
-def test_without_its_library_the_import_says_how_to_get_it() -> None:
+def test_without_its_library_the_import_says_how_to_install_it() -> None:
     code = "import sys; sys.modules['standardwebhooks'] = None; import orderapi.webhooks"
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert failed.stderr.splitlines()[-1] == (

@@ -1,11 +1,15 @@
-"""What the client commands make of servers that are slow, rude or not there."""
+"""How the client commands see servers that are slow, that break HTTP, or that do not exist."""
 
 import socket
 import threading
+from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from orderapi.ops.target import AnswerLate, NoAnswer, Target
+from orderapi.ops.target import AnswerLate, NoAnswer, ServerAnswer, Target
+from tests.support.raw_server import RawServer, http, raw_server
 from tests.support.rude_server import socket_server
 
 
@@ -50,3 +54,43 @@ def test_what_is_no_whole_answer_is_none(sent: bytes, words: str) -> None:
 
     with socket_server(talk) as url, pytest.raises(NoAnswer, match=words):
         Target(url, timeout_s=10).send("GET", "/healthz")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RawServer]:
+    with raw_server() as server:
+        yield server
+
+
+lines = st.binary(max_size=40) | st.sampled_from(
+    [b"Transfer-Encoding: chunked", b"Content-Length: " + b"9" * 5000, b"Content-Length: -1",
+     b"Content-Length: 1_0", b"Content-Encoding: gzip", b"Connection: keep-alive"]
+)  # fmt: skip
+
+
+@given(
+    st.integers(100, 999).map(lambda status: http(status)[:15]) | st.binary(max_size=20),
+    st.lists(lines, max_size=4),
+    st.binary(max_size=40),
+)
+@settings(deadline=None)
+def test_whatever_is_answered_is_an_answer_or_none(
+    server: RawServer, first_line: bytes, headers: list[bytes], body: bytes
+) -> None:
+    server.answer = b"\r\n".join([first_line, *headers, b"", body])
+    try:
+        answer = Target(server.url).send("GET", "/healthz")
+    except NoAnswer:
+        return
+    assert isinstance(answer, ServerAnswer)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "127.0.0.1:80", "ftp://127.0.0.1", "http://", "http://:80", "http://a@127.0.0.1",
+     "http://127.0.0.1:0", "http://127.0.0.1:65536", "http://127.0.0.1:87313", "http://[::1",
+     "http://127.0.0.1:x", "http://127.0.0.1/?a", "http://127.0.0.1/#a", "http://127.0.0.1/ a"],
+)  # fmt: skip
+def test_a_text_that_is_no_url_of_a_server_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Target(url)

@@ -67,7 +67,7 @@ def test_a_pause_is_anything_up_to_its_bound() -> None:
 
 
 @pytest.mark.parametrize("off_s", [-600, 600])
-def test_a_date_to_retry_after_is_that_of_the_receivers_clock(off_s: int) -> None:
+def test_a_date_in_retry_after_is_compared_with_the_clock_of_the_receiver(off_s: int) -> None:
     answered = NOW + timedelta(seconds=off_s)
     date, until = (
         format_datetime(moment, usegmt=True)

@@ -45,7 +45,7 @@ def raw_server() -> Iterator[RawServer]:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Read a whole request with its body; nothing if the connection ends before."""
+    """Return a whole request with its body; nothing if the connection ends before."""
     received = b""
     while b"\r\n\r\n" not in received or not is_whole(received):
         chunk = connection.recv(65536)
@@ -62,6 +62,6 @@ def is_whole(request: bytes) -> bool:
 
 
 def http(status: int, body: bytes = b"", *headers: bytes) -> bytes:
-    """Give the bytes of an answer after which the connection ends."""
+    """Return the bytes of an answer after which the connection ends."""
     lines = [b"HTTP/1.1 %d Said" % status, b"Connection: close", *headers]
     return b"\r\n".join([*lines, b"", body])
