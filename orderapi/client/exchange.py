@@ -119,6 +119,7 @@ class Exchange:
     def close(self) -> None:
         """Close the connections; a forked process leaves them to the process that opened them."""
         self._is_closed = True
+        # A lock that another thread held at the fork is never released in the forked process.
         if self._process_id == os.getpid():
             self._http.close()
 
@@ -154,5 +155,9 @@ class Exchange:
 
 
 def _forget_location(response: httpx2.Response) -> None:
-    """Discard the target of a redirect: httpx2 would parse it, and fails on some host names."""
+    """Discard the target of a redirect before httpx2 parses it.
+
+    httpx2 parses the target although it does not follow it, and raises ValueError for some targets
+    (`//]:@`), which would not be a documented exception.
+    """
     response.headers.pop("location", None)

@@ -98,6 +98,17 @@ def test_another_order_than_the_one_asked_for_is_not_shown(
     assert len(front.requests) == 5
 
 
+@pytest.mark.parametrize("cursor", [1, ["x"], "x" * 100_000, "a b\n", "\ud83d"])
+def test_a_cursor_that_cannot_be_sent_is_a_lost_answer(
+    front: Front, fronted_client: OrderClient, cursor: object
+) -> None:
+    name = customer()
+    made = fronted_client.create(name, "i", 1)
+    front.answers = {2: said(200, json.dumps({"orders": [], "next_cursor": cursor}).encode())}
+    assert list(fronted_client.list(name)) == [made]
+    assert "cursor" not in front.requests[2][1]
+
+
 def test_a_key_of_another_payload_raises_key_reused_with_the_problem_document(
     client: OrderClient,
 ) -> None:

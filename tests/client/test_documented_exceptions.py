@@ -21,7 +21,7 @@ from tests.support.raw_server import RawServer, http, raw_server
 
 Call = Callable[[OrderClient], object]
 
-texts = st.text(st.characters(), max_size=300) | st.just("x" * 20_000)
+texts = st.text(st.characters(), max_size=300) | st.sampled_from(["x" * 20_000, "\u00e9" * 20_000])
 numbers = st.integers() | st.floats() | st.sampled_from([10**5000, -(10**5000), 1e308, 2**63])
 anything = st.none() | st.booleans() | numbers | texts | st.binary(max_size=20) | st.lists(texts)
 short = st.none() | st.text('a~ "\\', min_size=1, max_size=9)
@@ -153,7 +153,7 @@ NAMES = [b"Retry-After", b"Date", b"Location", b"Content-Type", b"Content-Encodi
          b"Content-Length", b"Transfer-Encoding", b"Idempotent-Replayed", b"WWW-Authenticate",
          b"Connection", b"Link", b"X"]  # fmt: skip
 VALUES = [b"application/problem+json", b"application/json; charset=utf-16", b"gzip", b"deflate, br",
-          b"chunked", b"0", b"9" * 5000, b"-1", b"http://xn--a\xff/", b"//[", b"http://xn--/",
+          b"chunked", b"0", b"9" * 5000, b"-1", b"//]:@", b":http://[", b"//_xn--",
           b"Fri, 31 Dec 9999 23:59:59 -2359", b"a=b; Max-Age=\xff; Domain=..", b"true"]  # fmt: skip
 lines = st.builds(
     b"%s: %s".__mod__,
@@ -204,7 +204,9 @@ def test_whatever_is_answered_a_call_ends_as_documented(
     assert isinstance(result, Order | list)
 
 
-@pytest.mark.parametrize("target", [b"http://xn--a\xff/", b"http://xn--/", b"//[", b"", b"\xff"])
+@pytest.mark.parametrize(
+    "target", [b"//]:@", b":http://[", b"//_xn--", b"http://[xn--0", b"", b"\xff"]
+)
 def test_a_redirect_is_refused_whatever_its_target_is(
     server: RawServer, client: OrderClient, target: bytes
 ) -> None:
@@ -218,5 +220,5 @@ def assert_sent_or_named(server: RawServer, call: Callable[[], object]) -> None:
     server.requests.clear()
     with pytest.raises((NotFound, ValueError)) as caught:
         call()
-    assert len(server.requests) == isinstance(caught.value, NotFound)
+    assert len(server.requests) == (1 if isinstance(caught.value, NotFound) else 0)
     assert isinstance(caught.value, NotFound) or ": expected " in str(caught.value)
