@@ -1,1 +1,1 @@
-"""The relay: events, in order, to one webhook; one file per concern."""
+"""The relay delivers events, in order, to one webhook; each file has one concern."""

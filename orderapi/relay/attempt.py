@@ -1,19 +1,20 @@
-"""What one attempt sends, and how it may end; no HTTP library, no clock."""
+"""One attempt to deliver an event: what it sends and how it may end. No HTTP library, no clock."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orderapi import fields
 
+# The receiver answers with this status when it wants no more events (RFC 9110, section 15.5.11).
 GONE = 410
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An event on its way: the same `event_id` and `body` on every attempt.
+    """The message of one attempt. `event_id` and `body` are the same in every attempt.
 
-    `body` is the event as CloudEvents JSON; `sent_at` is when this attempt begins, in seconds since
-    1970.
+    `body` is the event as CloudEvents JSON. `sent_at` is the time at which this attempt begins, in
+    seconds since 1970.
     """
 
     event_id: str
@@ -22,12 +23,13 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Outcome:
     """How an attempt ended.
 
-    `status` is None if no whole answer came back. `reason` is for the log and the metrics: it
-    holds nothing of the URL beyond its host, no header and no word of the receiver's. `retry_after`
-    and `date` are those two headers, as they came; comparisons ignore the date.
+    `status` is the HTTP status, or None if no complete answer arrived. `reason` is written to the
+    log and to the metrics. Therefore it contains no part of the URL except its host, no header and
+    no text of the receiver. `retry_after` and `date` are the unchanged headers of these names (RFC
+    9110, sections 10.2.3 and 6.6.1). Comparisons ignore the date.
     """
 
     status: int | None
@@ -36,21 +38,21 @@ class Answer:
     date: str | None = field(default=None, compare=False)
 
     @property
-    def is_taken(self) -> bool:
-        """Tell whether the receiver has the event."""
+    def is_delivered(self) -> bool:
+        """Tell whether the receiver acknowledged the event."""
         return self.status is not None and 200 <= self.status <= 299
 
     @property
     def is_gone(self) -> bool:
-        """Tell whether the receiver never wants to hear of us again."""
+        """Tell whether the receiver wants no more events."""
         return self.status == GONE
 
     def retry_after_s(self, now: float) -> float:
-        """Return how long the receiver asks the relay to wait, in seconds; 0 if it does not ask.
+        """Return the pause in seconds that the receiver asks for, or 0 if it asks for none.
 
-        `now` is in seconds since 1970. The result may be infinite.
+        `now` is in seconds since 1970. The pause may be infinite.
         """
         return fields.retry_after_s(self.retry_after, self.date, now)
 
 
-Send = Callable[[Message], Answer]
+Send = Callable[[Message], Outcome]

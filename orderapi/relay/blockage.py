@@ -1,4 +1,4 @@
-"""What the log hears while the line of events does not move."""
+"""What the relay logs while it cannot deliver."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -6,59 +6,66 @@ from datetime import UTC, datetime
 
 from orderapi.relay.clock import Clock
 
-# A receiver that is down for a day costs some hundred lines, and nobody waits long for the next.
+# A receiver that is down for a day causes about 300 lines at this interval, and an operator who
+# opens the log sees the reason within five minutes.
 REPEAT_S = 300.0
 
 _log = logging.getLogger(__name__)
 
 
 class Blockage:
-    """Says that the line stands still: at once, when the reason changes, and every REPEAT_S.
+    """A series of consecutive failures, and what is logged about it.
 
-    In between it speaks on the level `debug`, and once more when the line moves again.
+    A failure is logged as a warning if it is the first one, if the reason has changed, or if
+    REPEAT_S have passed since the last warning. All other failures are logged at level `debug`. The
+    end of the blockage is logged once.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # In a row.
+        # The number of consecutive failures.
         self.failures = 0
+        # When the blockage began, as a time of the wall clock and of the monotonic clock.
         self._since = 0.0
+        self._began_at_s = 0.0
         self._reason = ""
-        self._said_at = 0.0
+        self._warned_at_s = 0.0
 
-    def note(
+    def add_failure(
         self, message: str, reason: str, pause_s: float, state: Callable[[], Mapping[str, object]]
     ) -> None:
-        """Note a failure, after which the next attempt comes in `pause_s` seconds.
+        """Count a failure and log it. The next attempt follows in `pause_s` seconds.
 
-        `reason` completes `message`; `state` gives what else is worth knowing, and is asked only
-        if it is to be said aloud.
+        The log line is `message: reason`. `state` returns further fields for the line. It is called
+        only for a warning.
         """
-        now = self._clock.now()
+        now_s = self._clock.monotonic()
         self.failures += 1
         if self.failures == 1:
-            self._since = now
-        is_news = self.failures == 1 or reason != self._reason or now - self._said_at >= REPEAT_S
-        details = {
+            self._since, self._began_at_s = self._clock.now(), now_s
+        is_warning = (
+            self.failures == 1 or reason != self._reason or now_s - self._warned_at_s >= REPEAT_S
+        )
+        fields: dict[str, object] = {
             "failures": self.failures,
             "blocked_since": timestamp(self._since),
             "next_attempt_s": round(pause_s, 3),
         }
-        if is_news:
-            self._reason, self._said_at = reason, now
-            details |= state()
-        level = logging.WARNING if is_news else logging.DEBUG
-        _log.log(level, "%s: %s", message, reason, extra=details)
+        if is_warning:
+            self._reason, self._warned_at_s = reason, now_s
+            fields |= state()
+        level = logging.WARNING if is_warning else logging.DEBUG
+        _log.log(level, "%s: %s", message, reason, extra=fields)
 
     def end(self) -> None:
-        """Note that what failed has succeeded."""
+        """Log the end of the blockage, if there is one, and reset the count of failures."""
         if self.failures:
-            blocked_s = round(self._clock.now() - self._since, 3)
-            details = {"failures": self.failures, "blocked_s": blocked_s}
-            _log.info("the events move again", extra=details)
+            blocked_s = round(self._clock.monotonic() - self._began_at_s, 3)
+            fields = {"failures": self.failures, "blocked_s": blocked_s}
+            _log.info("the blockage has ended; deliveries continue", extra=fields)
             self.failures = 0
 
 
 def timestamp(seconds: float) -> str:
-    """Give a time in seconds since 1970 as RFC 3339 UTC, to the second."""
+    """Format a time in seconds since 1970 as RFC 3339 UTC, in whole seconds."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""Time, and the wish of others that this process end; tests bring their own."""
+"""The time, and the request to stop, as the relay sees them. Tests provide their own."""
 
 import signal
 import time
@@ -6,54 +6,70 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-_ENDING = {signal.SIGTERM, signal.SIGINT}
-# How often a pause looks whether it should end.
-_LOOK_S = 0.1
+_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+# How often a pause polls for a stop signal.
+_POLL_S = 0.1
 
 
 class Stopped(Exception):
-    """This process was told to end."""
+    """This process received a signal to stop."""
 
 
 class Clock(Protocol):
-    """What the relay knows of time."""
+    """The time as the relay needs it.
+
+    A moment that is logged or sent is a time of the wall clock, `now`. A span is a difference of
+    two times of `monotonic`, because the wall clock can be set back or forward.
+    """
 
     def now(self) -> float:
-        """Give the time in seconds since 1970."""
+        """Return the time of the wall clock in seconds since 1970."""
+
+    def monotonic(self) -> float:
+        """Return a time in seconds that never goes backwards and has no defined start."""
 
     def pause(self, seconds: float) -> None:
-        """Let so much time pass, or none with 0; raises Stopped if this process should end."""
+        """Wait this number of seconds. With 0, only test for a request to stop.
+
+        Raises Stopped when this process should stop.
+        """
 
 
 class SystemClock:
-    """The machine's time; made by `stoppable`."""
+    """The clock of the machine. `stoppable` creates it."""
 
     def now(self) -> float:
         """See `Clock`."""
         return time.time()
 
+    def monotonic(self) -> float:
+        """See `Clock`."""
+        return time.monotonic()
+
     def pause(self, seconds: float) -> None:
         """See `Clock`."""
-        # `sigtimedwait` may give a signal that never came, when a stopped process goes on.
+        # `sigtimedwait` is not used: it may report a signal that was never sent, when a process
+        # that was stopped with SIGSTOP continues.
         ends_at = time.monotonic() + seconds
-        while not signal.sigpending() & _ENDING:
+        while not signal.sigpending() & _STOP_SIGNALS:
             left_s = ends_at - time.monotonic()
             if left_s <= 0:
                 return
-            time.sleep(min(left_s, _LOOK_S))
-        while signal.sigpending() & _ENDING:
-            signal.sigwait(_ENDING)
+            time.sleep(min(left_s, _POLL_S))
+        while signal.sigpending() & _STOP_SIGNALS:
+            signal.sigwait(_STOP_SIGNALS)
         raise Stopped
 
 
 @contextmanager
 def stoppable() -> Iterator[SystemClock]:
-    """Hold SIGTERM and SIGINT back while the block runs; they are seen only where it pauses.
+    """Block SIGTERM and SIGINT inside the `with` block. `SystemClock.pause` polls for them.
 
-    So neither ever comes between what a receiver has taken and the record of it. Threads that the
-    block starts hold them back too; it is for the main thread of a process that it has to itself.
+    Therefore no signal interrupts the time between the receiver's acknowledgement and its record.
+    Threads that start inside the block inherit the blocked signals. Only the main thread of a
+    process may use this.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     try:
         yield SystemClock()
     finally:

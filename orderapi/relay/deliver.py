@@ -1,7 +1,8 @@
-"""The relay: due events -> send -> record; one at a time, in the order of their commits.
+"""The relay reads the next events, sends each one, and records it as delivered.
 
-An event is recorded as delivered, in a transaction of its own, once its receiver has taken it and
-before the next one is sent. So a crash at any moment repeats one event at most.
+It delivers one event at a time, in the order of the commits. After the receiver's acknowledgement
+and before the next event is sent, the event is recorded as delivered in a transaction of its own.
+Therefore a crash at any moment causes at most one event to be sent again.
 """
 
 import logging
@@ -14,57 +15,60 @@ from typing import NoReturn, TypeVar
 from orderapi.errors import OrderApiError, StartRefused, StoreUnavailable
 from orderapi.events.cloudevents import event_json
 from orderapi.records import Event
-from orderapi.relay.attempt import Answer, Message, Send
+from orderapi.relay.attempt import Message, Outcome, Send
 from orderapi.relay.blockage import Blockage
 from orderapi.relay.clock import Clock
-from orderapi.relay.pace import Pace
+from orderapi.relay.retry_pause import Backoff
 from orderapi.store.contract import Store, WriteTx
 
 T = TypeVar("T")
 
-# How often to look for new events when all are delivered. A look takes some 50 us.
-LOOK_S = 0.05
-# Read at once, so that a backlog costs few reads; a thousand bytes each.
-EVENTS_MOST = 100
-# `run_once` is patient with a blip, and leaves the rest to whoever runs it again.
-ONCE_FAILURES_MOST = 5
-ONCE_PAUSE_MOST_S = 30.0
-# What the metrics are told may take so long; neither a retry nor a stop should wait for it.
-NOTE_S = 1.0
+# How often the relay polls for new events when it has delivered all. A poll takes about 50 us.
+POLL_S = 0.05
+# The events of one read. A backlog then needs few reads. An event has about a thousand bytes.
+EVENTS_MAX = 100
+# `run_once` survives a short failure. After more, it leaves the other events to its next run.
+ONCE_FAILURES_MAX = 5
+ONCE_PAUSE_MAX_S = 30.0
+# The time to record a failure for the metrics. Neither a retry nor a stop may wait longer for it.
+RECORD_FAILURE_MAX_S = 1.0
 
 _log = logging.getLogger(__name__)
 
 
 class ReceiverGone(OrderApiError):
-    """The receiver answered 410: it wants no more events, ever."""
+    """The receiver answered 410: it wants no more events."""
 
 
 class Undelivered(OrderApiError):
-    """Patience has an end, and events are left."""
+    """`run_once` gives up, and events are left."""
 
 
 class PositionMoved(OrderApiError):
-    """Somebody else has moved the relay's position meanwhile."""
+    """Another process has changed the relay's position in the meantime."""
 
 
 class Relay:
-    """Delivers every client's events; there must be one at a time (`service.LEASE`).
+    """Delivers the events of all clients. Only one relay may do so (`service.LEASE`).
 
-    `send` makes one attempt and never raises for what the receiver or the network does.
+    `send` makes one attempt. It never raises for a failure of the receiver or of the network.
     """
 
-    def __init__(self, store: Store, send: Send, clock: Clock, pace: Pace | None = None) -> None:
+    def __init__(
+        self, store: Store, send: Send, clock: Clock, backoff: Backoff | None = None
+    ) -> None:
         self._store = store
         self._send = send
         self._clock = clock
-        self._pace = pace or Pace()
+        self._backoff = backoff or Backoff()
         self._blockage = Blockage(clock)
         self.position = store.read(lambda tx: tx.relay.find_position())
 
     def go_to(self, sequence: int) -> None:
-        """Make `sequence` the next event to deliver, durably, and before anything is delivered.
+        """Make `sequence` the next event to deliver. This is durable before any event is sent.
 
-        Raises StartRefused if that leaves a hole after the last event, StoreUnavailable.
+        Raises StartRefused if that event would leave a gap after the last event, and
+        StoreUnavailable if the store cannot be written.
         """
         after = sequence - 1
 
@@ -75,93 +79,100 @@ class Relay:
             tx.relay.move_to(after)
 
         self._store.write(move)
-        _log.warning("the next event is %d by request; it was %d", sequence, self.position + 1)
+        _log.warning(
+            "--from: event %d is the next event to deliver; it was event %d",
+            sequence,
+            self.position + 1,
+        )
         self.position = after
 
     def run(self) -> NoReturn:
-        """Deliver what is due, and then whatever becomes due.
+        """Deliver the events that exist, and then each new event.
 
-        Ends by raising Stopped, ReceiverGone or PositionMoved.
+        It ends only by raising Stopped, ReceiverGone or PositionMoved.
         """
         while True:
-            if not self._deliver_due(EVENTS_MOST):
-                self._clock.pause(LOOK_S)
+            if not self._deliver_next(EVENTS_MAX):
+                self._clock.pause(POLL_S)
 
     def run_once(self) -> int:
-        """Deliver the events that there are now, and tell how many.
+        """Deliver the events that exist at this moment, and return their number.
 
-        Raises Undelivered when the receiver or the store fails for too long; and as `run`.
+        Raises Undelivered when the receiver or the store fails for too long, and the exceptions of
+        `run`.
         """
         last = self._store.read(lambda tx: tx.events.last_sequence())
         delivered = 0
         while self.position < last:
-            delivered += self._deliver_due(min(EVENTS_MOST, last - self.position), patient=False)
+            delivered += self._deliver_next(min(EVENTS_MAX, last - self.position), patient=False)
         return delivered
 
-    def _deliver_due(self, limit: int, *, patient: bool = True) -> int:
+    def _deliver_next(self, limit: int, *, patient: bool = True) -> int:
         after = self.position
-        events = self._insist(
+        events = self._retry_store(
             lambda: self._store.read(lambda tx: tx.events.list_events(after, limit)),
             patient=patient,
         )
         for event in events:
-            # Whoever was told to stop does so here: between two events.
+            # A stop takes effect here, between two events.
             self._clock.pause(0)
             self._deliver(event, patient=patient)
-            self._insist(
-                partial(self._store.write, partial(_record, self.position, event.sequence)),
+            self._retry_store(
+                partial(
+                    self._store.write, partial(_record_delivered, self.position, event.sequence)
+                ),
                 patient=patient,
             )
             self.position = event.sequence
         return len(events)
 
     def _deliver(self, event: Event, *, patient: bool) -> None:
-        """Send one event until it is taken; whatever comes after it waits."""
+        """Send one event until the receiver acknowledges it. All later events wait."""
         body = event_json(event)
-        while not (answer := self._attempt(event, body)).is_taken:
-            self._note_failure(answer.reason)
-            if answer.is_gone:
+        while not (outcome := self._attempt(event, body)).is_delivered:
+            self._record_failure(outcome.reason)
+            if outcome.is_gone:
                 raise ReceiverGone(
-                    "the receiver answered 410 Gone and gets nothing more; event"
-                    f" {event.sequence} is the next one"
+                    "the relay stops because the receiver answered 410 Gone; event"
+                    f" {event.sequence} is the next one to deliver"
                 )
-            self._hold(
-                f"event {event.sequence} is not taken",
-                answer.reason,
-                asked_s=answer.retry_after_s(self._clock.now()),
+            self._pause_after_failure(
+                f"event {event.sequence} was not delivered",
+                outcome.reason,
+                asked_s=outcome.retry_after_s(self._clock.now()),
                 waiting_from=event,
                 patient=patient,
             )
         self._blockage.end()
 
-    def _attempt(self, event: Event, body: str) -> Answer:
-        answer = self._send(Message(event.event_id, body, self._clock.now()))
+    def _attempt(self, event: Event, body: str) -> Outcome:
+        outcome = self._send(Message(event.event_id, body, self._clock.now()))
         _log.debug(
-            "sent event %d: %s", event.sequence, answer.reason, extra={"event_id": event.event_id}
+            "sent event %d: %s", event.sequence, outcome.reason, extra={"event_id": event.event_id}
         )
-        return answer
+        return outcome
 
-    def _note_failure(self, reason: str) -> None:
-        """Let the metrics know; a store that cannot write must not stop the relay for it."""
-        position, deadline = self.position, time.monotonic() + NOTE_S
+    def _record_failure(self, reason: str) -> None:
+        """Record a failure for the metrics. A store that cannot be written is no reason to stop."""
+        position, deadline = self.position, time.monotonic() + RECORD_FAILURE_MAX_S
         with suppress(StoreUnavailable):
             self._store.write(lambda tx: tx.relay.note_failure(position, reason), deadline)
 
-    def _insist(self, act: Callable[[], T], *, patient: bool) -> T:
-        """Do what the store cannot do now again and again."""
+    def _retry_store(self, act: Callable[[], T], *, patient: bool) -> T:
+        """Call `act`, and retry it while the store is unavailable."""
         failed = False
         while True:
             try:
                 result = act()
             except StoreUnavailable as error:
                 failed = True
-                self._hold("the store cannot be used", error.reason, patient=patient)
+                self._pause_after_failure("the store is unavailable", error.reason, patient=patient)
             else:
                 if failed:
                     self._blockage.end()
                 return result
 
-    def _hold(
+    def _pause_after_failure(
         self,
         message: str,
         reason: str,
@@ -170,33 +181,37 @@ class Relay:
         asked_s: float = 0.0,
         waiting_from: Event | None = None,
     ) -> None:
-        """Note a failure and pause; raises Undelivered where patience ends."""
+        """Log a failure and pause. Raises Undelivered if this is not `patient` any longer."""
         failures = self._blockage.failures + 1
-        pause_s = self._pace.pause_s(failures, asked_s)
-        self._blockage.note(message, reason, pause_s, partial(self._state, waiting_from))
-        if not patient and (failures >= ONCE_FAILURES_MOST or pause_s > ONCE_PAUSE_MOST_S):
-            raise Undelivered(f"{message}: {reason}; run again to go on there")
+        pause_s = self._backoff.pause_s(failures, asked_s)
+        self._blockage.add_failure(message, reason, pause_s, partial(self._backlog, waiting_from))
+        if not patient and (failures >= ONCE_FAILURES_MAX or pause_s > ONCE_PAUSE_MAX_S):
+            raise Undelivered(f"{message}: {reason}; the next run continues from there")
         self._clock.pause(pause_s)
 
-    def _state(self, head: Event | None) -> dict[str, object]:
-        """Say how far behind the relay is: how many events wait, and for how long the first has."""
-        if head is None:
+    def _backlog(self, first: Event | None) -> dict[str, object]:
+        """Return the log fields that describe the backlog, of which `first` is the oldest event."""
+        if first is None:
             return {}
-        known: dict[str, object] = {"event_id": head.event_id, "oldest_event": head.created_at}
+        fields: dict[str, object] = {"event_id": first.event_id, "oldest_event": first.created_at}
         try:
-            known["waiting"] = (
+            fields["waiting"] = (
                 self._store.read(lambda tx: tx.events.last_sequence()) - self.position
             )
         except StoreUnavailable as error:
-            known["waiting"] = error.reason
-        return known
+            fields["waiting"] = error.reason
+        return fields
 
 
-def _record(position: int, sequence: int, tx: WriteTx) -> None:
-    """Move the position by one event; again, if it is not known whether that was done already."""
+def _record_delivered(position: int, sequence: int, tx: WriteTx) -> None:
+    """Move the position by one event. A repetition is harmless, for an outcome that was unknown.
+
+    Raises PositionMoved if another process has changed the position.
+    """
     found = tx.relay.find_position()
     if found not in (position, sequence):
         raise PositionMoved(
-            f"the position is {found} and was {position}: somebody has moved it; start again"
+            f"the relay stops because another process has changed its position from {position} to"
+            f" {found}; start it again to continue from there"
         )
     tx.relay.move_to(sequence)

@@ -1,4 +1,4 @@
-"""The relay as a process: the only one that delivers, until it is told to end."""
+"""The relay as a process: it is the only one that delivers, until it receives a signal to stop."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -7,33 +7,36 @@ from orderapi.errors import SettingsInvalid, StartRefused, StoreUnavailable
 from orderapi.relay.attempt import Send
 from orderapi.relay.clock import Clock, Stopped, stoppable
 from orderapi.relay.deliver import PositionMoved, ReceiverGone, Relay, Undelivered
-from orderapi.relay.pace import Pace
+from orderapi.relay.retry_pause import Backoff
 from orderapi.settings import PREFIX, Settings
 from orderapi.store.contract import Store
 
 if TYPE_CHECKING:
     from orderapi.relay.webhook import Receiver
 
-# Exit codes. The unit names the last one: a receiver that is gone is not asked again.
+# Exit codes. The systemd unit names GONE, so that it does not start the relay again after it.
 DELIVERED = 0
 UNDELIVERED = 1
 GONE = 3
 
-# At most one process at a time has this lease, and delivers.
+# The process that has this lease is the only one that delivers.
 LEASE = "relay"
-# How often a second relay looks whether the first has ended.
-LOOK_FOR_CLAIM_S = 0.5
+# How often a relay that waits for another one polls whether that one has ended.
+LEASE_POLL_S = 0.5
 
 _log = logging.getLogger(__name__)
 
 
 def receiver(settings: Settings) -> "Receiver":
-    """Give the receiver that the settings name; raises StartRefused if it cannot be used."""
+    """Return the receiver that the settings name.
+
+    Raises StartRefused if a setting is missing or unusable, or if a library is not installed.
+    """
     for name in ("webhook_url", "webhook_secret"):
         if not getattr(settings, name):
-            raise SettingsInvalid(f"{PREFIX}{name.upper()}: the relay needs it")
+            raise SettingsInvalid(f"{PREFIX}{name.upper()}: the relay needs this setting")
     try:
-        # Only the relay wants these libraries.
+        # Only the relay needs these libraries, so the other commands work without them.
         from orderapi.relay.webhook import Receiver
     except ModuleNotFoundError as error:
         raise StartRefused(
@@ -46,23 +49,24 @@ def receiver(settings: Settings) -> "Receiver":
 
 
 def serve(
-    store: Store, send: Send, *, once: bool, start_from: int | None, pace: Pace | None = None
+    store: Store, send: Send, *, once: bool, start_from: int | None, backoff: Backoff | None = None
 ) -> int:
-    """Deliver events until SIGTERM or SIGINT, or with `once` those that are there; give exit code.
+    """Deliver events until SIGTERM or SIGINT, and return the exit code.
 
-    `start_from` is the sequence number of the first event to deliver, in the place of the one
-    after the recorded position. Raises StartRefused if there can be no such event.
+    With `once`, deliver only the events that exist at the start. `start_from` is the sequence
+    number of the first event to deliver; without it, this is the event after the recorded position.
+    Raises StartRefused if there can be no such event.
     """
     with stoppable() as clock:
         try:
-            if not _claim(store, clock, once=once):
+            if not _take_lease(store, clock, once=once):
                 return UNDELIVERED
-            relay = Relay(store, send, clock, pace)
+            relay = Relay(store, send, clock, backoff)
             if start_from is not None:
                 relay.go_to(start_from)
             return _deliver(relay, once=once)
         except Stopped:
-            _log.info("told to stop")
+            _log.info("the relay stops because it received SIGTERM or SIGINT")
             return UNDELIVERED if once else DELIVERED
         except ReceiverGone as error:
             _log.critical("%s", error)
@@ -71,26 +75,29 @@ def serve(
             _log.error("%s", error)
             return UNDELIVERED
         except StoreUnavailable as error:
-            _log.error("the store cannot be used: %s", error.reason)
+            _log.error("the relay stops because the store is unavailable: %s", error.reason)
             return UNDELIVERED
 
 
 def _deliver(relay: Relay, *, once: bool) -> int:
     if not once:
-        _log.info("delivering from event %d on", relay.position + 1)
+        _log.info("the relay starts; the next event to deliver is event %d", relay.position + 1)
         relay.run()
     _log.info("delivered %d events", relay.run_once())
     return DELIVERED
 
 
-def _claim(store: Store, clock: Clock, *, once: bool) -> bool:
-    """Become the one that delivers; wait for it, unless it is for `once`."""
+def _take_lease(store: Store, clock: Clock, *, once: bool) -> bool:
+    """Become the only relay that delivers.
+
+    Waits while another relay delivers. With `once`, returns False instead of waiting.
+    """
     if store.lease(LEASE):
         return True
     if once:
-        _log.error("another relay delivers already")
+        _log.error("another relay delivers at the moment; this one delivers nothing")
         return False
-    _log.info("another relay delivers; waiting for its end")
+    _log.info("another relay delivers at the moment; this one waits until that one ends")
     while not store.lease(LEASE):
-        clock.pause(LOOK_FOR_CLAIM_S)
+        clock.pause(LEASE_POLL_S)
     return True

@@ -1,4 +1,4 @@
-"""What the log says of a line that stands still."""
+"""What the relay logs while it cannot deliver."""
 
 import logging
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orderapi.relay.attempt import Answer
+from orderapi.relay.attempt import Message, Outcome
 from orderapi.relay.blockage import REPEAT_S
 from orderapi.relay.clock import Stopped
 from orderapi.store.sqlite.store import SqliteStore
@@ -18,23 +18,23 @@ Lines = Callable[[], list[logging.LogRecord]]
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Lines:
-    """What an operator sees who has not asked for more."""
+    """The log lines that an operator sees at the default log level."""
     caplog.set_level(logging.DEBUG)
     return lambda: [record for record in caplog.records if record.levelno > logging.DEBUG]
 
 
-def deliver(store: SqliteStore, script: list[Answer]) -> None:
+def deliver(store: SqliteStore, script: list[Outcome]) -> None:
     with pytest.raises(Stopped):
         relay(store, FakeReceiver(script), FakeClock().until_idle()).run()
 
 
-def test_it_says_how_far_behind_since_when_and_why(
+def test_a_warning_has_the_backlog_the_time_and_the_reason(
     three: SqliteStore, tmp_path: Path, lines: Lines
 ) -> None:
     deliver(three, [failed(204), failed(503)])
     blocked, moving = (vars(record) for record in lines())
     assert blocked["levelname"] == "WARNING"
-    assert blocked["message"] == "event 2 is not taken: HTTP 503"
+    assert blocked["message"] == "event 2 was not delivered: HTTP 503"
     ((event_id, created_at),) = query(
         tmp_path / "orders.db", "SELECT event_id, created_at FROM events WHERE sequence = 2"
     )
@@ -48,38 +48,60 @@ def test_it_says_how_far_behind_since_when_and_why(
     assert blocked["blocked_since"] == "2027-01-15T08:00:00Z"
     assert blocked["next_attempt_s"] == 1
     assert (moving["message"], moving["failures"], moving["blocked_s"]) == (
-        "the events move again",
+        "the blockage has ended; deliveries continue",
         1,
         1,
     )
 
 
-def test_a_receiver_that_is_down_for_long_is_not_told_of_at_every_attempt(
+def test_a_long_blockage_is_logged_every_five_minutes_only(
     store: SqliteStore, caplog: pytest.LogCaptureFixture, lines: Lines
 ) -> None:
     fill(store, 1)
     attempts = 200
     deliver(store, [failed()] * attempts)
-    # The pauses before the last attempt: 1, 2, 4, 8, 16 and 32 s, and then a minute each.
+    # The pauses are 1, 2, 4, 8, 16 and 32 s, and a minute before each later attempt.
     down_s = 63 + (attempts - 7) * 60
     assert len(lines()) - len(["the first", "moves again"]) == down_s // REPEAT_S
-    debug = [r for r in caplog.records if r.message == "event 1 is not taken: HTTP 500"]
+    debug = [r for r in caplog.records if r.message == "event 1 was not delivered: HTTP 500"]
     assert len(debug) == attempts
 
 
-def test_a_new_reason_is_told_at_once(store: SqliteStore, lines: Lines) -> None:
+def test_a_new_reason_is_logged_immediately(store: SqliteStore, lines: Lines) -> None:
     fill(store, 1)
     deliver(store, [failed(500), failed(500), failed(None), failed(None), failed(401)])
     messages = [record.message for record in lines()]
     assert messages == [
-        "event 1 is not taken: HTTP 500",
-        "event 1 is not taken: no answer",
-        "event 1 is not taken: HTTP 401",
-        "the events move again",
+        "event 1 was not delivered: HTTP 500",
+        "event 1 was not delivered: no answer",
+        "event 1 was not delivered: HTTP 401",
+        "the blockage has ended; deliveries continue",
     ]
 
 
-def test_a_line_that_moves_is_not_told_of(store: SqliteStore, lines: Lines) -> None:
+def test_successful_deliveries_log_nothing(store: SqliteStore, lines: Lines) -> None:
     fill(store, 20)
     deliver(store, [])
     assert lines() == []
+
+
+@pytest.mark.parametrize("step_s", [-7200, 7200])
+def test_a_clock_that_is_set_changes_neither_the_interval_nor_the_duration(
+    store: SqliteStore, lines: Lines, step_s: float
+) -> None:
+    fill(store, 1)
+    clock = FakeClock().until_idle()
+
+    def set_clock(_: Message) -> None:
+        if len(receiver.messages) == 3:
+            clock.now_s += step_s
+
+    attempts = 200
+    receiver = FakeReceiver([failed()] * attempts, on_send=set_clock)
+    with pytest.raises(Stopped):
+        relay(store, receiver, clock).run()
+    last_failure_s = 63 + (attempts - 7) * 60
+    *warnings, end = lines()
+    assert len(warnings) == 1 + last_failure_s // REPEAT_S
+    assert vars(end)["blocked_s"] == last_failure_s + 60
+    assert {vars(line)["blocked_since"] for line in warnings} == {"2027-01-15T08:00:00Z"}

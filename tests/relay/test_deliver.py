@@ -1,4 +1,4 @@
-"""What the relay delivers, when, and what it remembers; without network and without sleep."""
+"""What the relay delivers, when, and what it records. No test uses the network or sleeps."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from orderapi.orders import place_order
 from orderapi.records import NewOrder
 from orderapi.relay.attempt import Message
 from orderapi.relay.clock import Stopped
-from orderapi.relay.deliver import EVENTS_MOST, ONCE_FAILURES_MOST, ReceiverGone, Undelivered
+from orderapi.relay.deliver import EVENTS_MAX, ONCE_FAILURES_MAX, ReceiverGone, Undelivered
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import request_for
 from tests.support.relay_fakes import START_S, FakeClock, FakeReceiver, failed, fill, relay
@@ -30,10 +30,10 @@ def test_every_event_is_sent_once_in_order(three: SqliteStore, database: Path) -
 
 
 def test_a_backlog_of_several_reads_keeps_its_order(three: SqliteStore) -> None:
-    fill(three, EVENTS_MOST + 7, "more")
+    fill(three, EVENTS_MAX + 7, "more")
     receiver = FakeReceiver()
-    assert relay(three, receiver).run_once() == EVENTS_MOST + 10
-    assert receiver.sequences() == list(range(1, EVENTS_MOST + 11))
+    assert relay(three, receiver).run_once() == EVENTS_MAX + 10
+    assert receiver.sequences() == list(range(1, EVENTS_MAX + 11))
 
 
 def test_events_of_every_client_are_sent(three: SqliteStore) -> None:
@@ -77,7 +77,7 @@ def test_nothing_is_sent_twice_without_a_crash(three: SqliteStore) -> None:
     assert len(receiver.messages) == 3
 
 
-def test_new_events_are_sent_as_they_come(three: SqliteStore) -> None:
+def test_new_events_are_sent_when_they_are_committed(three: SqliteStore) -> None:
     receiver = FakeReceiver()
     clock = FakeClock()
     clock.on_pause = lambda: fill(three, 1, f"late-{len(clock.pauses)}")
@@ -87,14 +87,14 @@ def test_new_events_are_sent_as_they_come(three: SqliteStore) -> None:
     assert receiver.sequences() == [1, 2, 3, 4]
 
 
-def test_once_ends_with_the_events_that_were_there(three: SqliteStore) -> None:
-    fill(three, EVENTS_MOST, "more")
+def test_once_delivers_only_the_events_that_existed_at_its_start(three: SqliteStore) -> None:
+    fill(three, EVENTS_MAX, "more")
     receiver = FakeReceiver(on_send=lambda message: fill(three, 1, message.event_id))
-    assert relay(three, receiver).run_once() == EVENTS_MOST + 3
-    assert receiver.sequences() == list(range(1, EVENTS_MOST + 4))
+    assert relay(three, receiver).run_once() == EVENTS_MAX + 3
+    assert receiver.sequences() == list(range(1, EVENTS_MAX + 4))
 
 
-def test_a_stop_comes_between_two_events(three: SqliteStore, database: Path) -> None:
+def test_a_stop_takes_effect_between_two_events(three: SqliteStore, database: Path) -> None:
     receiver = FakeReceiver()
     clock = FakeClock(is_stopping=lambda: len(receiver.messages) == 2)
     with pytest.raises(Stopped):
@@ -120,7 +120,9 @@ def test_a_stop_ends_the_wait_for_a_receiver(three: SqliteStore, database: Path)
 @pytest.mark.parametrize(
     "status", [None, 100, 199, 300, 301, 304, 307, 400, 401, 404, 409, 429, 500, 503, 599]
 )
-def test_whatever_is_not_2xx_holds_the_line(three: SqliteStore, status: int | None) -> None:
+def test_an_answer_that_is_not_2xx_delays_all_later_events(
+    three: SqliteStore, status: int | None
+) -> None:
     receiver = FakeReceiver([failed(status), failed(status)])
     with pytest.raises(Stopped):
         relay(three, receiver, FakeClock().until_idle()).run()
@@ -130,20 +132,20 @@ def test_whatever_is_not_2xx_holds_the_line(three: SqliteStore, status: int | No
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 206, 299])
-def test_any_2xx_moves_the_line(three: SqliteStore, status: int) -> None:
+def test_every_2xx_delivers_the_event(three: SqliteStore, status: int) -> None:
     receiver = FakeReceiver([failed(status)])
     relay(three, receiver).run_once()
     assert receiver.sequences() == [1, 2, 3]
 
 
-def test_every_attempt_has_its_own_time(three: SqliteStore) -> None:
+def test_every_attempt_has_its_own_timestamp(three: SqliteStore) -> None:
     receiver = FakeReceiver([failed(), failed()])
     relay(three, receiver).run_once()
     times = [message.sent_at - START_S for message in receiver.messages]
     assert times == [0, 1, 3, 3, 3]
 
 
-def test_pauses_double_up_to_a_bound_and_begin_anew(three: SqliteStore) -> None:
+def test_pauses_double_up_to_a_maximum_and_start_again_after_a_success(three: SqliteStore) -> None:
     clock = FakeClock().until_idle()
     with pytest.raises(Stopped):
         relay(three, FakeReceiver([failed()] * 9), clock).run()
@@ -158,16 +160,14 @@ def test_pauses_double_up_to_a_bound_and_begin_anew(three: SqliteStore) -> None:
 @pytest.mark.parametrize(
     ("asked", "pause_s"), [("7", 7), ("0", 1), ("999999", 3600), ("soon", 1), ("-5", 1), ("", 1)]
 )
-def test_a_receiver_is_left_alone_for_as_long_as_it_asks(
-    three: SqliteStore, asked: str, pause_s: float
-) -> None:
+def test_retry_after_is_honoured(three: SqliteStore, asked: str, pause_s: float) -> None:
     clock = FakeClock().until_idle()
     with pytest.raises(Stopped):
         relay(three, FakeReceiver([failed(503, asked)]), clock).run()
     assert clock.pauses[0] == pause_s
 
 
-def test_410_ends_it_for_good(three: SqliteStore, database: Path) -> None:
+def test_410_stops_the_relay(three: SqliteStore, database: Path) -> None:
     receiver = FakeReceiver([failed(500), failed(204), failed(410)])
     with pytest.raises(ReceiverGone, match=r"410.* event 2 "):
         relay(three, receiver, FakeClock().until_idle()).run()
@@ -175,15 +175,15 @@ def test_410_ends_it_for_good(three: SqliteStore, database: Path) -> None:
     assert position(database) == 1
 
 
-def test_once_gives_up_after_some_failures_in_a_row(three: SqliteStore, database: Path) -> None:
+def test_once_gives_up_after_some_consecutive_failures(three: SqliteStore, database: Path) -> None:
     receiver = FakeReceiver([failed(204), *[failed()] * 99])
     with pytest.raises(Undelivered, match=r"event 2 .*HTTP 500"):
         relay(three, receiver).run_once()
-    assert receiver.sequences() == [1] + [2] * ONCE_FAILURES_MOST
+    assert receiver.sequences() == [1] + [2] * ONCE_FAILURES_MAX
     assert position(database) == 1
 
 
-def test_once_waits_for_no_receiver_that_wants_to_be_left_alone_for_long(
+def test_once_gives_up_when_the_receiver_asks_for_a_long_pause(
     three: SqliteStore,
 ) -> None:
     clock = FakeClock()

@@ -1,4 +1,4 @@
-"""Where the relay goes on: while the store fails, and with `--from`."""
+"""Where the relay continues: after a failure of the store, and with `--from`."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from tests.support.placing import spoil_lock_file
 from tests.support.relay_fakes import FakeClock, FakeReceiver, relay
 from tests.support.relay_receiver import position
 
-# The store on a bad day.
+# A store that fails.
 
 
-def test_what_was_taken_is_not_sent_again_while_it_cannot_be_recorded(
+def test_a_delivered_event_is_not_sent_again_while_it_cannot_be_recorded(
     three: SqliteStore, database: Path
 ) -> None:
     spoilt: list[Path] = []
@@ -38,7 +38,9 @@ def test_what_was_taken_is_not_sent_again_while_it_cannot_be_recorded(
     assert position(database) == 3
 
 
-def test_a_store_that_cannot_be_read_is_waited_for(three: SqliteStore, database: Path) -> None:
+def test_the_relay_waits_for_a_store_that_cannot_be_read(
+    three: SqliteStore, database: Path
+) -> None:
     away = database.with_name("away")
 
     def mend() -> None:
@@ -54,7 +56,7 @@ def test_a_store_that_cannot_be_read_is_waited_for(three: SqliteStore, database:
     assert receiver.sequences() == [1, 2, 3]
 
 
-def test_a_position_that_somebody_else_moved_is_left_to_them(
+def test_a_position_that_another_process_changed_is_not_overwritten(
     three: SqliteStore, database: Path
 ) -> None:
     receiver = FakeReceiver(on_send=lambda _: three.write(lambda tx: tx.relay.move_to(3)))
@@ -64,7 +66,7 @@ def test_a_position_that_somebody_else_moved_is_left_to_them(
     assert receiver.sequences() == [1]
 
 
-def test_a_record_whose_outcome_was_unknown_may_be_made_again(
+def test_a_record_whose_outcome_is_unknown_may_be_repeated(
     three: SqliteStore, database: Path
 ) -> None:
     def record_unseen(_: Message) -> None:
@@ -89,7 +91,9 @@ def test_delivering_again_from_a_sequence_number(three: SqliteStore) -> None:
     assert receiver.sequences() == [1, 2, 3, 2, 3]
 
 
-def test_a_new_position_stands_before_anything_is_sent(three: SqliteStore, database: Path) -> None:
+def test_a_new_position_is_durable_before_any_event_is_sent(
+    three: SqliteStore, database: Path
+) -> None:
     receiver = FakeReceiver()
     relay(three, receiver).run_once()
     relay(three, receiver).go_to(3)
@@ -97,7 +101,7 @@ def test_a_new_position_stands_before_anything_is_sent(three: SqliteStore, datab
     assert relay(three, receiver).run_once() == 1
 
 
-def test_a_position_may_skip_what_a_receiver_will_never_take(three: SqliteStore) -> None:
+def test_a_position_may_skip_an_event_that_the_receiver_always_refuses(three: SqliteStore) -> None:
     receiver = FakeReceiver()
     skipping = relay(three, receiver)
     skipping.go_to(3)

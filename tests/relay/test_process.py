@@ -1,4 +1,4 @@
-"""The relay as operators run it: stopped, doubled, gone, misused; and what it never shows."""
+"""The relay as operators run it: stops, two relays at once, wrong use, secrets in its output."""
 
 import json
 import signal
@@ -43,7 +43,7 @@ def database(tmp_path: Path) -> Path:
 # The command.
 
 
-def test_once_delivers_what_is_there_and_ends(database: Path) -> None:
+def test_once_delivers_the_existing_events_and_ends(database: Path) -> None:
     with receiving() as receiver:
         relay = RelayProcess(database, receiver.url, ORDERAPI)
         assert relay.run("--once") == 0
@@ -81,8 +81,8 @@ def test_a_running_relay_delivers_new_orders_of_a_server(server: Server) -> None
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_records_what_is_in_flight(database: Path, ending: signal.Signals) -> None:
-    """The signal comes while the receiver has the event and has not answered yet."""
+def test_a_stop_records_the_delivery_in_flight(database: Path, ending: signal.Signals) -> None:
+    """The signal arrives after the receiver got the event and before it answers."""
     has_arrived, may_answer = threading.Event(), threading.Event()
 
     def behave(_: int) -> Behaviour:
@@ -100,19 +100,19 @@ def test_a_stop_records_what_is_in_flight(database: Path, ending: signal.Signals
         assert position(database) == 1
 
 
-def test_a_stop_ends_a_long_wait(database: Path) -> None:
+def test_a_stop_ends_a_long_pause(database: Path) -> None:
     with (
         receiving(lambda _: status(503, Retry_After="3000")) as receiver,
         relaying(database, receiver.url, command=ORDERAPI) as relay,
     ):
-        wait_until(lambda: "is not taken" in relay.log())
+        wait_until(lambda: "was not delivered" in relay.log())
         assert relay.stop() == 0
         assert len(receiver.arrivals) == 1
         (blocked,) = [line for line in relay.log_lines() if line["level"] == "WARNING"]
         assert blocked["next_attempt_s"] == 3000
 
 
-def test_a_receiver_that_is_gone_ends_it_with_a_status_of_its_own(database: Path) -> None:
+def test_a_receiver_that_answers_410_ends_the_relay_with_exit_code_3(database: Path) -> None:
     with receiving(lambda _: status(410)) as receiver:
         relay = RelayProcess(database, receiver.url, ORDERAPI)
         assert relay.run() == 3
@@ -124,8 +124,8 @@ def test_a_receiver_that_is_gone_ends_it_with_a_status_of_its_own(database: Path
     assert "\nRestartPreventExitStatus=3\n" in unit
 
 
-def test_a_relay_that_was_stopped_and_continued_goes_on(database: Path) -> None:
-    """As by a debugger, or by a container that is paused."""
+def test_a_relay_that_was_suspended_continues(database: Path) -> None:
+    """A debugger does this, and so does a container that is paused."""
     with receiving() as receiver, relaying(database, receiver.url) as relay:
         wait_until(lambda: position(database) == 3)
         assert relay.process is not None
@@ -140,7 +140,7 @@ def test_a_relay_that_was_stopped_and_continued_goes_on(database: Path) -> None:
         assert relay.stop() == 0
 
 
-# Two at once.
+# Two relays at once.
 
 
 def test_a_second_relay_waits_and_takes_over(database: Path) -> None:
@@ -175,7 +175,7 @@ def test_the_right_to_deliver_belongs_to_one_until_it_ends(tmp_path: Path) -> No
             assert first.lease("relay")
             assert first.lease("relay")
             assert not second.lease("relay")
-            # It keeps nobody from writing.
+            # The right to deliver does not prevent others from writing.
             place(second, "meanwhile")
         assert second.lease("relay")
 
@@ -194,17 +194,17 @@ def test_orders_and_reads_do_not_notice_a_receiver_that_hangs(server: Server) ->
             events = server.request("GET", "/events?limit=1000").json["events"]
             assert len(events) == 201
             wait_until(lambda: server.request("GET", "/readyz").status == 200)
-            # Still in its first attempt.
+            # The relay is still in its first attempt.
             assert relay.is_running()
             assert len(receiver.arrivals) == 1
             assert position(server.database) == 0
 
 
-# What nobody may see.
+# Secrets.
 
 
 def test_no_secret_is_ever_shown(database: Path) -> None:
-    """At the level `debug`, through every kind of answer."""
+    """This holds at log level `debug` and for every kind of answer."""
 
     def behave(number: int) -> Behaviour:
         kinds = [status(500), RESET_MID_BODY, status(301, Location="/x"), receiver.silence()]
@@ -233,7 +233,7 @@ def test_no_secret_is_ever_shown(database: Path) -> None:
         assert hidden not in shown
 
 
-# Misuse.
+# Wrong use.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the metrics are told of the relay: each failure, until the event is taken."""
+"""What the relay records for the metrics: each failure, until the event is delivered."""
 
 from contextlib import closing
 from pathlib import Path
@@ -10,13 +10,13 @@ from orderapi.relay.clock import Stopped
 from orderapi.relay.deliver import ReceiverGone, Undelivered
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import spoil_lock_file
-from tests.support.relay_fakes import TAKEN, FakeClock, FakeReceiver, failed, relay
+from tests.support.relay_fakes import DELIVERED, FakeClock, FakeReceiver, failed, relay
 
 
 @pytest.fixture(autouse=True)
 def _patient_notes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a failure be noted, however long that takes."""
-    monkeypatch.setattr("orderapi.relay.deliver.NOTE_S", 30.0)
+    """Allow a busy machine any time to record a failure."""
+    monkeypatch.setattr("orderapi.relay.deliver.RECORD_FAILURE_MAX_S", 30.0)
 
 
 def state(store: SqliteStore) -> RelayState:
@@ -26,7 +26,7 @@ def state(store: SqliteStore) -> RelayState:
 def test_failures_are_counted_from_the_first_to_the_last(three: SqliteStore) -> None:
     seen: list[RelayState] = []
     clock = FakeClock(on_pause=lambda: seen.append(state(three))).until_idle()
-    script = [TAKEN, failed(500), failed(500), failed(None)]
+    script = [DELIVERED, failed(500), failed(500), failed(None)]
     with pytest.raises(Stopped):
         relay(three, FakeReceiver(script), clock).run()
     blocked, idle = seen[:3], seen[3]
@@ -38,7 +38,9 @@ def test_failures_are_counted_from_the_first_to_the_last(three: SqliteStore) -> 
     assert idle == RelayState(3, 3, None, 0, None, None)
 
 
-def test_a_relay_that_starts_again_counts_on(three: SqliteStore, database: Path) -> None:
+def test_a_restarted_relay_continues_the_count_of_failures(
+    three: SqliteStore, database: Path
+) -> None:
     for _ in range(2):
         with pytest.raises(Undelivered):
             relay(three, FakeReceiver([failed()] * 5)).run_once()
@@ -46,7 +48,7 @@ def test_a_relay_that_starts_again_counts_on(three: SqliteStore, database: Path)
         assert (state(another).failures, state(another).position) == (10, 0)
 
 
-def test_a_receiver_that_is_gone_is_known_after_the_relay_has_ended(three: SqliteStore) -> None:
+def test_a_410_stays_recorded_after_the_relay_has_ended(three: SqliteStore) -> None:
     with pytest.raises(ReceiverGone):
         relay(three, FakeReceiver([failed(410)])).run()
     found = state(three)
@@ -54,7 +56,7 @@ def test_a_receiver_that_is_gone_is_known_after_the_relay_has_ended(three: Sqlit
     assert found.blocked_since is not None
 
 
-def test_going_elsewhere_ends_it(three: SqliteStore) -> None:
+def test_a_new_position_ends_the_failures(three: SqliteStore) -> None:
     with pytest.raises(ReceiverGone):
         relay(three, FakeReceiver([failed(410)])).run()
     relay(three, FakeReceiver()).go_to(3)
@@ -62,7 +64,7 @@ def test_going_elsewhere_ends_it(three: SqliteStore) -> None:
     assert (found.position, found.failures, found.blocked_since) == (2, 0, None)
 
 
-def test_a_failure_that_cannot_be_noted_is_still_only_a_failure(
+def test_a_failure_that_cannot_be_recorded_does_not_stop_the_relay(
     three: SqliteStore, database: Path
 ) -> None:
     spoilt = [spoil_lock_file(database)]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from orderapi.relay.attempt import Answer, Message
-from orderapi.relay.webhook import ANSWER_MOST_BYTES, Receiver
+from orderapi.relay.attempt import Message, Outcome
+from orderapi.relay.webhook import ANSWER_MAX_BYTES, Receiver
 from tests.support import relay_receiver as receiving
 from tests.support.relay_receiver import (
     RESET_MID_BODY,
@@ -26,7 +26,7 @@ from tests.support.relay_receiver import (
 )
 from tests.support.running import free_port
 
-# For attempts that time out; the others have time, whatever else this machine does.
+# The limit of attempts that shall time out. The others get more time, for a busy machine.
 SHORT_S = 0.5
 EVENT_ID = "4b7a6c1e-6f0e-4a53-9d0e-0a3f1c2b4d5e"
 BODY = f'{{"id":"{EVENT_ID}","sequence":"0000000000000000007","data":{{"item_id":"caf\u00e9"}}}}'
@@ -36,22 +36,22 @@ def message() -> Message:
     return Message(EVENT_ID, BODY, time.time())
 
 
-def attempt(url: str, total_s: float = 20.0) -> Answer:
-    with closing(Receiver(url, SECRET, total_s=total_s)) as receiver:
+def attempt(url: str, total_s: float = 20.0) -> Outcome:
+    with closing(Receiver(url, SECRET, attempt_max_s=total_s)) as receiver:
         return receiver.send(message())
 
 
-def attempt_at(behaviour: Behaviour) -> Answer:
+def attempt_at(behaviour: Behaviour) -> Outcome:
     with receiving.receiving(lambda _: behaviour) as server:
         return attempt(server.url)
 
 
-# What is sent.
+# The request.
 
 
-def test_a_delivery_is_signed_and_says_what_it_is() -> None:
+def test_a_delivery_is_signed_and_states_its_type() -> None:
     with receiving.receiving() as server:
-        assert attempt(server.url + "/hook?a=b") == Answer(204, "HTTP 204")
+        assert attempt(server.url + "/hook?a=b") == Outcome(204, "HTTP 204")
     (arrival,) = server.arrivals
     assert server.refused == []
     assert arrival.event["data"] == {"item_id": "caf\u00e9"}
@@ -63,7 +63,7 @@ def test_a_delivery_is_signed_and_says_what_it_is() -> None:
 
 
 def test_another_secret_is_refused() -> None:
-    """The receiver of these tests does look."""
+    """The receiver of these tests verifies signatures."""
     other = "whsec_" + b64encode(b"x" * 32).decode()
     with receiving.receiving() as server:
         with closing(Receiver(server.url, other)) as receiver:
@@ -78,7 +78,7 @@ def test_user_and_password_of_the_url_are_sent_as_such() -> None:
     assert arrival.headers["authorization"] == "Basic " + b64encode(b"us er:pass").decode()
 
 
-def test_a_connection_is_kept_while_all_goes_well() -> None:
+def test_a_connection_is_kept_until_an_attempt_fails() -> None:
     def behave(number: int) -> Behaviour:
         return status(500) if number == 5 else TAKE
 
@@ -105,23 +105,23 @@ def test_cookies_are_not_kept() -> None:
 def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
-    assert attempt_at(TAKE).is_taken
+    assert attempt_at(TAKE).is_delivered
 
 
-# What comes back.
+# The answer.
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(code: int) -> None:
     with receiving.receiving() as elsewhere:
         answer = attempt_at(status(code, Location=elsewhere.url))
-        assert (answer.status, answer.is_taken) == (code, False)
+        assert (answer.status, answer.is_delivered) == (code, False)
         assert elsewhere.connections == 0
 
 
-def test_retry_after_is_handed_on() -> None:
+def test_retry_after_is_passed_on() -> None:
     answer = attempt_at(status(503, Retry_After="17"))
-    assert answer == Answer(503, "HTTP 503", "17")
+    assert answer == Outcome(503, "HTTP 503", "17")
     # A date in Retry-After is compared with the receiver's own.
     assert answer.date
     assert parsedate_to_datetime(answer.date)
@@ -139,13 +139,13 @@ FOREVER = {
 
 
 @pytest.mark.parametrize("kind", FOREVER)
-def test_an_attempt_ends_at_its_bound_whatever_dribbles_in(kind: str) -> None:
+def test_an_attempt_ends_at_its_limit_however_slow_the_answer_is(kind: str) -> None:
     head, drop = FOREVER[kind]
     with receiving.receiving() as server:
         server.behave = lambda _: server.silence(head, drop)
         answer = attempt(server.url, SHORT_S)
     assert answer.status is None
-    assert answer.reason in ("no whole answer within 0.5 s", "no connection within 0.5 s")
+    assert answer.reason in ("no complete answer within 0.5 s", "no connection within 0.5 s")
 
 
 CUT = {
@@ -160,7 +160,7 @@ CUT = {
 
 
 @pytest.mark.parametrize("kind", CUT)
-def test_an_answer_that_is_not_whole_counts_as_none(kind: str) -> None:
+def test_an_incomplete_answer_counts_as_no_answer(kind: str) -> None:
     answer = attempt_at(reset_after(CUT[kind]))
     assert answer.status is None
     assert answer.reason
@@ -168,21 +168,21 @@ def test_an_answer_that_is_not_whole_counts_as_none(kind: str) -> None:
 
 
 def test_a_body_without_end_does_not_undo_a_2xx() -> None:
-    head = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (ANSWER_MOST_BYTES + 1)
+    head = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (ANSWER_MAX_BYTES + 1)
     with receiving.receiving() as server:
         server.behave = lambda _: server.silence(head, b"x" * 1000)
-        assert attempt(server.url).is_taken
+        assert attempt(server.url).is_delivered
 
 
-def test_a_body_is_not_unpacked() -> None:
+def test_a_compressed_body_is_not_decompressed() -> None:
     bomb = gzip.compress(b"\0" * 30_000_000)
-    assert len(bomb) < ANSWER_MOST_BYTES
-    assert attempt_at(status(200, bomb, Content_Encoding="gzip")).is_taken
-    assert attempt_at(status(200, b"no gzip", Content_Encoding="gzip")).is_taken
+    assert len(bomb) < ANSWER_MAX_BYTES
+    assert attempt_at(status(200, bomb, Content_Encoding="gzip")).is_delivered
+    assert attempt_at(status(200, b"no gzip", Content_Encoding="gzip")).is_delivered
 
 
 def test_after_a_failure_the_next_attempt_succeeds() -> None:
-    """Whatever state the failure has left behind."""
+    """Each failure leaves the connection in another state."""
     with receiving.receiving() as server:
         failures = [
             RESET_MID_BODY,
@@ -191,16 +191,16 @@ def test_after_a_failure_the_next_attempt_succeeds() -> None:
             server.silence(b"HTTP/1.1 200 OK\r\nX-A: ", b"x"),
         ]
         server.behave = lambda number: TAKE if number % 2 else failures[number // 2 - 1]
-        with closing(Receiver(server.url, SECRET, total_s=5.0)) as receiver:
-            taken = [receiver.send(message()).is_taken for _ in range(9)]
+        with closing(Receiver(server.url, SECRET, attempt_max_s=5.0)) as receiver:
+            taken = [receiver.send(message()).is_delivered for _ in range(9)]
     assert taken == [True, False, True, False, True, False, True, False, True]
 
 
-# Where nobody answers.
+# No answer.
 
 
 def test_a_port_where_nobody_listens() -> None:
-    assert attempt(f"http://127.0.0.1:{free_port()}") == Answer(None, "Connection refused")
+    assert attempt(f"http://127.0.0.1:{free_port()}") == Outcome(None, "Connection refused")
 
 
 def test_a_host_that_does_not_exist() -> None:
@@ -230,7 +230,7 @@ def showing(certificate: trustme.LeafCert) -> Iterator[receiving.Receiver]:
 
 @pytest.fixture
 def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
-    """An authority that the system trusts."""
+    """A certificate authority that the system trusts."""
     authority = trustme.CA()
     path = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(path))
@@ -240,7 +240,7 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
 
 def test_a_right_certificate_is_accepted(authority: trustme.CA) -> None:
     with showing(authority.issue_cert("127.0.0.1")) as server:
-        assert attempt(server.url).is_taken
+        assert attempt(server.url).is_delivered
         assert len(server.arrivals) == 1
 
 
@@ -266,7 +266,7 @@ def test_a_wrong_certificate_is_refused_and_nothing_is_sent(
         assert server.refused == []
 
 
-def test_a_receiver_that_speaks_no_tls() -> None:
+def test_a_receiver_without_tls() -> None:
     with receiving.receiving() as server:
         answer = attempt(server.url.replace("http:", "https:"))
     assert answer.status is None

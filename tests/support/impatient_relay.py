@@ -1,4 +1,4 @@
-"""The relay with time-outs and pauses of fractions of a second; else the command's own parts.
+"""The relay with pauses of fractions of a second. All else is the same as in the command.
 
 `python -m tests.support.impatient_relay [--once] [--from SEQUENCE] [--total SECONDS]`
 """
@@ -10,12 +10,12 @@ from contextlib import closing
 
 from orderapi import logs
 from orderapi.relay import service
-from orderapi.relay.pace import Pace
+from orderapi.relay.retry_pause import Backoff
 from orderapi.relay.webhook import Receiver
 from orderapi.settings import read_settings
 from orderapi.store.open import open_store
 
-PACE = Pace(first_s=0.02, most_s=0.1, retry_after_most_s=0.2)
+BACKOFF = Backoff(first_s=0.02, pause_max_s=0.1, retry_after_max_s=0.2)
 
 
 def main() -> int:
@@ -26,10 +26,16 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = read_settings(os.environ)
     logs.configure(settings.log_level)
-    receiver = Receiver(settings.webhook_url, settings.webhook_secret, total_s=arguments.total)
+    receiver = Receiver(
+        settings.webhook_url, settings.webhook_secret, attempt_max_s=arguments.total
+    )
     with closing(open_store(settings.database_url)) as store, closing(receiver):
         return service.serve(
-            store, receiver.send, once=arguments.once, start_from=arguments.start_from, pace=PACE
+            store,
+            receiver.send,
+            once=arguments.once,
+            start_from=arguments.start_from,
+            backoff=BACKOFF,
         )
 
 

@@ -1,4 +1,4 @@
-"""A real receiver, which misbehaves as told, and the relay as a process."""
+"""A real receiver, which fails as a test tells it, and the relay as a process."""
 
 import itertools
 import json
@@ -26,13 +26,13 @@ from tests.support.running import REPOSITORY
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ORDERAPI = (str(Path(sys.executable).parent / "orderapi"), "relay")
-# The same relay, with no patience.
+# The same relay with short pauses and limits.
 IMPATIENT = (sys.executable, "-m", "tests.support.impatient_relay")
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A request that has arrived whole and whose signature was right."""
+    """A complete request with a valid signature."""
 
     headers: Mapping[str, str]
     event: dict[str, Any]
@@ -43,7 +43,7 @@ class Arrival:
         return int(self.event["sequence"])
 
 
-# How to answer a request; what arrived has been noted before.
+# How to answer a request that has been recorded.
 Behaviour = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -80,7 +80,7 @@ RESET_MID_BODY = reset_after(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhal
 
 
 class Receiver:
-    """An HTTP server that verifies what arrives; `behave(number)` answers the request so numbered.
+    """An HTTP server that verifies requests. `behave(number)` answers the request of that number.
 
     `refused` counts requests whose signature or form was wrong.
     """
@@ -90,7 +90,7 @@ class Receiver:
         self.arrivals: list[Arrival] = []
         self.refused: list[str] = []
         self.connections = 0
-        # Set when the test is over: whoever keeps the relay waiting ends then.
+        # Set at the end of the test. Each answer that has no end stops then.
         self.is_over = threading.Event()
         self.url = ""
         self._numbers = itertools.count(1)
@@ -98,7 +98,7 @@ class Receiver:
         self._webhook = Webhook(SECRET)
 
     def silence(self, head: bytes = b"", drop: bytes = b"") -> Behaviour:
-        """Answer with `head`, then with a `drop` now and then, and never come to an end."""
+        """Answer with `head`, then repeat `drop`, and never end the answer."""
 
         def behave(handler: BaseHTTPRequestHandler) -> None:
             handler.wfile.write(head)
@@ -123,11 +123,11 @@ class Receiver:
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
         length = int(handler.headers["Content-Length"])
         body = handler.rfile.read(length)
-        if len(body) < length:  # cut short, by a kill: it never arrived
+        if len(body) < length:  # a kill cut it short, so it never arrived
             handler.close_connection = True
             return
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        # One at a time: what arrived is noted in the order of arrival.
+        # One thread at a time, so that requests are recorded in the order of their arrival.
         with self._mutex:
             behaviour = self.behave(next(self._numbers))
             is_right = self.note(headers, body, behaviour)
@@ -165,14 +165,14 @@ def receiving(
         block_on_close = False
 
         def handle_error(self, *_: object) -> None:
-            # A relay that was killed, or gave up, in the middle.
+            # A relay was killed, or gave up, in the middle of a request.
             pass
 
     with Server(("127.0.0.1", 0), Handler) as http_server:
         scheme = "http"
         if tls is not None:
             scheme = "https"
-            # The handshake happens with the first read, on the connection's own thread.
+            # The handshake happens at the first read, on the thread of the connection.
             http_server.socket = tls.wrap_socket(
                 http_server.socket, server_side=True, do_handshake_on_connect=False
             )
@@ -188,7 +188,7 @@ def receiving(
 
 
 class RelayProcess:
-    """One relay on a database, which delivers to `url`; its log is kept over its restarts."""
+    """One relay on a database, which delivers to `url`. Its log is kept across restarts."""
 
     def __init__(
         self, database: Path, url: str, command: Iterable[str] = IMPATIENT, **environ: str
@@ -216,7 +216,7 @@ class RelayProcess:
         return self
 
     def run(self, *arguments: str) -> int:
-        """Run it to its end and give its exit code."""
+        """Run it to its end and return its exit code."""
         return self.start(*arguments).wait()
 
     def wait(self, timeout_s: float = 60.0) -> int:
@@ -229,7 +229,7 @@ class RelayProcess:
         self.process.wait()
 
     def stop(self) -> int:
-        """End it as systemd would, and give its exit code."""
+        """Stop it as systemd does, and return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.wait()
@@ -257,7 +257,7 @@ def relaying(
 
 
 def filled(database: Path, events: int) -> Path:
-    """Make a database with so many events, which nobody serves."""
+    """Make a database with this number of events, which no process serves."""
     with closing(SqliteStore(database)) as store:
         store.prepare()
         for number in range(events):

@@ -1,4 +1,4 @@
-"""How long a receiver is left alone: whatever it asks, and whatever chance says."""
+"""The pause before the next attempt, for every `Retry-After` and every random number."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderapi.relay.attempt import Answer
-from orderapi.relay.pace import Pace
+from orderapi.relay.attempt import Outcome
+from orderapi.relay.retry_pause import Backoff
 from tests.support.relay_fakes import START_S
 
 NOW = datetime.fromtimestamp(START_S, UTC)
 
 
 def asked_s(value: str | None) -> float:
-    return Answer(503, "HTTP 503", value).retry_after_s(START_S)
+    return Outcome(503, "HTTP 503", value).retry_after_s(START_S)
 
 
 @pytest.mark.parametrize(
@@ -51,17 +51,17 @@ def test_no_retry_after_is_ever_an_error(value: str) -> None:
 
 @given(st.integers(1, 10_000), st.floats(0) | st.just(float("inf")))
 def test_a_pause_is_within_its_bounds(failures: int, asked: float) -> None:
-    pace = Pace()
-    pause_s = pace.pause_s(failures, asked)
-    assert min(asked, pace.retry_after_most_s) <= pause_s
-    assert pause_s <= max(pace.most_s, min(asked, pace.retry_after_most_s))
+    backoff = Backoff()
+    pause_s = backoff.pause_s(failures, asked)
+    assert min(asked, backoff.retry_after_max_s) <= pause_s
+    assert pause_s <= max(backoff.pause_max_s, min(asked, backoff.retry_after_max_s))
     if failures < 5 and not asked:
-        assert pause_s <= pace.first_s * 2 ** (failures - 1)
+        assert pause_s <= backoff.first_s * 2 ** (failures - 1)
 
 
-def test_a_pause_is_anything_up_to_its_bound() -> None:
-    pauses = [Pace().pause_s(10) for _ in range(1_000)]
-    # Full jitter: 1 in 10^18 runs has none below a twentieth, or above nineteen.
+def test_a_pause_is_random_between_0_and_its_bound() -> None:
+    pauses = [Backoff().pause_s(10) for _ in range(1_000)]
+    # With full jitter, 1 in 10^18 runs has no pause below 3 s, or none above 57 s.
     assert min(pauses) < 3
     assert max(pauses) > 57
 
@@ -73,4 +73,4 @@ def test_a_date_in_retry_after_is_compared_with_the_clock_of_the_receiver(off_s:
         format_datetime(moment, usegmt=True)
         for moment in (answered, answered + timedelta(seconds=30))
     )
-    assert Answer(503, "HTTP 503", until, date).retry_after_s(START_S) == 30
+    assert Outcome(503, "HTTP 503", until, date).retry_after_s(START_S) == 30
