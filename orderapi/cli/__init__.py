@@ -1,1 +1,1 @@
-"""The `orderapi` command: what it is given, what it calls, what it shows."""
+"""The `orderapi` command: its arguments, the functions that it calls, and its output."""

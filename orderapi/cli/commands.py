@@ -1,4 +1,4 @@
-"""The `orderapi` command: parses, calls `ops`, sets the exit code."""
+"""The subcommands of `orderapi`: they parse, call `ops` or `relay`, and set the exit code."""
 
 import sys
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from orderapi.ops.restore import restore
 from orderapi.ops.verify import FAILED, SKIPPED, new_trials, rows_by_hand, verify
 from orderapi.relay import service
 
-# The exit code when what was checked does not hold; `inputs.Refused` has that of wrong use.
-DOES_NOT_HOLD = 1
+# The exit code of a check that failed. `inputs.WrongUse` has the exit code of wrong use.
+CHECK_FAILED = 1
 
 _database = click.option(
     "--database",
     metavar="DATABASE_URL",
-    help="The database, in the place of ORDERAPI_DATABASE_URL.",
+    help="Use this database instead of ORDERAPI_DATABASE_URL.",
 )
 
 
@@ -33,7 +33,7 @@ _database = click.option(
 def main() -> None:
     """Run and check an orderapi service.
 
-    Every command exits 0 on success, 1 when what it checked does not hold, and 2 on wrong use.
+    Every command exits with 0 on success, with 1 if its check failed, and with 2 on wrong use.
     """
 
 
@@ -42,19 +42,21 @@ def main() -> None:
 @click.option(
     "--database",
     metavar="DATABASE_URL",
-    help="Also look at the rows in the server's database; without it the SQL for that is printed.",
+    help="Also check the rows in the database of the server. Without this option, the SQL for this"
+    " check is printed.",
 )
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path),
-    help="The file with the bearer token; without it the token comes from ORDERAPI_TOKEN, if set.",
+    help="Read the bearer token from this file. Without this option, it is read from"
+    " ORDERAPI_TOKEN, if that is set.",
 )
 def verify_command(url: str, database: str | None, token_file: Path | None) -> None:
-    """Show on the live server at URL that no order is made twice.
+    """Check on the live server at URL that no order is made twice.
 
-    Runs the six verification steps under fresh keys, so it can be repeated; every run leaves two
-    orders. Steps 4 and 5 are skipped where fault injection is off. URL is ORDERAPI_URL, or else
-    http://127.0.0.1:8000, if left out.
+    The six verification steps use new keys, so the command can be repeated. Each run leaves two
+    orders in the database. Steps 4 and 5 are skipped if fault injection is off. The default of URL
+    is ORDERAPI_URL or, if that is not set, http://127.0.0.1:8000.
 
     \b
     Examples:
@@ -72,11 +74,13 @@ def verify_command(url: str, database: str | None, token_file: Path | None) -> N
             click.echo(describe_step(result))
             results.append(result)
     if store is None and any(result.verdict != SKIPPED for result in results[1:]):
-        click.echo("\nIn the server's database this should give two rows with three counts of 1:\n")
+        click.echo(
+            "\nIn the database of the server, this must return two rows with three counts of 1:\n"
+        )
         click.echo(rows_by_hand(trials))
     click.echo(f"\n{summarise_steps(results)}")
     if any(result.verdict == FAILED for result in results):
-        sys.exit(DOES_NOT_HOLD)
+        sys.exit(CHECK_FAILED)
 
 
 @main.command("audit")
@@ -84,7 +88,8 @@ def verify_command(url: str, database: str | None, token_file: Path | None) -> N
 def audit_command(database: str | None) -> None:
     """Prove on the whole database that every order was made exactly once.
 
-    Lists every row that breaks an invariant. The database is opened read-only, and may be in use.
+    The audit lists every row that breaks an invariant. The database is opened read-only. A service
+    may use it at the same time.
 
     \b
     Examples:
@@ -100,17 +105,18 @@ def audit_command(database: str | None) -> None:
             report.show_finding(finding)
     click.echo(report.summary())
     if report.findings:
-        sys.exit(DOES_NOT_HOLD)
+        sys.exit(CHECK_FAILED)
 
 
 @main.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
 @_database
 def backup_command(file: Path, database: str | None) -> None:
-    """Copy the database, which may be in use, to FILE.
+    """Copy the database to FILE. A service may use the database at the same time.
 
-    The copy is of one moment, and is audited before it gets its name: FILE is whole and sound, or
-    it is not there. FILE must be new, in a directory that is.
+    The copy shows the database at one moment. It is audited before it gets the name FILE.
+    Therefore FILE is complete and sound, or it does not exist. FILE must not exist before, and its
+    directory must exist.
 
     \b
     Examples:
@@ -126,24 +132,27 @@ def backup_command(file: Path, database: str | None) -> None:
     click.echo(report.summary())
     if not is_made:
         click.echo(f"there is no backup: {file} would have the same findings")
-        sys.exit(DOES_NOT_HOLD)
+        sys.exit(CHECK_FAILED)
     click.echo(f"the backup is {file} ({file.stat().st_size / 2**20:,.1f} MiB)")
 
 
 @main.command("restore")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Replace a database that is there; it is kept.")
+@click.option(
+    "--force", is_flag=True, help="Replace an existing database. It is kept under another name."
+)
 @click.option(
     "--database",
     metavar="DATABASE_URL",
-    help="The database to put FILE in the place of, instead of ORDERAPI_DATABASE_URL.",
+    help="Replace this database instead of ORDERAPI_DATABASE_URL.",
 )
 def restore_command(file: Path, database: str | None, *, force: bool) -> None:
-    """Put the backup FILE in the place of the database, which nobody may have open.
+    """Replace the database with the backup FILE. No process may have the database open.
 
-    It goes back to the backup's moment: later orders, keys and events are gone, and a late retry of
-    such a key orders again. FILE is audited first, on a copy that has been brought to this
-    release's schema. A database that is there stays beside it under another name.
+    The database returns to the moment of the backup. Later orders, keys and events are gone, and a
+    late retry of such a key orders again. FILE is copied, the copy is migrated to the schema of
+    this release, and it is audited. Only then does it replace the database, which is kept under
+    another name.
 
     \b
     Examples:
@@ -166,31 +175,31 @@ def restore_command(file: Path, database: str | None, *, force: bool) -> None:
     click.echo(report.summary())
     if restored is None:
         click.echo("nothing was restored, and the database is as it was")
-        sys.exit(DOES_NOT_HOLD)
+        sys.exit(CHECK_FAILED)
     for line in describe_restored(restored):
         click.echo(line)
 
 
 @main.command("relay")
 @_database
-@click.option("--once", is_flag=True, help="Deliver the events that there are now, and end.")
+@click.option("--once", is_flag=True, help="Deliver the events that exist now, and end.")
 @click.option(
     "--from",
     "start_from",
     metavar="SEQUENCE",
     type=click.IntRange(1, 2**63 - 1),
-    help="Begin with this event, delivered before or not, instead of the next one. That is noted"
-    " at once: a restart without --from goes on from there.",
+    help="Start with this event, whether or not it was delivered before. The new position is"
+    " recorded immediately: a restart without --from continues from there.",
 )
 def relay_command(database: str | None, once: bool, start_from: int | None) -> None:
-    """Deliver events to ORDERAPI_WEBHOOK_URL, in order, at least once, until stopped.
+    """Deliver events to ORDERAPI_WEBHOOK_URL, in order and at least once, until stopped.
 
-    Each is signed with ORDERAPI_WEBHOOK_SECRET, as Standard Webhooks says, and sent until the
-    receiver takes it (2xx); the next one waits for that. One relay delivers at a time: a second one
-    waits for the first, with --once it exits 1.
+    Each event is signed with ORDERAPI_WEBHOOK_SECRET, as Standard Webhooks says. It is sent until
+    the receiver acknowledges it with 2xx, and the next event waits until then. Only one relay
+    delivers at a time. A second one waits until the first ends; with --once, it exits with 1.
 
-    Exits 0 when stopped, or with --once when all is delivered; 1 when --once gives up or the
-    database fails; 3 when the receiver answers 410 Gone.
+    The command exits with 0 when it is stopped, or when --once has delivered all. It exits with 1
+    when --once gives up or the database fails, and with 3 when the receiver answers 410 Gone.
 
     \b
     Examples:
@@ -205,17 +214,17 @@ def relay_command(database: str | None, once: bool, start_from: int | None) -> N
             with closing(service.receiver(settings)) as receiver:
                 code = service.serve(store, receiver.send, once=once, start_from=start_from)
         except StartRefused as error:
-            raise inputs.Refused(str(error)) from error
+            raise inputs.WrongUse(str(error)) from error
     sys.exit(code)
 
 
 @contextmanager
 def _failing(outcome: str) -> Iterator[None]:
-    """Say in one line why a command was refused, or what became of it when the disk failed."""
+    """Print one line that says why a command was refused, or its outcome when the store failed."""
     try:
         yield
     except (FileRefused, StoreRefused) as error:
-        raise inputs.Refused(str(error)) from error
+        raise inputs.WrongUse(str(error)) from error
     except StoreUnavailable as error:
         raise click.ClickException(f"{outcome}: {error.reason}") from error
     except OSError as error:

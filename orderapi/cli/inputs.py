@@ -1,4 +1,4 @@
-"""What a command is given: settings, a store, a server, a token; each checked, or refused."""
+"""The inputs of a command: settings, a store, a server and a token. Each one is checked."""
 
 import os
 from collections.abc import Iterator
@@ -15,23 +15,26 @@ from orderapi.store.maintenance import Auditable, Maintenance
 from orderapi.store.open import open_maintenance, open_store
 
 _DATABASE_URL = "ORDERAPI_DATABASE_URL"
-_TOKEN_MOST_BYTES = 4096
+_TOKEN_MAX_BYTES = 4096
 
 
-class Refused(click.ClickException):
-    """The command was used wrongly; the message becomes one line on stderr."""
+class WrongUse(click.ClickException):
+    """The command was used wrongly. The message is printed as one line on stderr."""
 
     exit_code = 2
 
 
-class Damaged(click.ClickException):
-    """The database does not hold what was to be read; the message becomes one line on stderr."""
+class DatabaseDamaged(click.ClickException):
+    """The database is damaged. The message is printed as one line on stderr."""
 
     exit_code = 1
 
 
 def check_settings(database_url: str | None) -> Settings:
-    """Read the settings; an option `--database` stands in the place of its variable."""
+    """Read the settings. The option `--database` replaces its environment variable.
+
+    Raises WrongUse if a setting is unknown or invalid.
+    """
     given = {} if database_url is None else {_DATABASE_URL: database_url}
     try:
         return read_settings(os.environ | given)
@@ -39,14 +42,14 @@ def check_settings(database_url: str | None) -> Settings:
         message = str(error)
         if given:
             message = message.replace(f"{_DATABASE_URL}:", "--database:")
-        raise Refused(message) from error
+        raise WrongUse(message) from error
 
 
 @contextmanager
 def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
-    """Open the store for a command.
+    """Open the store for a command, and close it at the end of the `with` block.
 
-    Raises Refused if it is not a database of ours, and Damaged if it is damaged.
+    Raises WrongUse if it is not an orderapi database, and DatabaseDamaged if it is damaged.
     """
     store = open_store(settings.database_url, read_only=read_only)
     try:
@@ -60,8 +63,8 @@ def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
 def maintained(settings: Settings, *, must_be_readable: bool = True) -> Iterator[Maintenance]:
     """Open the maintenance of the store for a command.
 
-    With `must_be_readable`, raises Refused if the store is not a database of ours, and Damaged if
-    it is damaged.
+    With `must_be_readable`, raises WrongUse if the store is not an orderapi database, and
+    DatabaseDamaged if it is damaged.
     """
     maintenance = open_maintenance(settings.database_url)
     try:
@@ -73,23 +76,29 @@ def maintained(settings: Settings, *, must_be_readable: bool = True) -> Iterator
 
 
 def server_at(url: str, token: str | None) -> Target:
-    """Give the server that a URL names, asked on behalf of a token."""
+    """Return the server at a URL. Each request carries the token.
+
+    Raises WrongUse if the URL is invalid.
+    """
     try:
         return Target(url, token)
     except ValueError as error:
-        raise Refused(f"URL: {error}") from error
+        raise WrongUse(f"URL: {error}") from error
 
 
 def read_token(token_file: Path | None) -> str | None:
-    """Give the token from a file, else from the environment; no message may repeat it."""
+    """Return the token from the file or, without a file, from the environment.
+
+    Raises WrongUse if there is no valid token. The message never contains the token.
+    """
     if token_file is None:
         token = os.environ.get("ORDERAPI_TOKEN", "")
         return _checked(token, "ORDERAPI_TOKEN") if token else None
     try:
         with token_file.open("rb") as file:
-            content = file.read(_TOKEN_MOST_BYTES + 1)
+            content = file.read(_TOKEN_MAX_BYTES + 1)
     except OSError as error:
-        raise Refused(f"--token-file {token_file}: {error.strerror}") from error
+        raise WrongUse(f"--token-file {token_file}: {error.strerror}") from error
     return _checked(content.decode("latin-1").strip(), f"--token-file {token_file}")
 
 
@@ -97,12 +106,12 @@ def _refuse_unreadable(store: Store | Auditable, settings: Settings) -> None:
     try:
         store.read(lambda _: None)
     except StoreUnavailable as error:
-        failure = Damaged if error.kind is StoreFailure.DAMAGED else Refused
+        failure = DatabaseDamaged if error.kind is StoreFailure.DAMAGED else WrongUse
         raise failure(f"cannot read {settings.database_url}: {error.reason}") from error
 
 
 def _checked(token: str, source: str) -> str:
-    is_token = token.isascii() and token.isprintable() and 0 < len(token) <= _TOKEN_MOST_BYTES
+    is_token = token.isascii() and token.isprintable() and 0 < len(token) <= _TOKEN_MAX_BYTES
     if not is_token:
-        raise Refused(f"{source}: expected a token")
+        raise WrongUse(f"{source}: expected a token")
     return token

@@ -1,4 +1,4 @@
-"""What the commands show: progress and findings while they run, and what has come of it."""
+"""The output of the commands: progress and findings while they run, and their result."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ _COLOURS = {OK: "green", FAILED: "red", SKIPPED: "yellow"}
 
 
 class Report:
-    """Progress of an audit and what goes with it, on a terminal's stderr; findings, on stdout."""
+    """Shows progress on stderr, if that is a terminal, and findings on stdout."""
 
     def __init__(self) -> None:
         self.findings = 0
@@ -32,7 +32,7 @@ class Report:
         self._end_stage()
 
     def show_progress(self, stage: str, done: int, total: int) -> None:
-        """Move the stage's bar; elsewhere than on a terminal it counts unseen."""
+        """Move the progress bar of a stage. The bar is hidden if stderr is not a terminal."""
         if self._bar is None or stage != self._stage:
             self._end_stage()
             self._stage = stage
@@ -44,14 +44,14 @@ class Report:
             self._orders = done
 
     def show_finding(self, finding: str) -> None:
-        """Print a finding in the place of the bar, which comes again below it."""
+        """Print a finding. On a terminal it replaces the bar, which is drawn again below."""
         if self._bar is not None and not self._bar.hidden:
             click.echo("\r\x1b[K", nl=False, err=True)
         click.echo(finding)
         self.findings += 1
 
     def summary(self) -> str:
-        """Say what the audit has come to."""
+        """Return a line with the result of the audit."""
         found = _count(self.findings, "finding") if self.findings else "nothing breaks an invariant"
         return f"audited {_count(self._orders, 'order')}: {found}"
 
@@ -61,9 +61,9 @@ class Report:
 
 
 def describe_restored(restored: Restored) -> Iterator[str]:
-    """Say in lines what is in place now, what is gone, and where the old database is."""
+    """Yield lines that say what was restored, what is gone, and where the old database is."""
     if restored.last is None:
-        yield "restored: no order"
+        yield "restored: an empty database, without an order"
     else:
         yield (
             f"restored: everything up to event {restored.last.sequence:,}"
@@ -71,7 +71,7 @@ def describe_restored(restored: Restored) -> Iterator[str]:
         )
     replaced = restored.replaced
     if replaced.gone is None:
-        yield f"gone: whatever came later; how much cannot be told, for {replaced.unknown}"
+        yield f"gone: everything that came later; the number is unknown because {replaced.unknown}"
     else:
         gone = replaced.gone
         yield (
@@ -83,13 +83,13 @@ def describe_restored(restored: Restored) -> Iterator[str]:
 
 
 def describe_step(result: Result) -> str:
-    """Say in one line how a step of `verify` ended."""
+    """Return one line about a step of `verify`."""
     verdict = click.style(f"{result.verdict:8}", fg=_COLOURS[result.verdict])
     return f"{verdict} {result.name}: expected {result.expected}; saw {result.seen}"
 
 
 def summarise_steps(results: Sequence[Result]) -> str:
-    """Count the steps of `verify` by how they ended."""
+    """Return one line that counts the steps of `verify` by their verdict."""
     counted = {
         verdict: sum(result.verdict == verdict for result in results)
         for verdict in (OK, FAILED, SKIPPED)

@@ -1,1 +1,1 @@
-"""The commands, one file each."""
+"""What the commands do, without their arguments and their output. Each command has one file."""

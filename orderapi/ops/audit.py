@@ -1,4 +1,4 @@
-"""`audit`: prove exactly-once on the whole database, while it is being served."""
+"""`audit` proves exactly-once effects on the whole database, while a service uses it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,45 +11,48 @@ from orderapi.store.contract import ReadTx
 from orderapi.store.maintenance import Auditable
 from orderapi.store.statements.audit import AUDITED_COLUMNS, ClientKey
 
-# Orders per snapshot: about 20 ms of reading, as long as a checkpoint waits for its readers.
+# The orders of one snapshot. Reading them takes about 20 ms, as long as a checkpoint waits for
+# readers.
 RANGE_ORDERS = 2_000
-# Of keys, which are read from an index alone.
+# The keys of one snapshot. They are read from an index only.
 RANGE_KEYS = 5_000
-# After damage ranges shrink by this factor, down to the one order, and grow again.
+# After damage, ranges shrink by this factor until one order is left. Then they grow again.
 _ZOOM = 8
 
 
 def audit(store: Auditable, on_progress: Callable[[int, int], None]) -> Iterator[str]:
-    """Read the whole store and give a line per finding, which names table and row.
+    """Read the whole store and yield one line for each finding, which names the table and the row.
 
-    It proves, for every order that was there when it came by:
+    The audit proves the following for every order that exists when the audit reaches its range:
 
-    - the order has exactly one ledger entry, one idempotency record and one event, each of which
-      says what the order says; the saved answer is byte for byte what the service would answer,
-      the hash is that of the order's payload, and no such row is there without its order;
-    - event numbers go from 1 to the last without a gap, and no event's id and no client's key is
-      there twice;
-    - the engine finds no damage, no reference into nothing, and the schema as it was made
-      (`store.check()`, at the end and without progress).
+    - The order has exactly one ledger entry, one idempotency record and one event. Each of these
+      rows agrees with the order: the saved answer is byte for byte the answer of the service, and
+      the hash is that of the order's payload. No such row exists without its order.
+    - The sequence numbers of events go from 1 to the last without a gap, in the order of the
+      commits. No event id and no key of a client occurs twice.
+    - The engine finds no damage and no reference to a missing row, and the schema is the one that
+      the migrations made. This is `store.check()`, which runs at the end and without progress.
 
-    `on_progress(done, total)` counts orders; both may grow while orders come in. Everything is
-    read in ranges, each in a snapshot of its own, so that nothing is held back: all rows of an
-    order come in one commit, so one snapshot has them all or none. Orders that come in behind the
-    audit are left to the next one; every id is greater than those before, so that none is missed.
+    `on_progress(done, total)` counts orders. Both numbers may grow while new orders are committed.
+    Every range is read in a snapshot of its own, so that no checkpoint waits for the whole audit.
+    All rows of an order belong to one commit, so a snapshot contains all of them or none. Each id
+    is greater than all ids before it, so the audit misses no order. Orders that are committed
+    behind the range that it reads are left to the next audit.
 
-    Raises StoreUnavailable if the store cannot be read at all; damage is a finding, not an error.
+    Raises StoreUnavailable if the store cannot be read at all. Damage is a finding, not an error.
     """
     yield from _check_orders(store, on_progress)
     yield from check_events(store)
     yield from _check_keys(store)
-    # Last, not beside the rest: readers that overlap would keep the WAL from ever being reset. By
-    # now the system's cache holds what was read, so that its long snapshots are as short as may be.
+    # This runs after the ranges, not beside them, because overlapping readers would prevent every
+    # reset of the WAL. At this point the page cache contains the database, so that the long
+    # snapshots of this check are as short as possible.
     yield from store.check()
 
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """All rows of a range of orders, and where the next range starts; None after the last."""
+    """All rows of a range of orders, and the start of the next range. It is None after the last."""
 
     next_start: str | None
     rows: dict[str, list[Row]]
@@ -75,28 +78,28 @@ def _check_orders(store: Auditable, on_progress: Callable[[int, int], None]) -> 
         start = found.next_start
         size = min(RANGE_ORDERS, size * _ZOOM)
         done += len(found.rows["orders"])
-        # One event each: the last number counts the orders, without reading them.
+        # Each order has one event, so the last sequence number is the number of orders.
         on_progress(done, max(done, found.last_sequence))
 
 
 def _read_range(tx: ReadTx, start: str, size: int) -> _Range:
     end = tx.audit.find_range_end(start, size)
     if not _is_after(end, start):
-        raise StoreCorrupt(f"orders are not sorted after {start!r}")
+        raise StoreCorrupt(f"the order ids after {start!r} are not sorted")
     rows = {table: tx.audit.list_range(table, start, end) for table in AUDITED_COLUMNS}
     return _Range(end, rows, tx.events.last_sequence())
 
 
 def _is_after(end: object, start: str) -> bool:
-    # In a damaged database anything may come back, and the walk must go on to its end.
+    # A damaged database may return any value here, and the audit must still reach its end.
     return end is None or (isinstance(end, str) and end > start)
 
 
-# Damage: single out the orders whose rows cannot be read.
+# Damage: find the orders whose rows cannot be read.
 
 
 def _name_damage(store: Auditable, start: str) -> tuple[list[str], str | None]:
-    """Try the next order of each table and say what failed, and where to go on; None at the end."""
+    """Read the next order in each table. Return the findings, and where to continue or None."""
     findings: list[str] = []
     ends: list[str] = []
     for table in AUDITED_COLUMNS:
@@ -113,7 +116,9 @@ def _name_damage(store: Auditable, start: str) -> tuple[list[str], str | None]:
         except StoreCorrupt as error:
             findings.append(f"{table} of order_id {show(start)}: cannot be read: {error.reason}")
     if end is None and findings:
-        findings.append(f"orders after order_id {show(start)}: could not be searched for")
+        findings.append(
+            f"orders after order_id {show(start)}: cannot be found because of the damage"
+        )
     return findings, end
 
 
@@ -128,7 +133,7 @@ def _list_range(tx: ReadTx, table: str, start: str, end: str | None) -> None:
     tx.audit.list_range(table, start, end)
 
 
-# Keys, which are unique over the whole store.
+# Keys, which are unique in the whole store.
 
 
 def _check_keys(store: Auditable) -> Iterator[str]:
@@ -142,7 +147,7 @@ def _check_keys(store: Auditable) -> Iterator[str]:
         for (client_id, key), order_ids in repeated.items():
             yield (
                 f"idempotency_keys idempotency_key {show(key)} client_id {show(client_id)}:"
-                f" is there {len(order_ids)} times, for {', '.join(map(show, order_ids))}"
+                f" occurs {len(order_ids)} times, for order_id {', '.join(map(show, order_ids))}"
             )
         start = end
 

@@ -1,4 +1,4 @@
-"""What must hold over all events: numbers without a gap, and ids that no other event has."""
+"""What the audit proves about all events together: gapless sequence numbers and unique ids."""
 
 import re
 from collections.abc import Iterator
@@ -8,18 +8,19 @@ from orderapi.errors import StoreCorrupt
 from orderapi.ops.audit_rows import show
 from orderapi.store.maintenance import Auditable
 
-# Events per snapshot, where they are read one after another.
+# The events of one snapshot.
 RANGE_EVENTS = 5_000
-_SEQUENCE_LEAST = -(2**63)
+_SEQUENCE_MIN = -(2**63)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# By an id's last digit all ids are compared in parts: each a snapshot, of 0.3 s per million events.
+# All ids are compared in parts, by their last digit. Each part is one snapshot and takes 0.3 s per
+# million events.
 _PARTS = ("0123", "4567", "89ab", "cdef")
 
 
 def check_events(store: Auditable) -> Iterator[str]:
-    """Give a line per number that is missing or not single, and per id that is bad or not single.
+    """Yield one line for each sequence number or event id that is wrong.
 
-    Damage that hides the rest is a finding.
+    Damage that prevents further checks is a finding too.
     """
     yield from _check_rows(store)
     try:
@@ -30,11 +31,11 @@ def check_events(store: Auditable) -> Iterator[str]:
 
 
 def _check_rows(store: Auditable) -> Iterator[str]:
-    start, expected = _SEQUENCE_LEAST, 1
+    start, expected = _SEQUENCE_MIN, 1
     while True:
         try:
-            # The first of the next range comes along.
-            found = store.read(lambda tx: tx.audit.list_sequences(start, RANGE_EVENTS + 1))  # noqa: B023 - run at once
+            # The first event of the next range is read with this range.
+            found = store.read(lambda tx: tx.audit.list_sequences(start, RANGE_EVENTS + 1))  # noqa: B023 - the store calls it immediately
         except StoreCorrupt as error:
             yield f"events from sequence {expected} on: cannot be read: {error.reason}"
             return
@@ -42,7 +43,9 @@ def _check_rows(store: Auditable) -> Iterator[str]:
             if times != 1 or sequence != expected:
                 yield from _explain_sequence(sequence, times, expected)
             if not isinstance(event_id, str) or not _UUID.fullmatch(event_id):
-                yield f"events sequence {sequence}: event_id is {show(event_id)}, no UUID"
+                yield (
+                    f"events sequence {sequence}: event_id is {show(event_id)}, which is not a UUID"
+                )
             expected = max(expected, sequence + 1)
         if len(found) <= RANGE_EVENTS:
             return
@@ -51,7 +54,7 @@ def _check_rows(store: Auditable) -> Iterator[str]:
 
 def _explain_sequence(sequence: int, times: int, expected: int) -> Iterator[str]:
     if times != 1:
-        yield f"events sequence {sequence}: is there {times} times"
+        yield f"events sequence {sequence}: occurs {times} times"
     if sequence < 1:
         yield f"events sequence {sequence}: is less than 1"
     elif sequence > expected:

@@ -1,4 +1,4 @@
-"""What the rows of an order must say: each expected row, and how a deviation is told."""
+"""What the audit proves about the rows of one order, and the text of each finding."""
 
 import re
 from collections import defaultdict
@@ -7,19 +7,25 @@ from datetime import datetime
 from typing import Any
 
 from orderapi import idempotency
-from orderapi.documents import dump, order_members
-from orderapi.orders import EVENT_TYPE, LEDGER_ENTRY_TYPE
-from orderapi.records import Order
+from orderapi.orders import (
+    EVENT_TYPE,
+    LEDGER_ENTRY_TYPE,
+    ORDER_STATUS,
+    REPLY_STATUS,
+    event_payload,
+    first_answer,
+)
+from orderapi.records import Order, Reply
 from orderapi.store.statements.audit import AUDITED_COLUMNS
 
 Row = Sequence[Any]
 
-_SHOWN_CHARS_MOST = 1_000
+_SHOWN_MAX_CHARS = 1_000
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 
-_NO_TIME = "not RFC 3339 in UTC with milliseconds and Z"
+_NO_TIME = "which is not RFC 3339 in UTC with milliseconds and Z"
 _ROW_NAMES = {
     "orders": ("order_id",),
     "ledger": ("ledger_id",),
@@ -31,17 +37,17 @@ _ORDER_ID_AT = {table: columns.index("order_id") for table, columns in AUDITED_C
 
 
 def check_range(rows: Mapping[str, list[Row]]) -> Iterator[str]:
-    """Compare a range of orders with the rows beside them and give a line per finding.
+    """Compare a range of orders with their rows in the other tables. Yield one line per finding.
 
     `rows` has all rows of the range by table, with AUDITED_COLUMNS, each sorted by order_id.
     """
-    # Nearly always nothing is wrong: a plain loop sees that in less time.
+    # A range is almost always sound, and a plain loop proves that in less time.
     if not _is_sound(*rows.values()):
         yield from _explain_range(rows)
 
 
 def _is_sound(orders: list[Row], ledger: list[Row], keys: list[Row], events: list[Row]) -> bool:
-    """Tell whether all is as it must be; all are sorted by order_id, so rows of one order meet."""
+    """Tell whether there is no finding. The lists are sorted by order_id, so the rows match."""
     how_many = len({row[0] for row in orders})
     if any(len(rows) != how_many for rows in (orders, ledger, keys, events)):
         return False
@@ -63,7 +69,7 @@ def _explain_range(rows: Mapping[str, list[Row]]) -> Iterator[str]:
     seen = None
     for row in rows["orders"]:
         if row[0] == seen:
-            yield f"{_name('orders', row)}: is there more than once"
+            yield f"{_name('orders', row)}: occurs more than once"
             continue
         seen = row[0]
         yield from _check_order(row, {table: by.pop(seen, []) for table, by in by_order.items()})
@@ -96,30 +102,36 @@ def _check_order(row: Row, rows: dict[str, list[Row]]) -> Iterator[str]:
 def _check_form(order: Order) -> Iterator[str]:
     name = f"orders order_id {show(order.order_id)}"
     if not isinstance(order.order_id, str) or not _UUID7.fullmatch(order.order_id):
-        yield f"{name}: order_id is no UUIDv7 in lower case"
-    if order.status != "created":
-        yield f"{name}: status is {show(order.status)}, not 'created'"
+        yield f"{name}: order_id is not a UUIDv7 in lower case"
+    if order.status != ORDER_STATUS:
+        yield f"{name}: status is {show(order.status)}, not {show(ORDER_STATUS)}"
     if not _is_time(order.created_at):
         yield f"{name}: created_at is {show(order.created_at)}, {_NO_TIME}"
 
 
 def _expected_rows(order: Order) -> dict[str, tuple[object, ...]]:
-    """Give what the row beside an order must say in each table, but for its name and its time."""
+    """Return the expected row of an order in each table, without its own id and its time."""
     try:
-        body = dump(order_members(order))
-    except TypeError:  # damage that turned text into bytes: nothing fits that
-        body = ""
-    # As POST /orders has it after validation.
+        reply, event = first_answer(order), event_payload(order)
+    except TypeError:  # damage has turned text into bytes, and no row can agree with that
+        reply, event = Reply(REPLY_STATUS, "", order.order_id), ""
+    # The payload of POST /orders after validation.
     payload = {
         "customer_id": order.customer_id,
         "item_id": order.item_id,
         "quantity": order.quantity,
     }
-    request_hash = idempotency.fingerprint("POST", "/orders", payload) if body else ""
+    request_hash = idempotency.fingerprint("POST", "/orders", payload) if event else ""
     return {
         "ledger": (order.order_id, *payload.values(), LEDGER_ENTRY_TYPE),
-        "idempotency_keys": (order.client_id, order.order_id, request_hash, 201, body),
-        "events": (EVENT_TYPE, order.order_id, order.client_id, body.rstrip("\n")),
+        "idempotency_keys": (
+            order.client_id,
+            reply.order_id,
+            request_hash,
+            reply.status,
+            reply.body,
+        ),
+        "events": (EVENT_TYPE, order.order_id, order.client_id, event),
     }
 
 
@@ -130,7 +142,7 @@ def _explain(table: str, row: Row, expected: tuple[object, ...], order: Order) -
                 f"{_name(table, row)}: {column} is {show(found)}, not {show(value)}"
                 f" as order_id {show(order.order_id)} has it"
             )
-    # Mostly the order's own time, which has been looked at.
+    # Usually this is the time of the order, which has been checked.
     if row[-1] != order.created_at and not _is_time(row[-1]):
         yield f"{_name(table, row)}: created_at is {show(row[-1])}, {_NO_TIME}"
 
@@ -141,9 +153,9 @@ def _name(table: str, row: Row) -> str:
 
 
 def show(value: object) -> str:
-    """Write a value on one line, whatever is in it."""
+    """Return any value as one line of printable text."""
     shown = ascii(value) if isinstance(value, str) else repr(value)
-    return shown if len(shown) <= _SHOWN_CHARS_MOST else shown[:_SHOWN_CHARS_MOST] + "..."
+    return shown if len(shown) <= _SHOWN_MAX_CHARS else shown[:_SHOWN_MAX_CHARS] + "..."
 
 
 def _is_time(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The six steps of `orderapi verify`: what each sends, what it expects and what it makes of it."""
+"""The six steps of `orderapi verify`: what each one sends, expects and reports."""
 
 import json
 import re
@@ -8,15 +8,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 from orderapi.ops.target import AnswerLate, NoAnswer, ServerAnswer, Target
+from orderapi.orders import ORDER_STATUS, REPLY_STATUS
 
-_SHOWN_MOST_CHARS = 120
-# It becomes part of a path.
+_SHOWN_MAX_CHARS = 120
+# An order_id becomes part of a path.
 _ORDER_ID = re.compile(r"[0-9A-Za-z-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One order of a run: the key that it is sent under, and what is ordered."""
+    """One order of a verification: its key and its payload."""
 
     key: str
     payload: dict[str, str | int]
@@ -27,16 +28,16 @@ class Trial:
         return str(self.payload["customer_id"])
 
 
-class NotTaken(Exception):
-    """The step makes no sense now; the message says why."""
+class StepSkipped(Exception):
+    """The step cannot run. The message says why."""
 
 
 @dataclass(slots=True)
-class Run:
-    """A run under way: what the steps so far have found out.
+class Verification:
+    """The state of a verification: what the previous steps have found.
 
-    `created` is step 1's answer once that step holds, `committed_id` the second order's id once it
-    is known to be committed.
+    `created` is the answer of step 1, if that step passed. `committed_id` is the id of the second
+    order, when it is known to be committed.
     """
 
     server: Target
@@ -48,13 +49,13 @@ class Run:
     is_injection_off: bool = False
 
     def first_answer(self) -> ServerAnswer:
-        """Give step 1's answer; raises NotTaken if that step did not hold."""
+        """Return the answer of step 1. Raises StepSkipped if that step did not pass."""
         if self.created is None:
-            raise NotTaken("there is no order of step 1")
+            raise StepSkipped("step 1 made no order")
         return self.created
 
     def order(self, trial: Trial, *, quantity: int = 1, fail: bool = False) -> ServerAnswer:
-        """Send a trial's order."""
+        """Send the order of a trial. Raises NoAnswer if no answer arrives."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": trial.key}
         if fail:
             headers["X-Debug-Fail-After-Commit"] = "true"
@@ -62,124 +63,128 @@ class Run:
         return self.server.send("POST", "/orders", body, headers)
 
     def listed(self, **filters: str) -> Any:
-        """Give the list of orders that the filters name; None if there is no such list."""
+        """Return the list of orders that match the filters, or None if there is no list."""
         answer = self.server.send("GET", f"/orders?{urlencode(filters)}")
         return answer.document.get("orders") if answer.status == 200 else None
 
 
 @dataclass(slots=True)
-class Seen:
-    """What a step has seen, and what of it is wrong."""
+class Observation:
+    """What a step has observed. `wrong` lists what differs from the expectation."""
 
     text: str
     wrong: list[str] = field(default_factory=list)
     is_skipped: bool = False
 
     def expect(self, holds: bool, otherwise: str) -> None:
-        """Note what is wrong unless it holds."""
+        """Add `otherwise` to `wrong` unless the expectation holds."""
         if not holds:
             self.wrong.append(otherwise)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step's name, what it expects, and how it is taken: that raises NoAnswer and NotTaken."""
+    """A step: its name, what it expects, and a function that may raise NoAnswer or StepSkipped."""
 
     name: str
     expected: str
-    act: Callable[[Run], Seen]
+    run: Callable[[Verification], Observation]
 
 
-def _create(run: Run) -> Seen:
+def _create(state: Verification) -> Observation:
     try:
-        answer = run.order(run.first)
+        answer = state.order(state.first)
     except NoAnswer:
-        run.is_unanswered = True
+        state.is_unanswered = True
         raise
-    seen = Seen(_describe(run, answer))
-    _expect_created(seen, run.first, answer)
-    seen.expect("idempotent-replayed" not in answer.headers, "it is called a replay")
-    if not seen.wrong:
-        run.created = answer
-    return seen
+    observed = Observation(_describe(state, answer))
+    _expect_created(observed, state.first, answer)
+    observed.expect("idempotent-replayed" not in answer.headers, "the answer is marked as a replay")
+    if not observed.wrong:
+        state.created = answer
+    return observed
 
 
-def _retry(run: Run) -> Seen:
-    first = run.first_answer()
-    answer = run.order(run.first)
-    seen = Seen(_describe(run, answer))
-    seen.expect(answer.status == first.status, "the status differs")
-    seen.expect(answer.body == first.body, "the body differs")
-    seen.expect(_location(answer) == _location(first), "the Location differs")
-    _expect_replay(seen, answer)
-    _expect_one_order(seen, run, run.first, first.document)
-    return seen
+def _retry(state: Verification) -> Observation:
+    first = state.first_answer()
+    answer = state.order(state.first)
+    observed = Observation(_describe(state, answer))
+    observed.expect(answer.status == first.status, "the status differs")
+    observed.expect(answer.body == first.body, "the body differs")
+    observed.expect(_location(answer) == _location(first), "the Location differs")
+    _expect_replay(observed, answer)
+    _expect_one_order(observed, state, state.first, first.document)
+    return observed
 
 
-def _conflict(run: Run) -> Seen:
-    first = run.first_answer()
-    answer = run.order(run.first, quantity=5)
-    seen = Seen(_describe(run, answer))
-    seen.expect(answer.status == 409, "the status is not 409")
+def _conflict(state: Verification) -> Observation:
+    first = state.first_answer()
+    answer = state.order(state.first, quantity=5)
+    observed = Observation(_describe(state, answer))
+    observed.expect(answer.status == 409, "the status is not 409")
     is_ours = answer.document.get("type") == "/problems/idempotency-key-reused"
-    seen.expect(is_ours, "it is not the problem idempotency-key-reused")
-    _expect_one_order(seen, run, run.first, first.document)
-    return seen
+    observed.expect(is_ours, "the answer is not the problem idempotency-key-reused")
+    _expect_one_order(observed, state, state.first, first.document)
+    return observed
 
 
-def _fail_after_commit(run: Run) -> Seen:
+def _fail_after_commit(state: Verification) -> Observation:
     try:
-        answer = run.order(run.second, fail=True)
+        answer = state.order(state.second, fail=True)
     except AnswerLate as error:
-        seen = Seen(str(error))
+        observed = Observation(str(error))
     else:
-        seen = Seen(_describe(run, answer))
-        if answer.status == 201:
-            return _injection_off(run, seen, answer)
-        seen.expect(answer.status == 500, "the status is not 500")
+        observed = Observation(_describe(state, answer))
+        if answer.status == REPLY_STATUS:
+            return _injection_off(state, observed, answer)
+        observed.expect(answer.status == 500, "the status is not 500")
         is_ours = answer.document.get("type") == "/problems/simulated-failure"
-        seen.expect(is_ours, "it is not the problem simulated-failure")
-    orders = run.listed(customer_id=run.second.customer_id)
+        observed.expect(is_ours, "the answer is not the problem simulated-failure")
+    orders = state.listed(customer_id=state.second.customer_id)
     is_committed = _are_orders(orders) and len(orders) == 1
-    seen.expect(is_committed, f"the list has {_count(orders)} instead of the committed one")
+    observed.expect(
+        is_committed, f"GET /orders returned {_count(orders)} instead of the committed one"
+    )
     if is_committed:
-        run.committed_id = orders[0].get("order_id")
-        seen.text += f"; order {brief(run, run.committed_id)} is there"
-    return seen
+        state.committed_id = orders[0].get("order_id")
+        observed.text += f"; order {brief(state, state.committed_id)} was committed"
+    return observed
 
 
-def _injection_off(run: Run, seen: Seen, answer: ServerAnswer) -> Seen:
-    """Note that the failure cannot be had; the order that was made instead must be right."""
-    run.is_injection_off = True
-    _expect_created(seen, run.second, answer)
-    _expect_one_order(seen, run, run.second, answer.document)
-    seen.text += ", for fault injection is off; this made the second order"
-    seen.is_skipped = True
-    return seen
+def _injection_off(state: Verification, observed: Observation, answer: ServerAnswer) -> Observation:
+    """Skip the step, because the server does not simulate failures. The new order must be right."""
+    state.is_injection_off = True
+    _expect_created(observed, state.second, answer)
+    _expect_one_order(observed, state, state.second, answer.document)
+    observed.text += ", because fault injection is off; this made the second order"
+    observed.is_skipped = True
+    return observed
 
 
-def _retry_after_failure(run: Run) -> Seen:
-    if run.is_injection_off:
-        raise NotTaken("fault injection is off")
-    answer = run.order(run.second)
-    seen = Seen(_describe(run, answer))
-    _expect_created(seen, run.second, answer)
-    _expect_replay(seen, answer)
-    is_same = run.committed_id in (None, answer.document.get("order_id"))
-    seen.expect(is_same, "it is not the order that was committed")
-    _expect_one_order(seen, run, run.second, answer.document)
-    return seen
+def _retry_after_failure(state: Verification) -> Observation:
+    if state.is_injection_off:
+        raise StepSkipped("fault injection is off")
+    answer = state.order(state.second)
+    observed = Observation(_describe(state, answer))
+    _expect_created(observed, state.second, answer)
+    _expect_replay(observed, answer)
+    is_same = state.committed_id in (None, answer.document.get("order_id"))
+    observed.expect(is_same, "the answer is not the order that was committed")
+    _expect_one_order(observed, state, state.second, answer.document)
+    return observed
 
 
-def _show(run: Run) -> Seen:
-    order = run.first_answer().document
-    answer = run.server.send("GET", f"/orders/{order['order_id']}")
-    seen = Seen(_describe(run, answer))
-    seen.expect(answer.status == 200, "the status is not 200")
-    seen.expect(answer.document == order, "it is not the order of step 1")
-    under_key = run.listed(idempotency_key=run.first.key)
-    seen.expect(under_key == [order], f"the key has {_count(under_key)} instead of that one")
-    return seen
+def _show(state: Verification) -> Observation:
+    order = state.first_answer().document
+    answer = state.server.send("GET", f"/orders/{order['order_id']}")
+    observed = Observation(_describe(state, answer))
+    observed.expect(answer.status == 200, "the status is not 200")
+    observed.expect(answer.document == order, "the answer is not the order of step 1")
+    under_key = state.listed(idempotency_key=state.first.key)
+    observed.expect(
+        under_key == [order], f"the list for the key has {_count(under_key)} instead of that order"
+    )
+    return observed
 
 
 STEPS = (
@@ -204,26 +209,32 @@ STEPS = (
 )
 
 
-def _expect_created(seen: Seen, trial: Trial, answer: ServerAnswer) -> None:
-    seen.expect(answer.status == 201, "the status is not 201")
+def _expect_created(observed: Observation, trial: Trial, answer: ServerAnswer) -> None:
+    observed.expect(answer.status == REPLY_STATUS, f"the status is not {REPLY_STATUS}")
     order_id = answer.document.get("order_id")
     is_id = isinstance(order_id, str) and _ORDER_ID.fullmatch(order_id)
-    seen.expect(bool(is_id), "there is no order_id")
-    expected = {"order_id": order_id, **trial.payload, "status": "created"}
-    # As text, or `1.0` and `true` would pass for 1.
+    observed.expect(bool(is_id), "there is no order_id")
+    expected = {"order_id": order_id, **trial.payload, "status": ORDER_STATUS}
+    # The comparison is of text, because in Python `1.0` and `true` equal 1.
     is_order = json.dumps(answer.document, sort_keys=True) == json.dumps(expected, sort_keys=True)
-    seen.expect(is_order, "the body is not the order that was sent, created")
-    seen.expect(_location(answer) == f"/orders/{order_id}", "the Location is not the order's")
+    observed.expect(is_order, "the body is not the order that was sent, with the status created")
+    observed.expect(
+        _location(answer) == f"/orders/{order_id}", "the Location is not that of the order"
+    )
 
 
-def _expect_replay(seen: Seen, answer: ServerAnswer) -> None:
+def _expect_replay(observed: Observation, answer: ServerAnswer) -> None:
     is_replay = answer.headers.get("idempotent-replayed") == "true"
-    seen.expect(is_replay, "'Idempotent-Replayed: true' is missing")
+    observed.expect(is_replay, "'Idempotent-Replayed: true' is missing")
 
 
-def _expect_one_order(seen: Seen, run: Run, trial: Trial, order: dict[str, Any]) -> None:
-    orders = run.listed(customer_id=trial.customer_id)
-    seen.expect(orders == [order], f"the list has {_count(orders)} instead of just this one")
+def _expect_one_order(
+    observed: Observation, state: Verification, trial: Trial, order: dict[str, Any]
+) -> None:
+    orders = state.listed(customer_id=trial.customer_id)
+    observed.expect(
+        orders == [order], f"GET /orders returned {_count(orders)} instead of only this one"
+    )
 
 
 def _location(answer: ServerAnswer) -> str | None:
@@ -240,25 +251,25 @@ def _count(orders: Any) -> str:
     return {0: "no order", 1: "another order"}.get(len(orders), f"{len(orders)} orders")
 
 
-def _describe(run: Run, answer: ServerAnswer) -> str:
-    """Say in a few words what came back."""
+def _describe(state: Verification, answer: ServerAnswer) -> str:
+    """Describe an answer in a few words."""
     text = str(answer.status)
     if "order_id" in answer.document:
-        text += f", order {brief(run, answer.document['order_id'])}"
+        text += f", order {brief(state, answer.document['order_id'])}"
     elif "type" in answer.document:
-        text += f", {brief(run, answer.document['type'])}"
+        text += f", {brief(state, answer.document['type'])}"
     elif 300 <= answer.status < 400:
-        text += f" to {brief(run, _location(answer))}, not followed"
+        text += f" to {brief(state, _location(answer))}, not followed"
     else:
-        text += f", {brief(run, answer.body.decode(errors='replace'))}"
+        text += f", {brief(state, answer.body.decode(errors='replace'))}"
     if "idempotent-replayed" in answer.headers:
         text += ", replayed"
     return text
 
 
-def brief(run: Run, value: object) -> str:
-    """Give what a server sent as one short piece of ASCII, safe for a terminal."""
-    text = run.server.hide_token(value if isinstance(value, str) else json.dumps(value))
-    if len(text) > _SHOWN_MOST_CHARS:
-        text = text[:_SHOWN_MOST_CHARS] + "..."
+def brief(state: Verification, value: object) -> str:
+    """Return text of a server as one short line of ASCII, which is safe for a terminal."""
+    text = state.server.hide_token(value if isinstance(value, str) else json.dumps(value))
+    if len(text) > _SHOWN_MAX_CHARS:
+        text = text[:_SHOWN_MAX_CHARS] + "..."
     return text.encode("unicode_escape").decode() or "nothing"

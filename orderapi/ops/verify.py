@@ -1,11 +1,11 @@
-"""`orderapi verify`: shows exactly-once effects on a live server, in six steps, and on its disk."""
+"""`orderapi verify` checks exactly-once effects on a live server, in six steps, and in its rows."""
 
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orderapi.errors import StoreUnavailable
-from orderapi.ops.six_steps import STEPS, NotTaken, Run, Step, Trial, brief
+from orderapi.ops.six_steps import STEPS, Step, StepSkipped, Trial, Verification, brief
 from orderapi.ops.target import NoAnswer, Target
 from orderapi.records import Effects
 from orderapi.store.contract import Store
@@ -20,7 +20,7 @@ _UNANSWERED = "step 1 got no answer"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a step ended: `verdict` is OK, FAILED or SKIPPED."""
+    """The result of a step. `verdict` is OK, FAILED or SKIPPED."""
 
     name: str
     verdict: str
@@ -31,22 +31,23 @@ class Result:
 def verify(
     server: Target, trials: tuple[Trial, Trial], store: Store | None = None
 ) -> Iterator[Result]:
-    """Run the six steps, look at the rows in `store`, and give each result once it is known.
+    """Run the six steps, check the rows in `store`, and yield each result when it is known.
 
-    `trials` come from `new_trials`. Each becomes one order, unless the server gives no answer.
+    `trials` come from `new_trials`. Each of them becomes one order, unless the server does not
+    answer.
     """
-    run = Run(server, *trials)
+    state = Verification(server, *trials)
     for step in STEPS:
-        yield _take(run, step)
+        yield _run_step(state, step)
     if store is not None:
         for number, trial in enumerate(trials, start=1):
-            yield _look_at_rows(run, store, number, trial)
+            yield _check_rows(state, store, number, trial)
 
 
 def new_trials() -> tuple[Trial, Trial]:
-    """Give the two orders of one run, under keys and customers that nobody has used.
+    """Return the two orders of one verification. Their keys and customers are new.
 
-    The customers are fresh so that a list of their orders shows a surplus one.
+    The customers are new so that a list of their orders shows an order too many.
     """
     run_id = secrets.token_hex(8)
     return (
@@ -56,11 +57,11 @@ def new_trials() -> tuple[Trial, Trial]:
 
 
 def rows_by_hand(trials: Sequence[Trial]) -> str:
-    """Give the SQL that shows the rows of these orders, to be run as it is.
+    """Return an SQL statement that shows the rows of these orders.
 
-    It should give a row for each of them, with three counts of 1.
+    It must return one row for each order, with three counts of 1.
     """
-    # Our own names: nothing in them needs escaping.
+    # `new_trials` made these names, so nothing in them needs escaping.
     customers = ", ".join(f"'{trial.customer_id}'" for trial in trials)
     return COUNT_EFFECTS.replace("= :customer_id", f"IN ({customers})") + ";"
 
@@ -69,36 +70,36 @@ def _trial(key: str, customer_id: str, item_id: str) -> Trial:
     return Trial(key, {"customer_id": customer_id, "item_id": item_id, "quantity": 1})
 
 
-def _take(run: Run, step: Step) -> Result:
-    if run.is_unanswered:
+def _run_step(state: Verification, step: Step) -> Result:
+    if state.is_unanswered:
         return _skipped(step.name, step.expected, _UNANSWERED)
     try:
-        seen = step.act(run)
-    except NotTaken as error:
+        observed = step.run(state)
+    except StepSkipped as error:
         return _skipped(step.name, step.expected, str(error))
     except NoAnswer as error:
-        return Result(step.name, FAILED, step.expected, f"no answer: {brief(run, str(error))}")
-    if seen.wrong:
-        text = f"{seen.text}; but {', '.join(seen.wrong)}"
+        return Result(step.name, FAILED, step.expected, f"no answer: {brief(state, str(error))}")
+    if observed.wrong:
+        text = f"{observed.text}; but {', '.join(observed.wrong)}"
         return Result(step.name, FAILED, step.expected, text)
-    return Result(step.name, SKIPPED if seen.is_skipped else OK, step.expected, seen.text)
+    return Result(step.name, SKIPPED if observed.is_skipped else OK, step.expected, observed.text)
 
 
-def _look_at_rows(run: Run, store: Store, number: int, trial: Trial) -> Result:
+def _check_rows(state: Verification, store: Store, number: int, trial: Trial) -> Result:
     name = f"rows of order {number}"
     expected = "1 order with 1 ledger entry, 1 idempotency record and 1 event"
-    if run.is_unanswered:
+    if state.is_unanswered:
         return _skipped(name, expected, _UNANSWERED)
     try:
         found = store.read(lambda tx: tx.orders.count_effects(trial.customer_id))
     except StoreUnavailable as error:
-        return Result(name, FAILED, expected, f"no database: {error.reason}")
+        return Result(name, FAILED, expected, f"the database cannot be read: {error.reason}")
     holds = [_counts(effects) for effects in found] == [(1, 1, 1)]
     return Result(name, OK if holds else FAILED, expected, _describe_rows(found))
 
 
 def _skipped(name: str, expected: str, reason: str) -> Result:
-    return Result(name, SKIPPED, expected, f"nothing, for {reason}")
+    return Result(name, SKIPPED, expected, f"nothing, because {reason}")
 
 
 def _counts(effects: Effects) -> tuple[int, int, int]:

@@ -84,32 +84,42 @@ def changed(found: list[dict[str, object]]) -> list[dict[str, object]]:
         (CREATE, member("order_id", "../healthz"), "step 1", "there is no order_id"),
         (CREATE, body(b"<html>"), "step 1", "there is no order_id"),
         (CREATE, body(b"[1]"), "step 1", "there is no order_id"),
-        (CREATE, header("location", "/orders/1"), "step 1", "the Location is not the order's"),
-        (CREATE, without_header("location"), "step 1", "the Location is not the order's"),
-        (CREATE, header("idempotent-replayed", "true"), "step 1", "it is called a replay"),
+        (
+            CREATE,
+            header("location", "/orders/1"),
+            "step 1",
+            "the Location is not that of the order",
+        ),
+        (CREATE, without_header("location"), "step 1", "the Location is not that of the order"),
+        (
+            CREATE,
+            header("idempotent-replayed", "true"),
+            "step 1",
+            "the answer is marked as a replay",
+        ),
         (RETRY, status(200), "step 2", "the status differs"),
         (RETRY, member("status", "created"), "step 2", "the body differs"),
         (RETRY, header("location", "/orders/1"), "step 2", "the Location differs"),
         (RETRY, without_header("idempotent-replayed"), "step 2", "is missing"),
-        (RETRY_LIST, orders(twice), "step 2", "the list has 2 orders"),
+        (RETRY_LIST, orders(twice), "step 2", "GET /orders returned 2 orders"),
         (CONFLICT, status(422), "step 3", "the status is not 409"),
         (CONFLICT, member("type", "about:blank"), "step 3", "not the problem idempotency-key"),
-        (CONFLICT_LIST, orders(changed), "step 3", "the list has another order"),
-        (CONFLICT_LIST, orders(twice), "step 3", "the list has 2 orders"),
-        (CONFLICT_LIST, status(503), "step 3", "the list has no list of orders"),
+        (CONFLICT_LIST, orders(changed), "step 3", "GET /orders returned another order"),
+        (CONFLICT_LIST, orders(twice), "step 3", "GET /orders returned 2 orders"),
+        (CONFLICT_LIST, status(503), "step 3", "GET /orders returned no list of orders"),
         (FAIL, status(503), "step 4", "the status is not 500"),
         (FAIL, member("type", "/problems/internal-error"), "step 4", "not the problem simulated"),
-        (FAIL_LIST, orders(lambda _: []), "step 4", "the list has no order instead"),
-        (FAIL_LIST, orders(twice), "step 4", "the list has 2 orders instead"),
+        (FAIL_LIST, orders(lambda _: []), "step 4", "GET /orders returned no order instead"),
+        (FAIL_LIST, orders(twice), "step 4", "GET /orders returned 2 orders instead"),
         (FAIL_LIST, body(b'{"orders": [1]}'), "step 4", "no list of orders"),
         (SECOND_RETRY, status(500), "step 5", "the status is not 201"),
         (SECOND_RETRY, without_header("idempotent-replayed"), "step 5", "is missing"),
         (SECOND_RETRY, member("order_id", "other"), "step 5", "not the order that was committed"),
-        (SECOND_RETRY_LIST, orders(twice), "step 5", "the list has 2 orders"),
+        (SECOND_RETRY_LIST, orders(twice), "step 5", "GET /orders returned 2 orders"),
         (SHOW, status(404), "step 6", "the status is not 200"),
-        (SHOW, member("quantity", 5), "step 6", "it is not the order of step 1"),
-        (SHOW_LIST, orders(lambda _: []), "step 6", "the key has no order"),
-        (SHOW_LIST, orders(twice), "step 6", "the key has 2 orders"),
+        (SHOW, member("quantity", 5), "step 6", "the answer is not the order of step 1"),
+        (SHOW_LIST, orders(lambda _: []), "step 6", "the list for the key has no order"),
+        (SHOW_LIST, orders(twice), "step 6", "the list for the key has 2 orders"),
     ],
 )
 def test_a_wrong_answer_fails_its_step(
@@ -133,7 +143,7 @@ def test_a_server_that_orders_again_on_a_retry_is_found_out(live: Server) -> Non
         result = run(front.url, "--database", f"sqlite:///{live.database}")
     assert result.exit_code == 1
     assert verdicts(result)["step 2"] == "FAILED"
-    assert "the list has 2 orders" in line(result, "step 2")
+    assert "GET /orders returned 2 orders" in line(result, "step 2")
     assert verdicts(result)["rows of order 1"] == "FAILED"
     assert verdicts(result)["rows of order 2"] == "ok"
 
@@ -146,7 +156,7 @@ def test_a_server_that_answers_409_but_orders_all_the_same_is_found_out(live: Se
         result = run(front.url)
     assert result.exit_code == 1
     assert verdicts(result)["step 3"] == "FAILED"
-    assert "the list has 2 orders" in line(result, "step 3")
+    assert "GET /orders returned 2 orders" in line(result, "step 3")
 
 
 def test_a_server_that_fails_before_its_commit_is_found_out(live: Server) -> None:
@@ -164,8 +174,8 @@ def test_a_server_that_fails_before_its_commit_is_found_out(live: Server) -> Non
 @pytest.mark.parametrize(
     ("request_number", "tamper", "words"),
     [
-        (FAIL, without_header("location"), "the Location is not the order's"),
-        (FAIL_LIST, orders(twice), "the list has 2 orders"),
+        (FAIL, without_header("location"), "the Location is not that of the order"),
+        (FAIL_LIST, orders(twice), "GET /orders returned 2 orders"),
     ],
 )
 def test_with_fault_injection_off_a_wrong_second_order_still_fails(

@@ -1,4 +1,4 @@
-"""Databases that audits look at."""
+"""Databases for the tests of the audit."""
 
 import sqlite3
 import time
@@ -31,8 +31,8 @@ def place(store: SqliteStore, number: int) -> None:
 
 
 def log_can_begin_anew(database: Path) -> bool:
-    """Tell whether nobody holds a snapshot of the database."""
-    # Another store's own checkpoint passes; a snapshot that is held outlasts every attempt.
+    """Tell whether no process holds a snapshot of the database."""
+    # A checkpoint of another store ends soon. A snapshot that is held fails every attempt.
     with closing(sqlite3.connect(database, timeout=0.1)) as db:
         for _ in range(100):
             ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -1,7 +1,7 @@
-"""Ways to break rows by hand, and what an audit must say of each."""
+"""Ways to break rows by hand, and the finding of the audit for each."""
 
-# What was broken by hand. {id}, {event}, {ledger} and {key} stand for the same order in the middle,
-# {other} for the order_id of another; the lines must name the row as given.
+# {id}, {event}, {ledger} and {key} stand for the rows of one order in the middle, and {other} for
+# the order_id of another order.
 NO_LEDGER_TRIGGERS = (
     "DROP TRIGGER ledger_is_never_updated; DROP TRIGGER ledger_is_never_deleted;"
     " DROP TRIGGER ledger_is_never_replaced;"
@@ -9,7 +9,7 @@ NO_LEDGER_TRIGGERS = (
 
 
 def rebuilt(table: str) -> str:
-    """Make a table anew without any constraint, as `CREATE TABLE ... AS` does."""
+    """Rebuild a table without constraints, as `CREATE TABLE ... AS` does."""
     return (
         f"CREATE TABLE bare AS SELECT * FROM {table}; DROP TABLE {table};"
         f" ALTER TABLE bare RENAME TO {table};"
@@ -78,11 +78,11 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "order's id empty": (
         changed(IN_ORDERS, "order_id = ''"),
-        ["orders order_id '': order_id is no UUIDv7", LEDGER + " there is no order '{id}'"],
+        ["orders order_id '': order_id is not a UUIDv7", LEDGER + " there is no order '{id}'"],
     ),
     "order's id in capitals": (
         changed(IN_ORDERS, "order_id = upper(order_id)"),
-        ["orders order_id '{ID}': order_id is no UUIDv7", LEDGER + " there is no order '{id}'"],
+        ["orders order_id '{ID}': order_id is not a UUIDv7", LEDGER + " there is no order '{id}'"],
     ),
     "order without all else": (
         "INSERT INTO orders SELECT '{gone}', client_id, customer_id, item_id, quantity, status,"
@@ -95,7 +95,7 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "order twice": (
         rebuilt("orders") + "INSERT INTO orders SELECT * FROM orders WHERE order_id = '{id}'",
-        [ORDER + " is there more than once", "schema: orders is not as the migrations made it"],
+        [ORDER + " occurs more than once", "schema: orders is not as the migrations made it"],
     ),
     # ledger
     "ledger entry deleted": (
@@ -201,7 +201,7 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
         rebuilt("idempotency_keys")
         + "UPDATE idempotency_keys SET idempotency_key = 'key-150' WHERE order_id = '{other}'",
         [
-            KEY + " is there 2 times, for",
+            KEY + " occurs 2 times, for",
             "schema: idempotency_keys is not as the migrations made it",
         ],
     ),
@@ -232,7 +232,7 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "event number doubled": (
         rebuilt("events") + changed(IN_EVENTS, "sequence = sequence + 1"),
-        ["events sequence {event+1}: is there 2 times", EVENT + " is missing before"],
+        ["events sequence {event+1}: occurs 2 times", EVENT + " is missing before"],
     ),
     "event with the id of one long before": (
         changed(IN_EVENTS, "event_id = (SELECT event_id FROM events WHERE sequence = 7)"),
@@ -249,7 +249,7 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "event without an id": (
         changed(IN_EVENTS, "event_id = ''"),
-        [EVENT + " event_id is '', no UUID"],
+        [EVENT + " event_id is '', which is not a UUID"],
     ),
     "event of another type": (
         changed(IN_EVENTS, "type = 'order.deleted'"),

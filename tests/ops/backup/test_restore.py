@@ -85,7 +85,7 @@ def test_where_nothing_is_a_restore_needs_no_force(backup: Path, tmp_path: Path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == SOUND
     assert done.stdout.splitlines()[2:] == [
-        "gone: whatever came later; how much cannot be told, for there was no database"
+        "gone: everything that came later; the number is unknown because there was no database"
     ]
     assert set(contents(tmp_path)) == {"orders.db"}
     with closing(SqliteStore(database)) as store:
@@ -99,7 +99,7 @@ def test_a_damaged_database_is_replaced_and_kept_with_its_wal(backup: Path, tmp_
     before = contents(tmp_path)
     done = orderapi("restore", "--force", backup, database=database)
     assert done.returncode == 0
-    assert "how much cannot be told, for the old database is damaged: SQLITE_NOTADB" in done.stdout
+    assert "the number is unknown because the old database is damaged: SQLITE_NOTADB" in done.stdout
     SqliteStore(database).prepare()
     assert keys_in(database) == {"key-1", "key-2"}
     assert findings(database) == []
@@ -118,7 +118,9 @@ def test_rows_that_cannot_be_read_are_said_not_to_be_counted(backup: Path, tmp_p
         file.write(b"\xff" * 4096)
     done = orderapi("restore", "--force", backup, database=database)
     assert done.returncode == 0
-    assert "how much cannot be told, for the old database is damaged: SQLITE_CORRUPT" in done.stdout
+    assert (
+        "the number is unknown because the old database is damaged: SQLITE_CORRUPT" in done.stdout
+    )
     assert findings(database) == []
 
 
