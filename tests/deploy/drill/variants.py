@@ -28,8 +28,8 @@ def copy(directory: Path, version: str) -> Path:
 
 def with_migration(release: Path, *, old_code_works: bool = True) -> Path:
     """Add a migration, after which the releases before it still work, or do not."""
-    migrations = release / "orderapi/store/migrations/sqlite"
-    number = len(list(migrations.glob("*.sql"))) + 1
+    migrations = release / "orderapi/store/sqlite/migrations"
+    number = max(int(file.name[:4]) for file in migrations.glob("*.sql")) + 1
     works_with = number - 1 if old_code_works else number
     (migrations / f"{number:04}_added.sql").write_text(
         f"-- works-with: {works_with}\nCREATE TABLE added_{number} (a INTEGER NOT NULL) STRICT;\n"
