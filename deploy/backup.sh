@@ -11,8 +11,8 @@ LC_ALL=C
 readonly EXIT_LOCKED=75
 
 main() {
-    if [ $# != 1 ] || [ ! -d "$1" ]; then die "the one argument must be a directory: backup.sh DIRECTORY"; fi
-    directory=$1 kept_max=${BACKUPS_KEPT:-7}
+    directory=${1:-} kept_max=${BACKUPS_KEPT:-7}
+    [ -d "$directory" ] || die "the argument must be a directory: backup.sh DIRECTORY"
     [[ $kept_max =~ ^[1-9][0-9]{0,5}$ ]] ||
         die "BACKUPS_KEPT must be an integer from 1 to 999999, not '$kept_max'"
     refuse_second_run
@@ -38,10 +38,11 @@ refuse_second_run() {
 
 # Prints the names of the backups in the directory, in the order of the times in the names.
 backups_there() {
-    local file
+    local file name
     for file in "$directory"/orders-*.db; do
-        if [[ ${file##*/} =~ ^orders-[0-9]{8}T[0-9]{6}Z\.db$ ]] && [ -f "$file" ] && [ ! -L "$file" ]; then
-            echo "${file##*/}"
+        name=${file##*/}
+        if [ -f "$file" ] && [ ! -L "$file" ] && [[ $name =~ ^orders-[0-9]{8}T[0-9]{6}Z\.db$ ]]; then
+            echo "$name"
         fi
     done
 }
@@ -57,11 +58,13 @@ name_of_new_backup() {
 point_latest_at() {
     local link=$directory/latest.db
     if [ ! -L "$link" ] && [ -e "$link" ]; then
-        die "the backup $1 is complete, but latest.db is not a link and was left as it is: move it away"
+        die "the backup $1 is complete, but latest.db is not a link and was left as it is." \
+            "Move it away"
     fi
     if ln -sfT "$1" "$link.new" && mv -fT "$link.new" "$link"; then return; fi
-    if [ -L "$link" ]; then die "the backup $1 is complete, but latest.db still names an older one"; fi
-    echo "There is no latest.db, because $directory cannot contain symbolic links. The newest backup is $1."
+    [ ! -L "$link" ] || die "the backup $1 is complete, but latest.db still names an older one"
+    echo "There is no latest.db, because $directory cannot contain symbolic links." \
+        "The newest backup is $1."
 }
 
 # Removes backups until, with the new one ($1), at most `kept_max` are left. Only backups that were
