@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.backup_files import findings, with_orders
-from tests.support.running import REPOSITORY
+from tests.support.running import REPOSITORY, environ_with
 
 OLD = [f"orders-202001{day:02}T000000Z.db" for day in range(1, 6)]
 # These were made while the clock was years ahead.
@@ -42,12 +42,11 @@ def directory(tmp_path: Path) -> Path:
 
 
 def run(directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("ORDERAPI_")}
-    clean["ORDERAPI_DATABASE_URL"] = f"sqlite:///{directory.parent / 'orders.db'}"
+    settings = environ_with(DATABASE_URL=f"sqlite:///{directory.parent / 'orders.db'}")
     return subprocess.run(
         [REPOSITORY / "deploy/backup.sh", directory],
         cwd=directory.parent,
-        env=clean | environ,
+        env=settings | environ,
         capture_output=True,
         text=True,
         timeout=60,

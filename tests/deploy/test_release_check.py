@@ -1,6 +1,5 @@
 """`python -m deploy.check`: what an installation refuses before it changes anything."""
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.backup_files import contents, with_orders
-from tests.support.running import REPOSITORY
+from tests.support.running import REPOSITORY, environ_with
 
 
 @pytest.fixture
@@ -19,11 +18,8 @@ def database(tmp_path: Path) -> Path:
 
 
 def check(*arguments: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    environ = {
-        name: value for name, value in os.environ.items() if not name.startswith("ORDERAPI_")
-    }
-    environ |= {f"ORDERAPI_{name}": value for name, value in settings.items()}
     command = [sys.executable, "-m", "deploy.check", *arguments]
+    environ = environ_with(**settings)
     return subprocess.run(
         command, cwd=REPOSITORY, env=environ, capture_output=True, text=True, timeout=60
     )
