@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder, TestResponse
 
 from tests.api import test_bad_input as bad_input
 from tests.api import test_orders_show as orders_show
@@ -45,9 +46,10 @@ class ClientOf:
     def __init__(self, server: ServerBehind) -> None:
         self._server = server
 
-    def post(self, target: str, *, data: bytes, headers: Mapping[str, str]) -> Any:
+    def post(self, target: str, *, data: bytes, headers: Mapping[str, str]) -> TestResponse:
         answer = self._server.request("POST", target, data, headers)
-        return SimpleNamespace(status_code=answer.status, headers=answer.headers, data=answer.body)
+        request = EnvironBuilder(path=target, method="POST").get_request()
+        return TestResponse([answer.body], str(answer.status), Headers(answer.headers), request)
 
 
 def cases(test: Callable[..., None]) -> list[Any]:
