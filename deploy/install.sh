@@ -99,12 +99,16 @@ uninstall() {
     rm -f "${UNITS[@]/#/$UNIT_DIR/}" "$COMMAND" "$NGINX/sites-enabled/orderapi" "$NGINX/$SITE"
     rm -rf "$HOME_DIR" "$NGINX/orderapi"
     systemctl daemon-reload
-    if [ -d "$NGINX" ]; then reload_nginx; fi
+    if [ -d "$NGINX" ] && ! reload_nginx; then
+        say "nginx was not reloaded, because of an error. The error is in: sudo nginx -t"
+    fi
     if [ "${1:-}" = purge ]; then
         remove_data
         rm -rf "$(dirname "$ENV_FILE")" /var/log/nginx/orderapi.log*
         rm -f /var/lib/systemd/timers/stamp-orderapi-backup.timer
-        if id orderapi >/dev/null 2>&1; then userdel orderapi; fi
+        if id orderapi >/dev/null 2>&1 && ! userdel orderapi; then
+            say "The user orderapi was not removed, because of an error. To try again: sudo userdel orderapi"
+        fi
         say "Removed, with the data and the settings. The packages are still installed."
     else
         say "Removed. The data in $DATA, the settings in $(dirname "$ENV_FILE") and the packages are kept."
