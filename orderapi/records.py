@@ -109,6 +109,18 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreUsage:
+    """How many bytes of storage a store uses, and how many are free beside it.
+
+    `log_bytes` is the size of what was committed and is not yet in the database itself: the WAL.
+    """
+
+    database_bytes: int
+    log_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class LastEvent:
     """The newest event; `created_at` is RFC 3339 UTC with milliseconds and `Z`."""
 

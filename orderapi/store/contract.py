@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from orderapi.records import StoreUsage
 from orderapi.store.statements.transaction import ReadTx, WriteTx
 
-__all__ = ["ANSWER_MAX_S", "REQUEST_TIME_S", "ReadTx", "Store", "WriteTx"]
+__all__ = ["ANSWER_MAX_S", "REQUEST_TIME_S", "Measures", "ReadTx", "Store", "WriteTx"]
 
 T = TypeVar("T")
 
@@ -15,6 +16,19 @@ ANSWER_MAX_S = 10.0
 # everything else that a request does.
 REQUEST_TIME_S = 8.0
 assert REQUEST_TIME_S < ANSWER_MAX_S
+
+
+class Measures(Protocol):
+    """What a store reports of its writing, for the metrics.
+
+    It is called where the batch is run (under gevent: in the event loop), never on a native thread.
+    """
+
+    def note_batch(self, size: int, commit_s: float) -> None:
+        """Note that `size` writes shared a commit, which took `commit_s` seconds."""
+
+    def note_lock_wait(self, wait_s: float) -> None:
+        """Note how many seconds a batch waited until other processes let it write."""
 
 
 class Store(Protocol):
@@ -57,6 +71,12 @@ class Store(Protocol):
 
     def writes_in_hand(self) -> int:
         """Return how many writes of this process wait for their commit."""
+
+    def usage(self) -> StoreUsage:
+        """Return how much storage the store uses. Raises StoreUnavailable if that is not known."""
+
+    def measure_with(self, measures: Measures) -> None:
+        """Report every batch of writes to `measures` from now on."""
 
     def close(self) -> None:
         """Wait for the writes that are running, then close every file and give up every lease."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from orderapi.durable import sync_directory
 from orderapi.errors import StoreRefused, StoreUnavailable
+from orderapi.records import StoreUsage
 from orderapi.store.sqlite.lock_file import LockFile
 
 Identity = tuple[int, int]
@@ -91,6 +92,21 @@ class DatabaseFiles:
     def sync_directory(self) -> None:
         """Make the name of a new database survive a power failure."""
         sync_directory(self.path.parent)
+
+    def usage(self) -> StoreUsage:
+        """Return the sizes of the database and of its WAL, and what is free on their disk.
+
+        Raises StoreUnavailable if the file system does not tell.
+        """
+        try:
+            disk = os.statvfs(self.path.parent)
+            return StoreUsage(
+                self.path.stat().st_size,
+                size_of(self._wal_path),
+                disk.f_bavail * disk.f_frsize,
+            )
+        except OSError as error:
+            raise StoreUnavailable(f"database file: {error.strerror}") from error
 
     def close(self) -> None:
         """Close the lock files, which also gives up the lock and the leases."""

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from orderapi.store.contract import REQUEST_TIME_S
+from orderapi.records import StoreUsage
+from orderapi.store.contract import REQUEST_TIME_S, Measures
 from orderapi.store.sqlite import start
 from orderapi.store.sqlite.database import Database
 from orderapi.store.sqlite.readers import Readers
@@ -49,6 +50,14 @@ class SqliteStore:
     def writes_in_hand(self) -> int:
         """See `contract.Store`."""
         return self._writer.in_hand()
+
+    def usage(self) -> StoreUsage:
+        """See `contract.Store`."""
+        return self._database.files.usage()
+
+    def measure_with(self, measures: Measures) -> None:
+        """See `contract.Store`."""
+        self._writer.measures = measures
 
     def close(self) -> None:
         """See `contract.Store`."""

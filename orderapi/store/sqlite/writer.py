@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store.group_commit import (
@@ -24,6 +24,9 @@ from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, unavaila
 from orderapi.store.sqlite.database import Database
 from orderapi.store.sqlite.savepoint import Run, run_in_savepoint
 
+if TYPE_CHECKING:
+    from orderapi.store.contract import Measures
+
 
 class Writer:
     """The one write connection of one process to one database."""
@@ -36,6 +39,8 @@ class Writer:
         self._is_writing = native_lock()
         self._checkpointer = Checkpointer()
         self._committed_at = float("-inf")
+        # Nobody measures a command.
+        self.measures: Measures | None = None
 
     def run(self, fn: Callable[[Any], Any], deadline: float) -> Any:
         """Run `fn` in one durable transaction, together with what others write at the time.
@@ -69,7 +74,10 @@ class Writer:
 
     def _commit(self, batch: Batch, natively: Natively) -> bool:
         """Run the jobs of a batch, note how each ended, and tell whether a checkpoint is due."""
+        began_at = time.monotonic()
         with self._sole_writer(natively):
+            if self.measures:
+                self.measures.note_lock_wait(time.monotonic() - began_at)
             jobs = batch.take()
             if not jobs:
                 return False
@@ -94,8 +102,12 @@ class Writer:
         try:
             until(deadline, lambda: connection.execute("BEGIN IMMEDIATE"), time.sleep)
             runs = [run_in_savepoint(job, connection) for job in jobs]
-            if any(run.has_written for run in runs):
+            writes = sum(run.has_written for run in runs)
+            if writes:
+                began_at = time.monotonic()
                 natively(lambda: self._commit_durably(connection, deadline))
+                if self.measures:
+                    self.measures.note_batch(writes, time.monotonic() - began_at)
             else:
                 connection.execute("ROLLBACK")
         except BaseException as error:
