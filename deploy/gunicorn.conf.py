@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 
+from gevent import get_hub
 from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
 
@@ -21,11 +22,14 @@ from deploy import one_packet
 from orderapi import logs
 from orderapi.errors import SettingsInvalid, StartRefused
 from orderapi.server.address import refuse_unusable
+from orderapi.server.metric_files import share_metrics
 from orderapi.settings import read_settings
 from orderapi.store.open import open_store
 
 # A client that stops in the middle of a body gives its thread back.
 SILENCE_MOST_S = 5.0
+# How often a worker publishes how many requests wait in it.
+SAMPLE_S = 0.1
 
 
 wsgi.Response = one_packet.Response
@@ -48,6 +52,8 @@ def _refuse(error):
 
 try:
     _settings = read_settings(os.environ)
+    # Before the app is imported: its metrics are made then.
+    _metrics = share_metrics()
 except StartRefused as error:
     logs.configure("info")
     _refuse(error)
@@ -122,17 +128,30 @@ def _let_sigterm_end_a_worker_that_starts():
     )
 
 
+def pre_fork(server, worker):
+    """Give each worker files of its own to count in."""
+    _metrics.pre_fork(server, worker)
+
+
+def child_exit(server, worker):
+    """Forget what waited in a worker that has ended."""
+    _metrics.child_exit(worker)
+
+
 def post_fork(server, worker):
     """Let no worker outlive its master: two generations must not serve at once."""
     # PR_SET_PDEATHSIG, prctl(2).
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
     if os.getppid() != worker.ppid:
         os.kill(os.getpid(), signal.SIGKILL)
+    _metrics.post_fork(worker)
 
 
 def post_worker_init(worker):
     """Let readers who wait go when the worker should end, and spare requests what never changes."""
     worker.wsgi.extensions["feed"].stop_when(lambda: not worker.alive)
+    _metrics.post_worker_init(worker)
+    get_hub().loop.timer(SAMPLE_S, SAMPLE_S).start(worker.wsgi.extensions["telemetry"].sample)
     for name, setting in worker.cfg.settings.items():
         vars(worker.cfg)[name] = setting.get()
     gc.collect()

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What install.sh does with a release: make it, switch to it, and wait until it is healthy.
+# What install.sh does with a release: make it, check it, switch to it, see whether it is healthy.
 
 readonly HOME_DIR=/opt/orderapi
 readonly RELEASES=$HOME_DIR/releases
@@ -15,8 +15,7 @@ readonly NGINX=/etc/nginx
 readonly SITE=sites-available/orderapi
 readonly SOCKET=/run/orderapi.sock
 readonly SHIPPED=(orderapi deploy wsgi.py setup.cfg pyproject.toml README.md LICENSE)
-# systemd reports a start only after the migrations, so this time does not include them. Clients
-# wait during this time.
+# A release has migrated before systemd says that it runs; clients wait meanwhile.
 readonly HEALTHY_WITHIN_S=15
 
 install_packages() {
@@ -26,15 +25,15 @@ install_packages() {
             missing+=("$package")
     done
     if [ ${#missing[@]} -gt 0 ]; then
-        say "Installing the packages ${missing[*]}."
-        # A new cloud machine first installs its own updates, and holds the lock of apt for minutes.
+        say "Installing the packages ${missing[*]}"
+        # A fresh cloud machine installs its own updates first, and holds the lock meanwhile.
         export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
         local apt=(apt-get --quiet=2 -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
         "${apt[@]}" update
         "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" >/dev/null
     fi
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        die "the service needs Python 3.11 or newer, and this machine has $(python3 -V)"
+        die "Python 3.11 or newer is needed; this is $(python3 -V)"
 }
 
 make_user_and_settings() {
@@ -48,8 +47,7 @@ make_user_and_settings() {
     fi
 }
 
-# Prints the directory of a release. The name contains the version and a hash of the content, so the
-# same copy always gives the same directory.
+# A release is named for its version and its content: the same copy gives the same directory.
 release_of() {
     local version digest
     version=$(sed -n 's/^version = //p' "$1/setup.cfg")
@@ -62,7 +60,7 @@ make_release() {
     local copy=$1 release=$2
     remove_releases_but "$release" "$(release_at "$CURRENT")" "$(release_at "$PREVIOUS")"
     [ ! -e "$release/.complete" ] || return 0
-    say "Making the release $(basename "$release")."
+    say "Making $(basename "$release")"
     rm -rf "$release"
     install -d -m 0755 "$release"
     (cd "$copy" && shipped_files | tar --create --null --files-from=- --mode=u=rwX,go=rX) |
@@ -79,7 +77,56 @@ make_release() {
     touch "$release/.complete"
 }
 
-# Puts a release in place of the installed one, and starts it. This also repairs an installation.
+# Everything that can be known to be wrong before anything that runs is touched.
+check_release() {
+    local release=$1 staged unit
+    staged=$(mktemp -d)
+    for unit in "${UNITS[@]}"; do
+        if has_unit "$release" "$unit"; then
+            sed "s#$CURRENT\b#$release#" "$release/deploy/systemd/$unit" >"$staged/$unit"
+        fi
+    done
+    systemd-analyze verify --man=no --recursive-errors=no "$staged"/* ||
+        die "nothing was changed; systemd does not accept the units of $(basename "$release")"
+    rm -rf "$staged"
+    check_site "$release" ||
+        die "nothing was changed; nginx does not accept the site of $(basename "$release")"
+    refuse_taken_metrics_port "$release"
+    as_service "$release" .venv/bin/gunicorn --check-config -c deploy/gunicorn.conf.py wsgi:app ||
+        die "nothing was changed; $(basename "$release") does not load with $ENV_FILE"
+}
+
+# `nginx -t` does not mind; a reload would then keep the old configuration, and a start would fail.
+refuse_taken_metrics_port() {
+    local port
+    port=$(metrics_port_of "$1/deploy/nginx/orderapi/metrics.conf")
+    [ -z "$port" ] || [ "$port" = "$(metrics_port_of "$NGINX/orderapi/metrics.conf")" ] ||
+        ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
+        die "nothing was changed; port $port of 127.0.0.1, for the metrics, is taken"
+}
+
+# Nothing if a release is from before there were metrics.
+metrics_port_of() {
+    sed -n 's/^ *listen 127\.0\.0\.1:\([0-9]*\);.*/\1/p' "$1" 2>/dev/null || true
+}
+
+# nginx's whole configuration as it would be, in a copy.
+check_site() {
+    local trial outcome=0
+    trial=$(mktemp -d)
+    cp -a "$NGINX/." "$trial/"
+    put_site "$1" "$trial" || true
+    sed -i "s#$NGINX/sites-enabled/#$trial/sites-enabled/#" "$trial/nginx.conf"
+    nginx -tq -c "$trial/nginx.conf" || outcome=1
+    rm -rf "$trial"
+    return $outcome
+}
+
+# Fails, and says why, if a release cannot run with the settings or on the database that there are.
+misfit_of() {
+    as_service "$1" .venv/bin/python -m deploy.check 2>&1
+}
+
 switch_to() {
     local release=$1 unit changed=false socket_changed=false site_changed=false
     stop_relay
@@ -89,8 +136,9 @@ switch_to() {
             remove_unit "$unit"
             continue
         fi
-        if [ "$unit" = orderapi.socket ] && ! opens_same_socket "$release"; then socket_changed=true; fi
-        if put "$release/deploy/systemd/$unit" "$UNIT_DIR/$unit" 0644; then changed=true; fi
+        put "$release/deploy/systemd/$unit" "$UNIT_DIR/$unit" 0644 || continue
+        changed=true
+        if [ "$unit" = orderapi.socket ]; then socket_changed=true; fi
     done
     put "$release/deploy/orderapi.sh" "$COMMAND" 0755 || true
     if [ "$(release_at "$CURRENT")" != "$release" ]; then
@@ -99,28 +147,20 @@ switch_to() {
     fi
     if $changed; then systemctl daemon-reload; fi
     systemctl enable --quiet orderapi.socket orderapi.service orderapi-backup.timer
-    # Clients wait in the socket during a restart, so the socket is closed only if it must change.
+    # Connections wait in the socket; it is closed only if it has to be another one.
     if $socket_changed; then systemctl stop orderapi.service orderapi.socket; fi
     systemctl start orderapi.socket orderapi-backup.timer
     if $changed; then
         systemctl restart orderapi.service || return 1
     else
-        # `stays_up` counts restarts, and restarts before this installation must not count.
+        # What it was restarted for before is no sign of how it is now; see `stays_up`.
         systemctl reset-failed orderapi.service 2>/dev/null || true
         systemctl start orderapi.service || return 1
     fi
     if $site_changed; then reload_nginx; else systemctl start nginx.service; fi
 }
 
-# Succeeds if the release's socket unit differs from the installed one only in comments and in what
-# does not need a new socket. Every closed socket fails the requests of a moment.
-opens_same_socket() {
-    local settings='^(Listen|Socket|Backlog)'
-    cmp --silent <(grep -E "$settings" "$1/deploy/systemd/orderapi.socket") \
-        <(grep -E "$settings" "$UNIT_DIR/orderapi.socket" 2>/dev/null)
-}
-
-# An older release does not have all units.
+# An older release may be without one of them.
 has_unit() {
     [ -e "$1/deploy/systemd/$2" ]
 }
@@ -130,15 +170,14 @@ remove_unit() {
     rm -f "$UNIT_DIR/$1"
 }
 
-# Puts the site of a release into a configuration of nginx. Fails if nothing had to be changed.
+# Put a release's site into a configuration of nginx; fails if it was there already, as it is.
 put_site() {
     local release=$1 nginx=$2 file changed=false
     install -d -m 0755 "$nginx/orderapi"
     for file in "$release"/deploy/nginx/orderapi/*; do
         if put "$file" "$nginx/orderapi/$(basename "$file")" 0644; then changed=true; fi
     done
-    # A site that differs from the installed release's site was changed by the operator, for example
-    # for HTTPS. Such a site stays.
+    # A site that is not the installed release's own is the operator's, with TLS for one: it stays.
     if [ ! -e "$nginx/$SITE" ] || cmp --silent "$nginx/$SITE" "$CURRENT/deploy/nginx/orderapi.conf"; then
         if put "$release/deploy/nginx/orderapi.conf" "$nginx/$SITE" 0644; then changed=true; fi
     fi
@@ -146,7 +185,7 @@ put_site() {
         ln -sfn "../$SITE" "$nginx/sites-enabled/orderapi"
         changed=true
     fi
-    # Debian's default site answers for all names on port 80, as our site does. Both cannot.
+    # It answers on port 80 for all names, as our site does.
     if [ -L "$nginx/sites-enabled/default" ]; then
         rm "$nginx/sites-enabled/default"
         changed=true
@@ -167,13 +206,13 @@ wait_until_healthy() {
     return 1
 }
 
-# Succeeds if the service runs, and systemd has not had to restart it.
+# systemd has not had to start it again.
 stays_up() {
     [ "$(systemctl show --property=NRestarts --value orderapi.service)" = 0 ] &&
         systemctl --quiet is-active orderapi.service
 }
 
-# Succeeds if the process of this release answers, its store accepts writes, and nginx reaches it.
+# The release's own process answers, its store takes writes, and nginx reaches it.
 serves() {
     local pid
     pid=$(systemctl show --property=MainPID --value orderapi.service)
@@ -188,13 +227,13 @@ answers() {
     [[ $status =~ ^($1)$ ]]
 }
 
-# Prints the last lines of the service's log, without those of requests.
+# The last lines of the journal that tell of more than requests.
 show_why() {
     journalctl --quiet --unit=orderapi.service --no-pager --lines=1000 --output=cat |
         grep -v '"level": "INFO"' | tail -n 5 >&2 || true
 }
 
-# Runs a program of a release as the user of the service, with the settings of the service.
+# Run a release's own program as the service's user, with its settings.
 as_service() {
     local release=$1 program=$2
     systemd-run --quiet --wait --collect --pipe --property=User=orderapi --property=Group=orderapi \
@@ -213,12 +252,12 @@ shipped_files() {
     find "${SHIPPED[@]}" -type f -not -path '*/__pycache__/*' -print0 | LC_ALL=C sort --zero-terminated
 }
 
-# Prints the target of a link, or nothing if there is no link.
+# What a link points at; nothing if it is not there.
 release_at() {
     readlink -e "$1" || true
 }
 
-# Points the link $1 at $2 in one step. If $2 is empty, the link is removed.
+# Point a link elsewhere in one step, or remove it.
 point() {
     if [ -z "$2" ]; then
         rm -f "$1"
@@ -228,8 +267,7 @@ point() {
     fi
 }
 
-# Copies file $1 to $2 with mode $3, in one step that survives a power cut. Fails if $2 has the same
-# content already.
+# Put a file in its place in one step, which a power cut may follow; fails if it was there, as it is.
 put() {
     if cmp --silent "$1" "$2"; then return 1; fi
     { install -m "$3" "$1" "$2.new" && sync "$2.new" && mv "$2.new" "$2"; } || die "cannot write $2"

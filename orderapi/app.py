@@ -6,6 +6,7 @@ from orderapi.events.feed import Feed
 from orderapi.settings import Settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
+from orderapi.telemetry import Telemetry
 from orderapi.web import (
     events,
     failures,
@@ -26,17 +27,24 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     """
     store = store or open_store(settings.database_url)
     feed = Feed(store)
+    telemetry = Telemetry()
+    store.measure_with(telemetry)
+    telemetry.watch(queue_length=store.writes_in_hand, waiting_readers=feed.waiting_readers)
+    readiness = health.Readiness(store)
     app = LeanFlask("orderapi.web", static_folder=None)
     app.extensions["store"] = store
     app.extensions["feed"] = feed
+    app.extensions["telemetry"] = telemetry
     # `/orders/` and `//orders` are other paths, and not found.
     app.url_map.merge_slashes = False
     proxy.register(app)
-    this_request.register(app)
-    failures.register(app)
+    this_request.register(app, telemetry)
+    failures.register(app, telemetry)
     app.register_blueprint(problem_pages.blueprint)
-    app.register_blueprint(health.blueprint(store))
-    app.register_blueprint(orders.blueprint(store, fault_injection=settings.fault_injection))
+    app.register_blueprint(health.blueprint(readiness))
+    app.register_blueprint(
+        orders.blueprint(store, telemetry, fault_injection=settings.fault_injection)
+    )
     app.register_blueprint(events.blueprint(feed))
-    app.register_blueprint(metrics.blueprint(store))
+    app.register_blueprint(metrics.blueprint(store, telemetry, readiness))
     return app

@@ -44,6 +44,7 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.documents",
         "orderapi.uuid7",
         "orderapi.durable",
+        "orderapi.telemetry",
     ),
     ("orderapi.records", "orderapi.errors"),
     ("orderapi.fields", "orderapi.time_limit"),
@@ -78,7 +79,11 @@ WALLS = {
     "httpx2": {"orderapi.client.exchange", "orderapi.relay.webhook"},
     "tenacity": {"orderapi.client.retrying"},
     "standardwebhooks": {"orderapi.webhooks", "orderapi.relay.webhook"},
-    "prometheus_client": {"orderapi.web.metrics"},
+    "prometheus_client": {
+        "orderapi.telemetry",
+        "orderapi.server.metric_files",
+        "orderapi.web.metrics",
+    },
     "gunicorn": set(),
 }
 

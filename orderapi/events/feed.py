@@ -41,6 +41,10 @@ class Feed:
         """
         self._is_stopping = is_stopping
 
+    def waiting_readers(self) -> int:
+        """Return how many readers of this process wait for the next event."""
+        return len(self._waiting)
+
     def read(self, page: EventPage, wait_s: float) -> bytes:
         """Return a page as JSON.
 

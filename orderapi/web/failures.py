@@ -1,11 +1,13 @@
 """How a failure inside Flask becomes a problem document: one handler for each kind of exception."""
 
 import logging
+from functools import partial
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from orderapi import errors, logs
+from orderapi.telemetry import Telemetry
 from orderapi.web import problems
 from orderapi.web.lean import Answer
 from orderapi.web.problems import BY_SLUG, RETRY_AFTER_S
@@ -27,11 +29,12 @@ _SLUGS: dict[type[errors.OrderApiError], str] = {
 _SLUGS_OF_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
 
-def register(app: Flask) -> None:
+def register(app: Flask, telemetry: Telemetry) -> None:
     """Let every failure of `app` end in a problem document."""
     app.register_error_handler(errors.OrderApiError, _from_our_error)
     app.register_error_handler(errors.ValidationFailed, _from_invalid_input)
-    app.register_error_handler(errors.StoreUnavailable, _from_unavailable_store)
+    app.register_error_handler(errors.StoreUnavailable, partial(_from_unavailable_store, telemetry))
+    app.register_error_handler(errors.KeyReused, partial(_from_conflict, telemetry))
     app.register_error_handler(HTTPException, _from_http_exception)
     app.register_error_handler(Exception, _from_surprise)
 
@@ -45,7 +48,13 @@ def _from_invalid_input(error: errors.ValidationFailed) -> Response:
     return _respond("validation-failed", str(error), errors=_readable(error))
 
 
-def _from_unavailable_store(error: errors.StoreUnavailable) -> Response:
+def _from_conflict(telemetry: Telemetry, error: errors.KeyReused) -> Response:
+    telemetry.count_conflict()
+    return _from_our_error(error)
+
+
+def _from_unavailable_store(telemetry: Telemetry, error: errors.StoreUnavailable) -> Response:
+    telemetry.count_store_error(error.kind.value)
     _log.warning("store unavailable", extra={"reason": error.reason})
     response = _respond("store-unavailable", str(error))
     response.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -14,10 +14,9 @@ from orderapi.web.lean import Answer
 FRESH_S = 2.0
 
 
-def blueprint(store: Store) -> Blueprint:
+def blueprint(readiness: "Readiness") -> Blueprint:
     """Return the resources `/healthz` and `/readyz` of a store."""
     health = Blueprint("health", __name__)
-    readiness = Readiness(store)
 
     @health.get("/healthz")
     def show_liveness() -> Response:

@@ -1,7 +1,7 @@
 """Metrics: the resource `/metrics`, which monitors read as Prometheus text.
 
-All values are read from the store. Therefore every worker gives the same answer, and each value is
-the sum over all workers.
+The values come from two registries: what the workers have counted (`orderapi.telemetry`), and what
+is read from the store at the moment of the request. Every worker gives the same answer.
 """
 
 import time
@@ -13,33 +13,71 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orderapi.records import RelayState
+from orderapi.records import RelayState, StoreUsage
 from orderapi.store.contract import Store
+from orderapi.telemetry import Telemetry
+from orderapi.web.health import Readiness
 from orderapi.web.lean import Answer
 
 
-def blueprint(store: Store) -> Blueprint:
-    """Return the resource `/metrics` of a store."""
+def blueprint(store: Store, telemetry: Telemetry, readiness: Readiness) -> Blueprint:
+    """Return the resource `/metrics` of a store and of those who use it."""
     metrics = Blueprint("metrics", __name__)
 
     @metrics.get("/metrics")
     def show_metrics() -> Response:
         state = store.read(lambda tx: tx.relay.find_state())
-        text = generate_latest(_Collected(state, time.time()))
+        stored = _Stored(state, store.usage(), readiness.is_ready(), time.time())
+        telemetry.sample()
+        text = generate_latest(telemetry.registry()) + generate_latest(stored)
         return Answer(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return metrics
 
 
-class _Collected(Collector):
-    """The state of the events and of the relay; `now` is in seconds since 1970."""
+class _Stored(Collector):
+    """The state of the store, its events and its relay; `now` is in seconds since 1970.
 
-    def __init__(self, state: RelayState, now: float) -> None:
+    prometheus-client does not support such a collector beside files that processes share.
+    Therefore it has a registry of its own.
+    """
+
+    def __init__(self, state: RelayState, usage: StoreUsage, is_ready: bool, now: float) -> None:
         self._state = state
+        self._usage = usage
+        self._is_ready = is_ready
         self._now = now
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric with its help text, which Prometheus shows alone."""
+        yield from self._collect_store()
+        yield from self._collect_relay()
+
+    def _collect_store(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "orderapi_ready",
+            "1 if a write has been committed within the last 2 seconds, or if a test write has "
+            "been committed just now; 0 if not. /readyz gives the same verdict.",
+            float(self._is_ready),
+        )
+        yield GaugeMetricFamily(
+            "orderapi_database_bytes",
+            "Size of the database file in bytes.",
+            self._usage.database_bytes,
+        )
+        yield GaugeMetricFamily(
+            "orderapi_wal_bytes",
+            "Size in bytes of the write-ahead log, the file beside the database that holds the "
+            "latest commits.",
+            self._usage.log_bytes,
+        )
+        yield GaugeMetricFamily(
+            "orderapi_disk_free_bytes",
+            "Number of bytes that are free for this service on the disk of the database.",
+            self._usage.free_bytes,
+        )
+
+    def _collect_relay(self) -> Iterator[Metric]:
         state = self._state
         yield CounterMetricFamily(
             "orderapi_events",

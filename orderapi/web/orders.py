@@ -18,6 +18,7 @@ from orderapi.errors import (
 from orderapi.orders import PUBLIC_CLIENT, find_reply, place_order
 from orderapi.records import Claim, NewOrder, OrderPage, Reply
 from orderapi.store.contract import Store
+from orderapi.telemetry import Telemetry
 from orderapi.web import cursor, this_request
 from orderapi.web.lean import Answer, current_request
 from orderapi.web.query import query_pairs
@@ -26,7 +27,7 @@ from orderapi.web.schemas.orders import load_order, load_order_query
 BODY_MAX_BYTES = 16 * 1024
 
 
-def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
+def blueprint(store: Store, telemetry: Telemetry, *, fault_injection: bool) -> Blueprint:
     """Give the resource `/orders` on a store."""
     orders = Blueprint("orders", __name__)
 
@@ -47,6 +48,7 @@ def blueprint(store: Store, *, fault_injection: bool) -> Blueprint:
         if reply is None:
             new_order = NewOrder(PUBLIC_CLIENT, **payload)
             reply = store.write(lambda tx: place_order(tx, claim, new_order), deadline)
+        telemetry.count_reply(is_replayed=reply.replayed)
         this_request.note(order_id=reply.order_id, replayed=reply.replayed)
         if fault_injection and not reply.replayed and _asks_for_failure(incoming):
             raise SimulatedFailure("The order was committed; this failure was asked for.")

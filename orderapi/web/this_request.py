@@ -1,4 +1,4 @@
-"""What every request gets: an id, a deadline, its body's rest read, and one line in the log."""
+"""What every request gets: an id, a deadline, its body's rest read, a line in the log, a count."""
 
 import logging
 import re
@@ -13,6 +13,7 @@ from werkzeug.exceptions import NotFound
 
 from orderapi import logs
 from orderapi.store.contract import REQUEST_TIME_S
+from orderapi.telemetry import Telemetry
 from orderapi.web.lean import current_request
 
 HEADER = "X-Request-ID"
@@ -25,10 +26,10 @@ _DISCARDED_MOST_BYTES = 1024 * 1024
 _log = logging.getLogger("orderapi.request")
 
 
-def register(app: Flask) -> None:
-    """Give every request of `app`, refused ones too, its id and its line."""
+def register(app: Flask, telemetry: Telemetry) -> None:
+    """Give every request of `app`, refused ones too, its id, its line and its count."""
     app.before_request(_begin)
-    app.after_request(_end)
+    app.after_request(partial(_end, telemetry))
 
 
 def deadline() -> float:
@@ -68,8 +69,11 @@ def _answer_options() -> Response:
     return response
 
 
-def _end(response: Response) -> Response:
+def _end(telemetry: Telemetry, response: Response) -> Response:
     incoming = current_request()
+    duration_s = time.monotonic() - g.arrived_at
+    route = incoming.url_rule.rule if incoming.url_rule else None
+    telemetry.count_request(route, incoming.method, response.status_code, duration_s)
     response.headers[HEADER] = logs.request_id.get() or ""
     response.call_on_close(partial(_read_on, incoming.environ["wsgi.input"]))
     _log.info(
@@ -79,7 +83,7 @@ def _end(response: Response) -> Response:
             "method": incoming.method,
             "path": incoming.path[:_PATH_MOST_CHARS],
             "status": response.status_code,
-            "duration_ms": round((time.monotonic() - g.arrived_at) * 1000, 2),
+            "duration_ms": round(duration_s * 1000, 2),
             **g.noted,
         },
     )

@@ -4,34 +4,28 @@ import time
 from pathlib import Path
 
 from flask.testing import FlaskClient
-from prometheus_client.parser import text_string_to_metric_families
 
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.http_messages import ask, check_problem, order
+from tests.support.metrics import families, samples
 from tests.support.running import Answer, Server, serving
 
 BLOCKED = "orderapi_relay_blocked_since_timestamp_seconds"
 
 
-def samples(answer: Answer) -> dict[str, float]:
-    """The value of each metric that has no labels."""
-    assert answer.status == 200
-    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    families = text_string_to_metric_families(answer.body.decode())
-    found = [sample for family in families for sample in family.samples]
-    return {sample.name: sample.value for sample in found if not sample.labels}
-
-
 def blockage(answer: Answer) -> list[tuple[str, float]]:
     """Why the relay is held up, and since when."""
-    families = text_string_to_metric_families(answer.body.decode())
-    (blocked,) = (family for family in families if family.name == BLOCKED)
+    (blocked,) = (family for family in families(answer) if family.name == BLOCKED)
     return [(sample.labels["reason"], sample.value) for sample in blocked.samples]
 
 
 def test_nothing_waits_in_a_new_store(client: FlaskClient) -> None:
     answer = ask(client, "/metrics")
-    assert samples(answer) == {
+    assert {
+        name: value
+        for name, value in samples(answer).items()
+        if name.startswith(("orderapi_events", "orderapi_relay"))
+    } == {
         "orderapi_events_total": 0,
         "orderapi_relay_position": 0,
         "orderapi_relay_waiting_events": 0,

@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from tests.support.running import ORDER, Answer, Server, answer_of
+from tests.support.running import ORDER, Answer, Server
 
 
 @dataclass
@@ -61,7 +61,9 @@ class KeptClient:
     def _send(self, connection: http.client.HTTPConnection, key: str) -> None:
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         connection.request("POST", "/orders", json.dumps(ORDER), headers)
-        answer = answer_of(connection.getresponse())
+        response = connection.getresponse()
+        received = {name.lower(): value for name, value in response.getheaders()}
+        answer = Answer(response.status, received, response.read())
         if answer.status == 201:
             self.created[key] = answer.body
         else:

@@ -1,0 +1,204 @@
+"""What requests and commits are counted in, for Prometheus; no Flask, no store.
+
+The server counts in files that all its workers share (`server/metric_files.py`); other processes,
+as tests and commands, count in their own memory. A label never holds what a caller can choose:
+every value of every label comes from a list that is in the code.
+"""
+
+import os
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+# The environment variable in which prometheus-client expects the directory of the shared files.
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+# The route of a request that no route of this service matches, and the method of a request that
+# uses none of the usual ones.
+NO_ROUTE = "none"
+OTHER_METHOD = "other"
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+_REQUEST_BUCKETS_S = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+_COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+disable_created_metrics()
+
+
+class Telemetry:
+    """The counters of one process.
+
+    A worker whose files have no room calls `stop_counting`: it serves, and its requests are not
+    counted.
+    """
+
+    def __init__(self) -> None:
+        self._is_counting = True
+        # The series of each route, method and class of status that has occurred. To find a series
+        # here costs a tenth of what `labels` costs.
+        self._requests_by_kind: dict[tuple[str | None, str, int], Histogram] = {}
+        self._queue_length: Callable[[], int] = _none
+        self._waiting_readers: Callable[[], int] = _none
+        self._sampled: tuple[int, int] | None = None
+        self._registry = registry = CollectorRegistry()
+        self._requests = Histogram(
+            "orderapi_request_duration_seconds",
+            "Seconds from the arrival of a request to its answer.",
+            ["route", "method", "status_class"],
+            buckets=_REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+        self._orders_created = Counter(
+            "orderapi_orders_created",
+            "Number of requests that created an order.",
+            registry=registry,
+        )
+        self._replays = Counter(
+            "orderapi_replays",
+            "Number of requests that got the saved answer of their key again.",
+            registry=registry,
+        )
+        self._conflicts = Counter(
+            "orderapi_conflicts",
+            "Number of requests that were refused because their key belongs to another payload.",
+            registry=registry,
+        )
+        self._store_errors = Counter(
+            "orderapi_store_errors",
+            "Number of requests that failed because the store could not be used.",
+            ["kind"],
+            registry=registry,
+        )
+        self._tokens_refused = Counter(
+            "orderapi_tokens_refused",
+            "Number of requests that were refused because of their token.",
+            ["reason"],
+            registry=registry,
+        )
+        self._batch_sizes = Histogram(
+            "orderapi_commit_batch_size",
+            "Number of writes that shared one commit.",
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self._commit_durations = Histogram(
+            "orderapi_commit_duration_seconds",
+            "Seconds that a commit took, until it was on stable storage.",
+            buckets=_COMMIT_BUCKETS_S,
+            registry=registry,
+        )
+        self._lock_waits = Histogram(
+            "orderapi_write_lock_wait_seconds",
+            "Seconds that a batch of writes waited for the lock between processes.",
+            buckets=_COMMIT_BUCKETS_S,
+            registry=registry,
+        )
+        self._queue_gauge = Gauge(
+            "orderapi_write_queue_length",
+            "Number of writes that wait for their commit now.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._readers_gauge = Gauge(
+            "orderapi_waiting_readers",
+            "Number of readers of events that wait for the next event now.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+
+    def count_request(self, route: str | None, method: str, status: int, duration_s: float) -> None:
+        """Count a request that was answered.
+
+        `route` is the rule of Flask that the request matched, as `/orders/<order_id>`; None if it
+        matched no rule.
+        """
+        if not self._is_counting:
+            return
+        kind = (route, method if method in METHODS else OTHER_METHOD, status // 100)
+        series = self._requests_by_kind.get(kind) or self._add_requests(kind)
+        series.observe(duration_s)
+
+    def count_reply(self, *, is_replayed: bool) -> None:
+        """Count a request that created an order, or that got its first answer again."""
+        if self._is_counting:
+            (self._replays if is_replayed else self._orders_created).inc()
+
+    def count_conflict(self) -> None:
+        """Count a request whose key belongs to another payload."""
+        if self._is_counting:
+            self._conflicts.inc()
+
+    def count_store_error(self, kind: str) -> None:
+        """Count a request that failed because of the store; `kind` comes from an enumeration."""
+        if self._is_counting:
+            self._store_errors.labels(kind).inc()
+
+    def count_refused_token(self, reason: str) -> None:
+        """Count a request that was refused because of its token.
+
+        `reason` comes from a list in the code: it holds nothing of the token.
+        """
+        if self._is_counting:
+            self._tokens_refused.labels(reason).inc()
+
+    def note_batch(self, size: int, commit_s: float) -> None:
+        """Note how many writes shared a commit, and how long it took; not on a native thread."""
+        if self._is_counting:
+            self._batch_sizes.observe(size)
+            self._commit_durations.observe(commit_s)
+
+    def note_lock_wait(self, wait_s: float) -> None:
+        """Note how long a batch waited for the other processes; not on a native thread."""
+        if self._is_counting:
+            self._lock_waits.observe(wait_s)
+
+    def watch(self, *, queue_length: Callable[[], int], waiting_readers: Callable[[], int]) -> None:
+        """Tell where `sample` finds how many writes, and how many readers, wait at a moment."""
+        self._queue_length, self._waiting_readers = queue_length, waiting_readers
+
+    def sample(self) -> None:
+        """Publish what waits at this moment. A worker calls this some times a second."""
+        waiting = self._queue_length(), self._waiting_readers()
+        if waiting != self._sampled and self._is_counting:
+            self._sampled = waiting
+            self._queue_gauge.set(waiting[0])
+            self._readers_gauge.set(waiting[1])
+
+    def stop_counting(self) -> None:
+        """Count nothing from now on in this process."""
+        self._is_counting = False
+
+    def registry(self) -> CollectorRegistry:
+        """Give what was counted: by all workers of the service, or by this process alone."""
+        directory = os.environ.get(DIRECTORY_VARIABLE)
+        if directory is None:
+            return self._registry
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared, directory)
+        return shared
+
+    def _add_requests(self, kind: tuple[str | None, str, int]) -> Histogram:
+        route, method, hundreds = kind
+        template = NO_ROUTE if route is None else _template(route)
+        series = self._requests.labels(template, method, f"{hundreds}xx")
+        self._requests_by_kind[kind] = series
+        return series
+
+
+def _template(rule: str) -> str:
+    """Write a rule of Flask as the API document writes it: `/orders/{order_id}`."""
+    return rule.replace("<path:", "{").replace("<", "{").replace(">", "}")
+
+
+def _none() -> int:
+    return 0
