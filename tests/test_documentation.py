@@ -69,6 +69,13 @@ def test_every_file_of_the_repository_that_a_page_names_exists(page: Page) -> No
     assert missing == []
 
 
+@pytest.mark.parametrize("parent", ["orderapi", "tests"])
+def test_every_folder_with_code_is_on_the_page_of_its_parent(parent: str) -> None:
+    folders = {path.parent for path in (REPOSITORY / parent).glob("*/__init__.py")}
+    named = BY_PATH[f"{parent}/README.md"].code_spans()
+    assert {f"{folder.relative_to(REPOSITORY)}/" for folder in folders} <= set(named)
+
+
 def test_every_setting_is_in_the_table_with_its_default() -> None:
     table = {name.strip("`"): default for name, default, _ in OPERATORS_PAGE.rows("| name |")}
     assert set(table) == settings._KNOWN
