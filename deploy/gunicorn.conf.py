@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+from types import SimpleNamespace
 
 from gevent import get_hub
 from gunicorn.glogging import Logger
@@ -50,15 +51,21 @@ def _refuse(error):
     sys.exit(1)
 
 
+# The log is written on a native thread, so that a log that nobody reads stops no request.
+_native_threads = SimpleNamespace(
+    start_new_thread=monkey.get_original("_thread", "start_new_thread"),
+    allocate_lock=monkey.get_original("_thread", "allocate_lock"),
+)
+
 try:
     _settings = read_settings(os.environ)
     # Before the app is imported: its metrics are made then.
     _metrics = share_metrics()
 except StartRefused as error:
-    logs.configure("info")
+    logs.configure("info", _native_threads)
     _refuse(error)
 
-logs.configure(_settings.log_level)
+logs.configure(_settings.log_level, _native_threads)
 
 bind = _settings.bind
 workers = _settings.workers

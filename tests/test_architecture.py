@@ -40,6 +40,7 @@ LAYERS: list[tuple[str, ...]] = [
     (
         "orderapi.settings",
         "orderapi.logs",
+        "orderapi.log_writer",
         "orderapi.idempotency",
         "orderapi.documents",
         "orderapi.uuid7",
@@ -74,6 +75,7 @@ WALLS = {
     },
     "marshmallow": {"orderapi.web.schemas."},
     "pythonjsonlogger": {"orderapi.logs"},
+    "orjson": {"orderapi.logs"},
     "click": {"orderapi.cli."},
     "gevent": {"orderapi.store.group_commit"},
     "httpx2": {"orderapi.client.exchange", "orderapi.relay.webhook"},

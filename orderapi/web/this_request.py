@@ -1,6 +1,5 @@
 """What every request gets: an id, a deadline, its body's rest read, a line in the log, a count."""
 
-import logging
 import re
 import time
 import uuid
@@ -22,8 +21,6 @@ _ACCEPTED = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
 _PATH_MOST_CHARS = 256
 # More than any mistake will send; somebody who sends more is cut off.
 _DISCARDED_MOST_BYTES = 1024 * 1024
-
-_log = logging.getLogger("orderapi.request")
 
 
 def register(app: Flask, telemetry: Telemetry) -> None:
@@ -76,9 +73,8 @@ def _end(telemetry: Telemetry, response: Response) -> Response:
     telemetry.count_request(route, incoming.method, response.status_code, duration_s)
     response.headers[HEADER] = logs.request_id.get() or ""
     response.call_on_close(partial(_read_on, incoming.environ["wsgi.input"]))
-    _log.info(
-        "request",
-        extra={
+    logs.log_request(
+        {
             "address": incoming.remote_addr,
             "method": incoming.method,
             "path": incoming.path[:_PATH_MOST_CHARS],
@@ -86,6 +82,7 @@ def _end(telemetry: Telemetry, response: Response) -> Response:
             "duration_ms": round(duration_s * 1000, 2),
             **g.noted,
         },
+        response.headers[HEADER],
     )
     return response
 

@@ -62,8 +62,9 @@ class Server:
         command = [str(Path(sys.executable).parent / "gunicorn")]
         command += ["-c", "deploy/gunicorn.conf.py", "wsgi:app"]
         with self.log_path.open("ab") as log:
+            output: dict[str, Any] = {"stderr": log, "stdout": log}
             self.process = subprocess.Popen(
-                command, cwd=REPOSITORY, env=self.environ(), stderr=log, stdout=log, **popen
+                command, cwd=REPOSITORY, env=self.environ(), **(output | popen)
             )
         if wait:
             self.wait_until_serving()
@@ -188,9 +189,9 @@ def serving(directory: Path, **settings: str) -> Iterator[Server]:
 
 
 @contextmanager
-def started(server: Server) -> Iterator[None]:
+def started(server: Server, **popen: Any) -> Iterator[None]:
     """Start a server, and kill what is left of it when the block ends."""
-    server.start()
+    server.start(**popen)
     try:
         yield
     finally:
