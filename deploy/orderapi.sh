@@ -1,11 +1,13 @@
 #!/bin/sh
-# Runs a command of orderapi as the service's user, with its settings and in its directory. Files
-# are therefore named by absolute paths, where that user may read or write.
+# Runs a command of orderapi as the user of the service, with the settings of the service, in the
+# directory of the installed release. Therefore file arguments must be absolute paths that this user
+# may read or write.
 set -eu
 [ "$(id -u)" = 0 ] || exec sudo -- "$0" "$@"
-# Whatever the settings' file looks like, systemd reads it here as it does for the service.
 attached=--pipe
 if [ -t 0 ] && [ -t 1 ] && [ -t 2 ]; then attached=--pty; fi
+# systemd-run reads the settings, because systemd reads them for the service too: any syntax that
+# works for the service works here.
 exec systemd-run --quiet --wait --collect "$attached" \
     --property=User=orderapi --property=Group=orderapi --property=UMask=0077 \
     --property=EnvironmentFile=/etc/orderapi/orderapi.env \

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What install.sh does with a release: make it, check it, switch to it, see whether it is healthy.
+# What install.sh does with a release: make it, switch to it, and wait until it is healthy.
 
 readonly HOME_DIR=/opt/orderapi
 readonly RELEASES=$HOME_DIR/releases
@@ -15,7 +15,8 @@ readonly NGINX=/etc/nginx
 readonly SITE=sites-available/orderapi
 readonly SOCKET=/run/orderapi.sock
 readonly SHIPPED=(orderapi deploy wsgi.py setup.cfg pyproject.toml README.md LICENSE)
-# A release has migrated before systemd says that it runs; clients wait meanwhile.
+# systemd reports a start only after the migrations, so this time does not include them. Clients
+# wait during this time.
 readonly HEALTHY_WITHIN_S=15
 
 install_packages() {
@@ -25,15 +26,15 @@ install_packages() {
             missing+=("$package")
     done
     if [ ${#missing[@]} -gt 0 ]; then
-        say "Installing the packages ${missing[*]}"
-        # A fresh cloud machine installs its own updates first, and holds the lock meanwhile.
+        say "Installing the packages ${missing[*]}."
+        # A new cloud machine first installs its own updates, and holds the lock of apt for minutes.
         export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
         local apt=(apt-get --quiet=2 -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
         "${apt[@]}" update
         "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" >/dev/null
     fi
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        die "Python 3.11 or newer is needed; this is $(python3 -V)"
+        die "the service needs Python 3.11 or newer, and this machine has $(python3 -V)"
 }
 
 make_user_and_settings() {
@@ -47,7 +48,8 @@ make_user_and_settings() {
     fi
 }
 
-# A release is named for its version and its content: the same copy gives the same directory.
+# Prints the directory of a release. The name contains the version and a hash of the content, so the
+# same copy always gives the same directory.
 release_of() {
     local version digest
     version=$(sed -n 's/^version = //p' "$1/setup.cfg")
@@ -60,7 +62,7 @@ make_release() {
     local copy=$1 release=$2
     remove_releases_but "$release" "$(release_at "$CURRENT")" "$(release_at "$PREVIOUS")"
     [ ! -e "$release/.complete" ] || return 0
-    say "Making $(basename "$release")"
+    say "Making the release $(basename "$release")."
     rm -rf "$release"
     install -d -m 0755 "$release"
     (cd "$copy" && shipped_files | tar --create --null --files-from=- --mode=u=rwX,go=rX) |
@@ -77,56 +79,7 @@ make_release() {
     touch "$release/.complete"
 }
 
-# Everything that can be known to be wrong before anything that runs is touched.
-check_release() {
-    local release=$1 staged unit
-    staged=$(mktemp -d)
-    for unit in "${UNITS[@]}"; do
-        if has_unit "$release" "$unit"; then
-            sed "s#$CURRENT\b#$release#" "$release/deploy/systemd/$unit" >"$staged/$unit"
-        fi
-    done
-    systemd-analyze verify --man=no --recursive-errors=no "$staged"/* ||
-        die "nothing was changed; systemd does not accept the units of $(basename "$release")"
-    rm -rf "$staged"
-    check_site "$release" ||
-        die "nothing was changed; nginx does not accept the site of $(basename "$release")"
-    refuse_taken_metrics_port "$release"
-    as_service "$release" .venv/bin/gunicorn --check-config -c deploy/gunicorn.conf.py wsgi:app ||
-        die "nothing was changed; $(basename "$release") does not load with $ENV_FILE"
-}
-
-# `nginx -t` does not mind; a reload would then keep the old configuration, and a start would fail.
-refuse_taken_metrics_port() {
-    local port
-    port=$(metrics_port_of "$1/deploy/nginx/orderapi/metrics.conf")
-    [ -z "$port" ] || [ "$port" = "$(metrics_port_of "$NGINX/orderapi/metrics.conf")" ] ||
-        ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
-        die "nothing was changed; port $port of 127.0.0.1, for the metrics, is taken"
-}
-
-# Nothing if a release is from before there were metrics.
-metrics_port_of() {
-    sed -n 's/^ *listen 127\.0\.0\.1:\([0-9]*\);.*/\1/p' "$1" 2>/dev/null || true
-}
-
-# nginx's whole configuration as it would be, in a copy.
-check_site() {
-    local trial outcome=0
-    trial=$(mktemp -d)
-    cp -a "$NGINX/." "$trial/"
-    put_site "$1" "$trial" || true
-    sed -i "s#$NGINX/sites-enabled/#$trial/sites-enabled/#" "$trial/nginx.conf"
-    nginx -tq -c "$trial/nginx.conf" || outcome=1
-    rm -rf "$trial"
-    return $outcome
-}
-
-# Fails, and says why, if a release cannot run with the settings or on the database that there are.
-misfit_of() {
-    as_service "$1" .venv/bin/python -m deploy.check 2>&1
-}
-
+# Puts a release in place of the installed one, and starts it. This also repairs an installation.
 switch_to() {
     local release=$1 unit changed=false socket_changed=false site_changed=false
     stop_relay
@@ -136,9 +89,8 @@ switch_to() {
             remove_unit "$unit"
             continue
         fi
-        put "$release/deploy/systemd/$unit" "$UNIT_DIR/$unit" 0644 || continue
-        changed=true
-        if [ "$unit" = orderapi.socket ]; then socket_changed=true; fi
+        if [ "$unit" = orderapi.socket ] && ! opens_same_socket "$release"; then socket_changed=true; fi
+        if put "$release/deploy/systemd/$unit" "$UNIT_DIR/$unit" 0644; then changed=true; fi
     done
     put "$release/deploy/orderapi.sh" "$COMMAND" 0755 || true
     if [ "$(release_at "$CURRENT")" != "$release" ]; then
@@ -147,20 +99,28 @@ switch_to() {
     fi
     if $changed; then systemctl daemon-reload; fi
     systemctl enable --quiet orderapi.socket orderapi.service orderapi-backup.timer
-    # Connections wait in the socket; it is closed only if it has to be another one.
+    # Clients wait in the socket during a restart, so the socket is closed only if it must change.
     if $socket_changed; then systemctl stop orderapi.service orderapi.socket; fi
     systemctl start orderapi.socket orderapi-backup.timer
     if $changed; then
         systemctl restart orderapi.service || return 1
     else
-        # What it was restarted for before is no sign of how it is now; see `stays_up`.
+        # `stays_up` counts restarts, and restarts before this installation must not count.
         systemctl reset-failed orderapi.service 2>/dev/null || true
         systemctl start orderapi.service || return 1
     fi
     if $site_changed; then reload_nginx; else systemctl start nginx.service; fi
 }
 
-# An older release may be without one of them.
+# Succeeds if the release's socket unit differs from the installed one only in comments and in what
+# does not need a new socket. Every closed socket fails the requests of a moment.
+opens_same_socket() {
+    local settings='^(Listen|Socket|Backlog)'
+    cmp --silent <(grep -E "$settings" "$1/deploy/systemd/orderapi.socket") \
+        <(grep -E "$settings" "$UNIT_DIR/orderapi.socket" 2>/dev/null)
+}
+
+# An older release does not have all units.
 has_unit() {
     [ -e "$1/deploy/systemd/$2" ]
 }
@@ -170,14 +130,15 @@ remove_unit() {
     rm -f "$UNIT_DIR/$1"
 }
 
-# Put a release's site into a configuration of nginx; fails if it was there already, as it is.
+# Puts the site of a release into a configuration of nginx. Fails if nothing had to be changed.
 put_site() {
     local release=$1 nginx=$2 file changed=false
     install -d -m 0755 "$nginx/orderapi"
     for file in "$release"/deploy/nginx/orderapi/*; do
         if put "$file" "$nginx/orderapi/$(basename "$file")" 0644; then changed=true; fi
     done
-    # A site that is not the installed release's own is the operator's, with TLS for one: it stays.
+    # A site that differs from the installed release's site was changed by the operator, for example
+    # for HTTPS. Such a site stays.
     if [ ! -e "$nginx/$SITE" ] || cmp --silent "$nginx/$SITE" "$CURRENT/deploy/nginx/orderapi.conf"; then
         if put "$release/deploy/nginx/orderapi.conf" "$nginx/$SITE" 0644; then changed=true; fi
     fi
@@ -185,7 +146,7 @@ put_site() {
         ln -sfn "../$SITE" "$nginx/sites-enabled/orderapi"
         changed=true
     fi
-    # It answers on port 80 for all names, as our site does.
+    # Debian's default site answers for all names on port 80, as our site does. Both cannot.
     if [ -L "$nginx/sites-enabled/default" ]; then
         rm "$nginx/sites-enabled/default"
         changed=true
@@ -206,13 +167,13 @@ wait_until_healthy() {
     return 1
 }
 
-# systemd has not had to start it again.
+# Succeeds if the service runs, and systemd has not had to restart it.
 stays_up() {
     [ "$(systemctl show --property=NRestarts --value orderapi.service)" = 0 ] &&
         systemctl --quiet is-active orderapi.service
 }
 
-# The release's own process answers, its store takes writes, and nginx reaches it.
+# Succeeds if the process of this release answers, its store accepts writes, and nginx reaches it.
 serves() {
     local pid
     pid=$(systemctl show --property=MainPID --value orderapi.service)
@@ -227,13 +188,13 @@ answers() {
     [[ $status =~ ^($1)$ ]]
 }
 
-# The last lines of the journal that tell of more than requests.
+# Prints the last lines of the service's log, without those of requests.
 show_why() {
     journalctl --quiet --unit=orderapi.service --no-pager --lines=1000 --output=cat |
         grep -v '"level": "INFO"' | tail -n 5 >&2 || true
 }
 
-# Run a release's own program as the service's user, with its settings.
+# Runs a program of a release as the user of the service, with the settings of the service.
 as_service() {
     local release=$1 program=$2
     systemd-run --quiet --wait --collect --pipe --property=User=orderapi --property=Group=orderapi \
@@ -252,12 +213,12 @@ shipped_files() {
     find "${SHIPPED[@]}" -type f -not -path '*/__pycache__/*' -print0 | LC_ALL=C sort --zero-terminated
 }
 
-# What a link points at; nothing if it is not there.
+# Prints the target of a link, or nothing if there is no link.
 release_at() {
     readlink -e "$1" || true
 }
 
-# Point a link elsewhere in one step, or remove it.
+# Points the link $1 at $2 in one step. If $2 is empty, the link is removed.
 point() {
     if [ -z "$2" ]; then
         rm -f "$1"
@@ -267,7 +228,8 @@ point() {
     fi
 }
 
-# Put a file in its place in one step, which a power cut may follow; fails if it was there, as it is.
+# Copies file $1 to $2 with mode $3, in one step that survives a power cut. Fails if $2 has the same
+# content already.
 put() {
     if cmp --silent "$1" "$2"; then return 1; fi
     { install -m "$3" "$1" "$2.new" && sync "$2.new" && mv "$2.new" "$2"; } || die "cannot write $2"

@@ -1,6 +1,7 @@
 """The pages name what exists, and everything that people use is on a page."""
 
 import ast
+import configparser
 import errno
 import os
 import re
@@ -166,6 +167,19 @@ def test_every_option_of_the_benchmark_that_a_page_names_exists() -> None:
     ).stdout
     assert options
     assert all(option in help_text for option in options)
+
+
+def test_the_changes_begin_with_this_release_and_its_schema() -> None:
+    parser = configparser.ConfigParser()
+    parser.read(REPOSITORY / "setup.cfg")
+    version = parser["metadata"]["version"]
+    newest = max(
+        int(path.name.partition("_")[0])
+        for path in (REPOSITORY / "orderapi/store/sqlite/migrations").glob("*.sql")
+    )
+    _, _, changes = BY_PATH["orderapi/README.md"].text.partition(CHANGES)
+    first, *_ = re.findall(r"^### (.*)$", changes, re.M)
+    assert first == f"{version} (schema {newest})"
 
 
 def test_every_message_of_a_log_that_troubleshooting_explains_exists() -> None:

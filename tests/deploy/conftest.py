@@ -14,7 +14,7 @@ def nginx(program: Program) -> str:
 
 @pytest.fixture
 def site(nginx: str) -> Iterator[Site]:
-    """The shipped site, with nothing behind it."""
+    """Give the shipped site, without a service behind it."""
     with new_site(nginx) as site:
         site.start()
         yield site
@@ -22,13 +22,14 @@ def site(nginx: str) -> Iterator[Site]:
 
 @pytest.fixture
 def upstream(site: Site) -> Iterator[Upstream]:
-    """Something behind `site` that fails as it is told to."""
+    """Give a service behind `site` that fails as its script says."""
     with listening(site.socket) as upstream:
         yield upstream
 
 
 @pytest.fixture(scope="module")
 def shared_server(nginx: str) -> Iterator[ServerBehind]:
+    """Give one service behind the shipped site, for all tests of a file."""
     with new_site(nginx) as site:
         site.start()
         with serving_behind(site) as server:

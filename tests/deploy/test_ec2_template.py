@@ -1,4 +1,4 @@
-"""The CloudFormation template: linted, and its first-start script checked; never launched."""
+"""The CloudFormation template and its first-start script are linted. Nothing is launched."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from tests.support.running import REPOSITORY
 TEMPLATE = REPOSITORY / "deploy" / "ec2.yaml"
 
 
-def test_cfn_lint_has_nothing_to_say(tmp_path: Path) -> None:
+def test_cfn_lint_reports_nothing(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text(TEMPLATE.read_text().replace("VolumeType: gp3", "VolumeType: gp9"))
     cfn_lint = str(Path(sys.executable).parent / "cfn-lint")
@@ -21,7 +21,7 @@ def test_cfn_lint_has_nothing_to_say(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    # It does look.
+    # The second file shows that cfn-lint reports errors.
     assert "gp9" in linted.stdout
     assert str(TEMPLATE) not in linted.stdout
     assert linted.stderr == ""
@@ -41,7 +41,7 @@ def test_the_first_start_is_a_sound_script(
     program: Callable[[str, str], str], tmp_path: Path
 ) -> None:
     (script,) = re.findall(r"Fn::Base64: !Sub \|\n((?: {10}.*\n|\n)+)", TEMPLATE.read_text())
-    # CloudFormation puts values in; what is left in braces would be a parameter it does not have.
+    # CloudFormation replaces each ${Name} with a value before the machine sees the script.
     path = tmp_path / "user-data.sh"
     path.write_text(re.sub(r"\$\{[A-Za-z0-9]+\}", "value", textwrap.dedent(script)))
     checked = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a release is installed from: exactly what setup.cfg asks for, and nothing by name alone."""
+"""The lock file has exactly the packages that setup.cfg requires, each with its hashes."""
 
 import configparser
 import re
@@ -18,7 +18,7 @@ LOCKED = {
 }
 
 
-def asked_for() -> list[Requirement]:
+def required() -> list[Requirement]:
     settings = configparser.ConfigParser()
     settings.read(REPOSITORY / "setup.cfg")
     extras = settings["options.extras_require"]
@@ -28,7 +28,7 @@ def asked_for() -> list[Requirement]:
 
 
 def test_each_pin_of_setup_cfg_is_locked_as_it_is() -> None:
-    assert {canonicalize_name(asked.name): asked.specifier for asked in asked_for()}.items() <= {
+    assert {canonicalize_name(asked.name): asked.specifier for asked in required()}.items() <= {
         name: locked.specifier for name, (locked, _) in LOCKED.items()
     }.items()
 
@@ -39,9 +39,9 @@ def test_each_package_is_locked_by_its_hashes() -> None:
     assert len(lines) == len(LOCKED)
 
 
-def test_what_is_locked_is_what_is_needed_and_nothing_else() -> None:
+def test_the_lock_file_has_every_package_that_is_needed_and_no_other() -> None:
     needed: set[str] = set()
-    due = asked_for()
+    due = required()
     while due:
         requirement = due.pop()
         name = canonicalize_name(requirement.name)
@@ -51,6 +51,6 @@ def test_what_is_locked_is_what_is_needed_and_nothing_else() -> None:
         needed.add(name)
         (version,) = LOCKED[name][0].specifier
         assert requirement.specifier.contains(Version(version.version)), str(requirement)
-        if name != "setuptools":  # it makes the release, and is not installed here
+        if name != "setuptools":  # needed only to build a release, so it is not installed here
             due += [Requirement(line) for line in requires(name) or ()]
     assert needed == set(LOCKED)

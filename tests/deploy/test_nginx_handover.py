@@ -1,4 +1,4 @@
-"""What nginx and the service know of the same request: its id, its client; and nginx's log."""
+"""nginx and the service agree on the id and the client of a request. nginx's log is JSON."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_request_keeps_its_own_id(site: Site, upstream: Upstream, request_id: 
 @pytest.mark.parametrize(
     "request_id", ["", "x" * 129, "a b", "a,b", "caf\u00e9", '"a"', "{a}", "a\\b", "a$b", "a%0a"]
 )
-def test_an_id_that_could_do_harm_is_replaced(
+def test_a_request_id_that_is_not_valid_is_replaced(
     site: Site, upstream: Upstream, request_id: str
 ) -> None:
     upstream.script = [200, 200]
@@ -47,7 +47,9 @@ def test_an_id_that_could_do_harm_is_replaced(
     assert all(str(UUID(each, version=4)) == each for each in ids)
 
 
-def test_the_id_is_the_same_in_the_answer_and_both_logs(shared_server: ServerBehind) -> None:
+def test_the_request_id_is_the_same_in_the_response_and_in_both_logs(
+    shared_server: ServerBehind,
+) -> None:
     answer = shared_server.order("same-id")
     request_id = answer.headers["x-request-id"]
     line = shared_server.site.line_of(request_id)
@@ -57,7 +59,7 @@ def test_the_id_is_the_same_in_the_answer_and_both_logs(shared_server: ServerBeh
     assert own_line["status"] == 201
 
 
-# Who asks.
+# The client.
 
 SPOOFED = {
     "X-Forwarded-For": "6.6.6.6",
@@ -73,11 +75,13 @@ SPOOFED = {
 }
 
 
-def test_what_a_client_says_about_itself_is_not_handed_on(site: Site, upstream: Upstream) -> None:
+def test_what_a_client_says_about_its_own_address_is_not_sent_on(
+    site: Site, upstream: Upstream
+) -> None:
     upstream.script = [200]
     ask(site, "/orders", SPOOFED, source=ELSEWHERE)
     (received,) = upstream.received
-    # The connection is nginx's to keep.
+    # nginx keeps its connection to the service, whatever the client asks for.
     assert received.all("Connection") == []
     assert {name: received.all(name) for name in SPOOFED} == {name: [] for name in SPOOFED} | {
         "X-Forwarded-For": [ELSEWHERE],
@@ -85,7 +89,7 @@ def test_what_a_client_says_about_itself_is_not_handed_on(site: Site, upstream: 
     }
 
 
-def test_the_service_knows_its_clients_addresses_through_nginx_alone(
+def test_the_service_believes_only_nginx_about_the_address_of_a_client(
     shared_server: ServerBehind, tmp_path: Path
 ) -> None:
     answer = ask(shared_server.site, "/healthz", SPOOFED, source=ELSEWHERE)
@@ -94,7 +98,7 @@ def test_the_service_knows_its_clients_addresses_through_nginx_alone(
     assert line["address"] == ELSEWHERE
     assert shared_server.site.line_of(answer.headers["x-request-id"])["address"] == ELSEWHERE
 
-    # Over TCP anybody could say anything.
+    # Over TCP, each client could send such fields, so the service ignores them.
     with serving(tmp_path) as direct:
         answer = direct.request("GET", "/healthz", headers=SPOOFED)
         (line,) = direct.lines_of(answer.headers["x-request-id"])

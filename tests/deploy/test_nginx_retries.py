@@ -1,4 +1,4 @@
-"""Which requests nginx sends to the service twice: those that are safe to, and no others."""
+"""nginx repeats a request only if a second attempt is safe."""
 
 import http.client
 import os
@@ -12,7 +12,7 @@ from itertools import count
 import pytest
 
 from tests.support.http_messages import check_problem
-from tests.support.nginx_site import ServerBehind, Site, new_site, serving_behind
+from tests.support.nginx_site import ServerBehind, Site, finish, new_site, serving_behind
 from tests.support.promises import promise
 from tests.support.running import Answer
 from tests.support.upstream import (
@@ -31,7 +31,7 @@ BODY = b'{"customer_id":"cust1"}'
 
 @pytest.fixture
 def patience_s() -> int:
-    """How long nginx waits for the service, as it is shipped."""
+    """Give the time that nginx waits for the service, as shipped."""
     return 40
 
 
@@ -45,17 +45,11 @@ def site(nginx: str, patience_s: int) -> Iterator[Site]:
 
 def send(site: Site, method: str, headers: dict[str, str], body: bytes | None = BODY) -> Answer:
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
-    try:
-        connection.request(method, "/orders", body, headers)
-        response = connection.getresponse()
-        received = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, received, response.read())
-    finally:
-        connection.close()
+    return finish(connection, method, "/orders", headers, body)
 
 
 @pytest.mark.parametrize("failure", [CLOSE, HALF_A_HEAD])
-def test_a_post_with_a_key_is_sent_again_as_it_was(
+def test_a_post_with_a_key_is_repeated_unchanged(
     site: Site, upstream: Upstream, failure: str
 ) -> None:
     upstream.script = [failure] * 5 + [201]
@@ -68,7 +62,7 @@ def test_a_post_with_a_key_is_sent_again_as_it_was(
 
 @pytest.mark.parametrize("failure", [CLOSE, HALF_A_HEAD])
 @pytest.mark.parametrize("headers", [UNKEYED, {"Idempotency-Key": ""}, {"Idempotency-Key": "  "}])
-def test_a_post_without_a_key_is_never_sent_again(
+def test_a_post_without_a_key_is_never_repeated(
     site: Site, upstream: Upstream, failure: str, headers: dict[str, str]
 ) -> None:
     upstream.script = [failure]
@@ -76,13 +70,13 @@ def test_a_post_without_a_key_is_never_sent_again(
     assert len(upstream.received) == 1
 
 
-def test_a_get_is_sent_again(site: Site, upstream: Upstream) -> None:
+def test_a_get_is_repeated(site: Site, upstream: Upstream) -> None:
     upstream.script = [CLOSE, CLOSE, 200]
     assert send(site, "GET", UNKEYED, None).status == 200
     assert len(upstream.received) == 3
 
 
-def test_a_sixth_failure_is_the_clients_and_the_next_request_is_tried_at_once(
+def test_a_sixth_failure_is_reported_and_the_next_request_is_sent_at_once(
     site: Site, upstream: Upstream
 ) -> None:
     for _ in range(3):
@@ -99,7 +93,7 @@ def test_a_sixth_failure_is_the_clients_and_the_next_request_is_tried_at_once(
 @pytest.mark.parametrize(
     ("method", "headers"), [("POST", KEYED), ("POST", UNKEYED), ("GET", UNKEYED)]
 )
-def test_after_a_time_out_nothing_is_sent_again(
+def test_after_a_time_out_no_request_is_repeated(
     site: Site, upstream: Upstream, method: str, headers: dict[str, str]
 ) -> None:
     upstream.script = [SILENCE]
@@ -111,7 +105,7 @@ def test_after_a_time_out_nothing_is_sent_again(
 
 
 @pytest.mark.parametrize("status", [400, 409, 413, 429, 500, 502, 503, 504])
-def test_an_answer_of_the_service_is_passed_on_as_it_is(
+def test_a_response_of_the_service_is_sent_on_unchanged(
     site: Site, upstream: Upstream, status: int
 ) -> None:
     upstream.script = [status]
@@ -120,7 +114,7 @@ def test_an_answer_of_the_service_is_passed_on_as_it_is(
     assert len(upstream.received) == 1
 
 
-def test_an_answer_that_has_begun_is_not_begun_again(site: Site, upstream: Upstream) -> None:
+def test_a_response_that_has_begun_is_not_repeated(site: Site, upstream: Upstream) -> None:
     upstream.script = [HALF_A_BODY]
     with pytest.raises(http.client.IncompleteRead):
         send(site, "POST", KEYED)
@@ -128,7 +122,7 @@ def test_an_answer_that_has_begun_is_not_begun_again(site: Site, upstream: Upstr
 
 
 def test_a_second_attempt_is_made_over_a_new_connection(site: Site, upstream: Upstream) -> None:
-    # A worker that dies fails all the connections that nginx keeps to it.
+    # When a worker dies, all idle connections from nginx to this worker fail.
     with ThreadPoolExecutor(4) as clients:
         upstream.script = [201] * 4
         upstream.together = threading.Barrier(4)
@@ -152,17 +146,17 @@ def test_killed_workers_fail_no_keyed_order(nginx: str) -> None:
 
 def kill_one_of_two(server: ServerBehind, statuses: list[int]) -> None:
     so_far, first = len(statuses), server.workers()[0]
-    wait_until(lambda: len(statuses) > so_far + 20, "orders go on")
+    wait_until(lambda: len(statuses) > so_far + 20, "more orders are answered")
     os.kill(first, signal.SIGKILL)
     wait_until(
         lambda: first not in server.workers() and len(server.workers()) == 2,
-        "another has taken its place",
+        "a new worker has replaced it",
     )
 
 
 @contextmanager
 def orders_of_four(server: ServerBehind) -> Iterator[list[int]]:
-    """Let four clients order meanwhile, and give the statuses that they got; none sends twice."""
+    """Let four clients place orders, each order once, and give the statuses of the responses."""
     statuses: list[int] = []
     enough = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The shipped nginx site: what it answers itself, and whom it does not wait for."""
+"""The shipped nginx site: its own responses, its limits and its time-outs."""
 
 import http.client
 import re
@@ -20,7 +20,7 @@ from tests.support.nginx_site import (
     new_site,
     serving_behind,
 )
-from tests.support.running import Answer
+from tests.support.running import Answer, answer_of
 from tests.support.upstream import Upstream, listening
 from tests.support.waiting import wait_until
 
@@ -36,10 +36,10 @@ OWN_PROBLEMS = (
     "gateway-timeout",
 )
 
-# Its own answers.
+# Responses of nginx itself.
 
 
-def test_its_problem_documents_are_the_services_own() -> None:
+def test_the_problem_documents_of_nginx_equal_those_of_the_service() -> None:
     written = dict(
         re.findall(r"^    (\d+) '(.*)\\n';$", (SHIPPED / "orderapi/http.conf").read_text(), re.M)
     )
@@ -58,16 +58,16 @@ def test_its_problem_documents_are_the_services_own() -> None:
     assert written == expected
 
 
-def test_every_status_that_it_answers_with_a_document_has_one() -> None:
+def test_every_status_with_a_problem_document_has_its_document() -> None:
     text = (SHIPPED / "orderapi/server.conf").read_text()
     lists = re.findall(r"error_page ([0-9 ]+) /nginx-problem;", text)
     every, behind = (set(each.split()) for each in lists)
     assert every == {str(BY_SLUG[slug].status) for slug in OWN_PROBLEMS}
-    # Where a 502 leads to another attempt, all else is as everywhere.
+    # In the location in which a 502 leads to another attempt, only the 502 is missing.
     assert behind == every - {"502"}
 
 
-def test_without_the_service_everything_is_a_bad_gateway(site: Site) -> None:
+def test_without_the_service_each_request_gets_a_bad_gateway(site: Site) -> None:
     for target in ("/orders", "/healthz", "/nowhere"):
         answer = ask(site, target)
         check_problem(answer, "bad-gateway")
@@ -75,7 +75,7 @@ def test_without_the_service_everything_is_a_bad_gateway(site: Site) -> None:
         assert answer.headers["server"] == "nginx"
 
 
-def test_it_serves_as_soon_as_the_service_does(nginx: str) -> None:
+def test_the_site_serves_as_soon_as_the_service_serves(nginx: str) -> None:
     with new_site(nginx) as site:
         site.start()
         for _ in range(2):
@@ -92,14 +92,9 @@ def test_a_body_over_32_kib_is_refused_without_the_service(site: Site) -> None:
         head = b"POST /orders HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\n"
         with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
             connection.sendall(head + framing + b" " * 40_000)
-            check_problem(read_one(connection), "body-too-large")
-
-
-def read_one(connection: socket.socket) -> Answer:
-    response = http.client.HTTPResponse(connection)
-    response.begin()
-    received = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, received, response.read())
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            check_problem(answer_of(response), "body-too-large")
 
 
 @pytest.mark.parametrize(
@@ -114,17 +109,19 @@ def read_one(connection: socket.socket) -> Answer:
         "/METRICS",
     ],
 )
-def test_metrics_are_not_for_others(site: Site, upstream: Upstream, target: str) -> None:
+def test_metrics_cannot_be_read_through_the_site(
+    site: Site, upstream: Upstream, target: str
+) -> None:
     upstream.script = [404]
     assert ask(site, target).status == 404
-    # In capitals it is another path, which the service does not have either.
+    # In capitals it is another path. The service answers 404 for it.
     assert [each.line for each in upstream.received] == (
         ["GET /METRICS HTTP/1.1"] if target == "/METRICS" else []
     )
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_monitor_on_this_machine_has_the_metrics(site: Site, method: str) -> None:
+def test_a_monitor_on_this_machine_can_read_the_metrics(site: Site, method: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", site.metrics_port, timeout=30)
     with serving_behind(site):
         answer = finish(connection, method, "/metrics", {})
@@ -134,7 +131,9 @@ def test_a_monitor_on_this_machine_has_the_metrics(site: Site, method: str) -> N
 
 
 @pytest.mark.parametrize("target", ["/", "/orders", "/healthz", "/metrics/", "/metricsx"])
-def test_there_is_nothing_beside_the_metrics(site: Site, upstream: Upstream, target: str) -> None:
+def test_the_port_of_the_metrics_serves_nothing_else(
+    site: Site, upstream: Upstream, target: str
+) -> None:
     assert ask(site, target, port=site.metrics_port).status == 404
     assert upstream.received == []
 
@@ -148,7 +147,7 @@ def test_the_metrics_are_on_no_other_address_of_this_machine(site: Site) -> None
 
 
 def flood(site: Site, source: str) -> list[Answer]:
-    """Send more requests at once than one address may, and give the answers."""
+    """Send more requests at once than one address may send, and give the responses."""
     one = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
     with socket.create_connection(
         ("127.0.0.1", site.port), timeout=30, source_address=(source, 0)
@@ -158,20 +157,25 @@ def flood(site: Site, source: str) -> list[Answer]:
     return answers(received)
 
 
-def test_an_address_that_asks_too_often_has_to_wait_and_others_do_not(site: Site) -> None:
+def test_an_address_with_too_many_requests_is_limited_and_other_addresses_are_not(
+    site: Site,
+) -> None:
     found = flood(site, ELSEWHERE)
     limited = [answer for answer in found if answer.status == 429]
-    # The service is not there: what is let through is answered at once.
+    # No service is running, so each request that is not limited gets a 502 at once.
     assert [answer.status for answer in found[:200]] == [502] * 200
     assert limited
     for answer in limited:
         check_problem(answer, "rate-limited")
         assert answer.headers["retry-after"] == str(RETRY_AFTER_S)
     assert ask(site, "/healthz", source=ELSEWHERE_TOO).status == 502
-    wait_until(lambda: ask(site, "/healthz", source=ELSEWHERE).status == 502, "it may again")
+    wait_until(
+        lambda: ask(site, "/healthz", source=ELSEWHERE).status == 502,
+        "the address is not limited any more",
+    )
 
 
-def test_this_machine_itself_does_not_have_to_wait(site: Site) -> None:
+def test_this_machine_is_not_limited(site: Site) -> None:
     assert {answer.status for answer in flood(site, THIS_MACHINE)} == {502}
 
 
@@ -181,7 +185,9 @@ def test_this_machine_itself_does_not_have_to_wait(site: Site) -> None:
 @pytest.mark.parametrize(
     "begun", [b"", b"POST /orders HT", raw_order("k", b"{", "Content-Length: 900")]
 )
-def test_a_client_that_stops_in_the_middle_is_not_waited_for(nginx: str, begun: bytes) -> None:
+def test_nginx_closes_the_connection_of_a_client_that_stops_in_the_middle(
+    nginx: str, begun: bytes
+) -> None:
     with new_site(nginx) as site:
         site.replace("client_header_timeout 10s;", "client_header_timeout 1s;")
         site.replace("client_body_timeout 10s;", "client_body_timeout 1s;")

@@ -1,4 +1,4 @@
-"""The shipped nginx site over HTTPS, and the way there."""
+"""The shipped nginx site over HTTPS, and the redirection to it."""
 
 import http.client
 import socket
@@ -12,7 +12,7 @@ from tests.support.nginx_site import NAME, Site, ask, finish, new_site
 from tests.support.running import Answer
 from tests.support.upstream import listening
 
-# A certificate for NAME that vouches for itself.
+# A self-signed certificate for NAME.
 MAKE_CERTIFICATE = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
     f" -subj /CN={NAME} -addext subjectAltName=DNS:{NAME}"
@@ -37,7 +37,7 @@ def ask_safely(site: Site, target: str) -> Answer:
     return finish(connection, "GET", target, {})
 
 
-def test_over_https_the_service_knows_it_and_clients_stay_there(tls_site: Site) -> None:
+def test_the_service_learns_of_https_and_browsers_are_told_to_stay_with_it(tls_site: Site) -> None:
     with listening(tls_site.socket) as upstream:
         upstream.script = [200]
         answers_over_https = [ask_safely(tls_site, "/orders"), ask_safely(tls_site, "/metrics")]
@@ -47,7 +47,7 @@ def test_over_https_the_service_knows_it_and_clients_stay_there(tls_site: Site) 
         assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
-def test_over_plain_http_every_request_is_sent_to_https_as_it_is(tls_site: Site) -> None:
+def test_plain_http_redirects_every_request_to_https_unchanged(tls_site: Site) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", tls_site.port, timeout=30)
     answer = finish(connection, "POST", "/orders?a=b%20c", {"Host": "evil.example"})
     assert (answer.status, answer.headers["location"]) == (308, f"https://{NAME}/orders?a=b%20c")
@@ -64,5 +64,5 @@ def test_certbot_finds_its_challenge(request: pytest.FixtureRequest, fixture: st
     assert ask(site, "/.well-known/acme-challenge/other").status == 404
 
 
-def test_plain_http_says_nothing_of_https(site: Site) -> None:
+def test_plain_http_sends_no_strict_transport_security(site: Site) -> None:
     assert "strict-transport-security" not in ask(site, "/metrics").headers

@@ -1,3 +1,5 @@
+"""The shell scripts of the deployment."""
+
 import subprocess
 
 from tests.support.programs import Program
@@ -6,13 +8,13 @@ from tests.support.running import REPOSITORY
 SCRIPTS = sorted((REPOSITORY / "deploy").rglob("*.sh"))
 
 
-def test_the_scripts_are_clean_shell(program: Program) -> None:
+def test_shellcheck_reports_nothing_about_the_scripts(program: Program) -> None:
     command = [program("shellcheck", "shellcheck"), "--external-sources", *map(str, SCRIPTS)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
 
 
-def test_a_wrong_option_is_told_the_right_ones() -> None:
+def test_a_wrong_option_is_answered_with_the_right_ones() -> None:
     install = str(REPOSITORY / "deploy/install.sh")
     wrong = subprocess.run([install, "--unistall"], capture_output=True, text=True, timeout=10)
     right = subprocess.run([install, "--help"], capture_output=True, text=True, timeout=10)

@@ -1,11 +1,12 @@
-"""What holds of the service holds through nginx: the same tests, sent through the shipped site."""
+"""The service behaves the same behind nginx: its own tests run through the shipped site."""
 
 import re
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder, TestResponse
 
 from tests.api import test_bad_input as bad_input
 from tests.api import test_orders_show as orders_show
@@ -40,27 +41,28 @@ def refusing(clean: ServerBehind) -> "ClientOf":
 
 
 class ClientOf:
-    """What these tests use of Flask's test client."""
+    """The part of Flask's test client that these tests use."""
 
     def __init__(self, server: ServerBehind) -> None:
         self._server = server
 
-    def post(self, target: str, *, data: bytes, headers: Mapping[str, str]) -> Any:
+    def post(self, target: str, *, data: bytes, headers: Mapping[str, str]) -> TestResponse:
         answer = self._server.request("POST", target, data, headers)
-        return SimpleNamespace(status_code=answer.status, headers=answer.headers, data=answer.body)
+        request = EnvironBuilder(path=target, method="POST").get_request()
+        return TestResponse([answer.body], str(answer.status), Headers(answer.headers), request)
 
 
 def cases(test: Callable[..., None]) -> list[Any]:
-    """Give what a test is parametrized with."""
+    """Give the parameters of a parametrized test."""
     (mark,) = (mark for mark in vars(test)["pytestmark"] if mark.name == "parametrize")
     return list(mark.args[1])
 
 
-# Where nginx itself refuses, its answer is a 400; nothing reaches the service.
+# nginx itself refuses some requests with a 400. These requests never reach the service.
 
 PATHS = [
     *NOWHERE,
-    # nginx's own, for its problem documents.
+    # nginx uses this path internally, for its problem documents.
     "/nginx-problem",
     *(f"/orders/{each}" for each in cases(orders_show.test_an_id_that_is_no_orders_is_not_found)),
 ]
@@ -73,7 +75,7 @@ def test_other_paths_are_not_found(shared_server: ServerBehind, target: str) -> 
 
 
 @pytest.mark.parametrize("target", [*REFUSED_PATHS, "/../orders", "/" + "a" * 9000])
-def test_a_path_that_nginx_cannot_read_is_a_bad_request(
+def test_a_path_that_nginx_refuses_is_a_bad_request(
     shared_server: ServerBehind, target: str
 ) -> None:
     check_problem(one_answer(shared_server.raw(raw_request("GET", target))), "bad-request")
@@ -88,7 +90,7 @@ def test_a_header_over_8_kib_is_a_bad_request(clean: ServerBehind, length: int) 
 @pytest.mark.parametrize(
     "headers",
     [
-        # nginx drops such a line, and hands on a request without it.
+        # nginx removes such a line, and sends the request without it to the service.
         *(c for c in cases(bad_input.test_what_is_not_http_is_refused_by_the_server_itself)
           if c != ("No-Colon",)),
         ("Content-Length: 99999999999999999999",),
@@ -99,8 +101,8 @@ def test_what_is_not_http_is_refused(clean: ServerBehind, headers: tuple[str, ..
     assert 400 <= answers(received)[0].status <= 501
 
 
-# nginx reads a chunk's size with a blank or a bare line feed after it, and then the body is whole.
-READ_ALL_THE_SAME = re.compile(rb"[0-9a-f]+( \r|)\n")
+# nginx accepts a chunk size that a blank or a bare line feed follows. Such a body is complete.
+ACCEPTED_BY_NGINX = re.compile(rb"[0-9a-f]+( \r|)\n")
 
 
 @pytest.mark.parametrize(
@@ -108,11 +110,11 @@ READ_ALL_THE_SAME = re.compile(rb"[0-9a-f]+( \r|)\n")
     [
         body
         for body in cases(bad_input.test_a_body_with_broken_chunks_is_never_executed)
-        if not READ_ALL_THE_SAME.match(body)
+        if not ACCEPTED_BY_NGINX.match(body)
     ],
 )
 def test_a_body_with_broken_chunks_is_never_executed(clean: ServerBehind, body: bytes) -> None:
-    # To nginx a client that ends its side has left; it may not get an answer.
+    # A client that closes its sending side has left, in the view of nginx. nginx may not answer it.
     received = Server.raw(clean, raw_order("chunks", body, bad_input.CHUNKED))
     for answer in answers(received):
         check_problem(answer, "bad-request")

@@ -1,6 +1,8 @@
-"""The shipped units, as systemd itself judges them; without one that runs."""
+"""The shipped units, as systemd itself judges them. Nothing here needs a running systemd."""
 
 import json
+import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -11,10 +13,14 @@ from tests.support.running import REPOSITORY
 
 UNITS = sorted((REPOSITORY / "deploy/systemd").iterdir())
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
-# What a unit that must reach any address has, and no other may.
+# A unit that may reach any address is exposed by these, and no other unit may be.
 NETWORK = {"PrivateNetwork", "RestrictAddressFamilies_AF_INET_INET6", "IPAddressDeny"}
-# In tenths, as --threshold takes it; the network makes 7 of the relay's.
-EXPOSURE_MOST = {"orderapi.service": 5, "orderapi-backup.service": 5, "orderapi-relay.service": 11}
+# The unit is a tenth, as for --threshold. The network adds 7 tenths to the relay's exposure.
+EXPOSURE_MAX_TENTHS = {
+    "orderapi.service": 5,
+    "orderapi-backup.service": 5,
+    "orderapi-relay.service": 11,
+}
 
 
 def test_systemd_accepts_the_units(program: Program, tmp_path: Path) -> None:
@@ -22,8 +28,8 @@ def test_systemd_accepts_the_units(program: Program, tmp_path: Path) -> None:
     assert (done.returncode, complaints(done)) == (0, [])
 
 
-def test_a_unit_that_is_wrong_is_told_of(program: Program, tmp_path: Path) -> None:
-    """The judge of the test above does judge."""
+def test_systemd_reports_a_unit_that_is_wrong(program: Program, tmp_path: Path) -> None:
+    """Without this, the test above could pass because nothing is judged."""
     units = staged(tmp_path)
     with Path(units[0]).open("a") as unit:
         unit.write("[Service]\nKillMode=control-gruop\n")
@@ -31,8 +37,8 @@ def test_a_unit_that_is_wrong_is_told_of(program: Program, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=[unit.name for unit in SERVICES])
-def test_little_is_exposed(program: Program, unit: Path) -> None:
-    threshold = f"--threshold={EXPOSURE_MOST[unit.name]}"
+def test_the_exposure_of_a_unit_stays_small(program: Program, unit: Path) -> None:
+    threshold = f"--threshold={EXPOSURE_MAX_TENTHS[unit.name]}"
     done = run(program, "security", "--offline=yes", threshold, "--no-pager", str(unit))
     assert done.returncode == 0, done.stdout.splitlines()[-1]
 
@@ -45,15 +51,49 @@ def test_the_relay_is_exposed_to_the_network_and_otherwise_as_the_service_is(
 
 
 def test_the_relay_reaches_no_metadata_service() -> None:
-    """It answers with the machine's credentials, at 169.254.169.254 and at fd00:ec2::254."""
+    """That service gives credentials away, at 169.254.169.254 and at fd00:ec2::254."""
     text = (REPOSITORY / "deploy/systemd/orderapi-relay.service").read_text()
     (denied,) = (line for line in text.splitlines() if line.startswith("IPAddressDeny="))
     assert {"link-local", "fd00:ec2::254"} <= set(denied.partition("=")[2].split())
-    assert "IPAddressAllow=" not in text  # it would come first
+    assert "IPAddressAllow=" not in text  # it would have priority
+
+
+@pytest.mark.parametrize(
+    "earlier", ["nobody", "a process that has ended", "a process that listens"]
+)
+def test_the_socket_is_not_opened_where_another_process_listens(
+    tmp_path: Path, earlier: str
+) -> None:
+    path = tmp_path / "orderapi.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        if earlier != "nobody":
+            listener.bind(str(path))
+            listener.listen()
+        if earlier == "a process that has ended":
+            listener.close()
+        done = subprocess.run(
+            ["/bin/sh", "-c", check_before_listening(path)], capture_output=True, text=True
+        )
+    if earlier == "a process that listens":
+        assert done.returncode == 1
+        assert done.stderr == f"another process listens at {path}: stop it first\n"
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def check_before_listening(path: Path) -> str:
+    """Give what systemd runs before it opens the socket, for a socket at another path."""
+    text = (REPOSITORY / "deploy/systemd/orderapi.socket").read_text().replace("\\\n", " ")
+    script: str
+    (script,) = re.findall(r"^ExecStartPre=/bin/sh -c '(.*)'$", text, re.MULTILINE)
+    for shipped in ("/run/orderapi[.]sock", "/run/orderapi.sock"):
+        assert shipped in script
+        script = script.replace(shipped, str(path))
+    return script.replace("$$", "$")
 
 
 def staged(directory: Path) -> list[str]:
-    """Copy the units with what they start in place: programs that are there."""
+    """Copy the units, and let them start programs that exist on this machine."""
     release = directory / "release"
     for program in (".venv/bin/gunicorn", ".venv/bin/orderapi", "deploy/backup.sh"):
         (release / program).parent.mkdir(parents=True, exist_ok=True)
@@ -71,12 +111,12 @@ def run(program: Program, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def exposures(program: Program, name: str) -> set[str]:
-    """Name what adds to a service's exposure."""
+    """Give the names of the settings that add to a service's exposure."""
     unit = str(REPOSITORY / f"deploy/systemd/{name}.service")
     judged = json.loads(run(program, "security", "--offline=yes", "--json=short", unit).stdout)
     return {item["json_field"] for item in judged if float(item["exposure"] or 0) > 0}
 
 
 def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """Give the lines about our units; the machine's own may have lines too."""
+    """Give the lines about our units, without lines about units of this machine."""
     return [line for line in done.stderr.splitlines() if "orderapi" in line]

@@ -1,6 +1,5 @@
 """Databases, backups of them, and the commands, as operators run them."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from orderapi.store.open import open_maintenance
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place
 from tests.support.rows import query
+from tests.support.running import environ_with
 
 ORDERAPI = str(Path(sys.executable).parent / "orderapi")
 
@@ -24,9 +24,14 @@ def orderapi(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command on a database, in a process of its own."""
     command = [ORDERAPI, *map(str, arguments), "--database", f"sqlite:///{database}"]
-    environ = {name: value for name, value in os.environ.items() if "ORDERAPI_" not in name}
     return subprocess.run(
-        command, env=environ, capture_output=True, text=True, check=False, timeout=60, **popen
+        command,
+        env=environ_with(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        **popen,
     )
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from tests.support.running import ORDER, Answer, Server
+from tests.support.running import ORDER, Answer, Server, answer_of
 
 
 @dataclass
@@ -61,9 +61,7 @@ class KeptClient:
     def _send(self, connection: http.client.HTTPConnection, key: str) -> None:
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         connection.request("POST", "/orders", json.dumps(ORDER), headers)
-        response = connection.getresponse()
-        received = {name.lower(): value for name, value in response.getheaders()}
-        answer = Answer(response.status, received, response.read())
+        answer = answer_of(connection.getresponse())
         if answer.status == 201:
             self.created[key] = answer.body
         else:

@@ -12,15 +12,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.support.running import REPOSITORY, Answer, Server, free_port, started
+from tests.support.running import REPOSITORY, Answer, Server, answer_of, free_port, started
 from tests.support.waiting import wait_until
 
 SHIPPED = REPOSITORY / "deploy" / "nginx"
 NAME = "api.example.com"
-# On loopback every address of 127.0.0.0/8 is this machine's; only the first is not limited.
+# Every address of 127.0.0.0/8 belongs to this machine. The rate limit exempts only the first one.
 THIS_MACHINE, ELSEWHERE, ELSEWHERE_TOO = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
-# What Debian's nginx.conf has around a site, for a user who may write in one directory alone.
+# The part of Debian's nginx.conf around a site, for a user who may write in only one directory.
 _AROUND = """
 daemon off;
 worker_processes 1;
@@ -41,7 +41,7 @@ http {
 
 
 class Site:
-    """An nginx that listens on `port` (and `tls_port`) and goes on to `socket`."""
+    """An nginx that listens on `port` (and `tls_port`) and sends requests on to `socket`."""
 
     def __init__(self, nginx: str, directory: Path, name: str = "orderapi.conf") -> None:
         self.nginx = nginx
@@ -55,7 +55,7 @@ class Site:
         self._move_into_directory(tls=name == "orderapi-tls.conf")
 
     def _move_into_directory(self, *, tls: bool) -> None:
-        """Change addresses and paths, and nothing else."""
+        """Change the addresses and the paths, and nothing else."""
         self.replace("listen 80 ", f"listen 127.0.0.1:{self.port} ")
         self.replace("listen [::]:80 default_server;", "")
         self.replace("listen 127.0.0.1:9108;", f"listen 127.0.0.1:{self.metrics_port};")
@@ -68,7 +68,7 @@ class Site:
             self.replace(f"/etc/letsencrypt/live/{NAME}/", f"{self.directory}/", times=2)
 
     def replace(self, shipped: str, by: str, times: int = 1) -> None:
-        """Change what is shipped, which must be there exactly that often."""
+        """Replace a text of the shipped site, which must occur exactly `times` times."""
         found = 0
         for path in self.directory.rglob("*.conf"):
             text = path.read_text()
@@ -105,7 +105,7 @@ class Site:
         return [json.loads(line) for line in lines]
 
     def line_of(self, request_id: str) -> dict[str, Any]:
-        """Give the one line of a request; the answer leaves before it is written."""
+        """Wait for the one log line of a request. nginx answers before it writes the line."""
         found: list[dict[str, Any]] = []
 
         def is_there() -> bool:
@@ -118,7 +118,7 @@ class Site:
 
 
 class ServerBehind(Server):
-    """A gunicorn on a site's socket; whatever is sent to it goes through the site."""
+    """A gunicorn on the socket of a site. Requests to this server go through the site."""
 
     def __init__(self, directory: Path, site: Site, **settings: str) -> None:
         super().__init__(directory, BIND=f"unix:{site.socket}", **settings)
@@ -126,9 +126,10 @@ class ServerBehind(Server):
         self.site = site
 
     def raw(self, data: bytes, timeout_s: float = 30.0) -> bytes:
-        """Send bytes as they are and give the first answer, or nothing if there is none.
+        """Send bytes unchanged and give the first response, or nothing if there is none.
 
-        The sending side stays open: for nginx a client that ends it is one that has left.
+        The sending side stays open, because nginx takes a client that closes it for one that has
+        left.
         """
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
             connection.sendall(data)
@@ -145,8 +146,8 @@ class ServerBehind(Server):
 
 @contextmanager
 def new_site(nginx: str, name: str = "orderapi.conf") -> Iterator[Site]:
-    """Give a site that is not started yet, in a directory that an ordinary user may enter."""
-    # pytest's own directories are for their owner alone.
+    """Give a site that is not started yet, in a directory that every user may enter."""
+    # Only the owner may enter the directories of pytest, and nginx runs as another user.
     with tempfile.TemporaryDirectory(prefix="orderapi-") as made:
         directory = Path(made)
         directory.chmod(0o755)
@@ -159,7 +160,7 @@ def new_site(nginx: str, name: str = "orderapi.conf") -> Iterator[Site]:
 
 @contextmanager
 def serving_behind(site: Site, **settings: str) -> Iterator[ServerBehind]:
-    """Run a gunicorn, with its database, behind a site."""
+    """Run a gunicorn with a database of its own behind a site."""
     with tempfile.TemporaryDirectory(prefix="orderapi-") as made:
         server = ServerBehind(Path(made), site, **settings)
         with started(server):
@@ -173,6 +174,7 @@ def ask(
     source: str = THIS_MACHINE,
     port: int | None = None,
 ) -> Answer:
+    """Send a GET to a site from an address of this machine."""
     connection = http.client.HTTPConnection(
         "127.0.0.1", port or site.port, timeout=30, source_address=(source, 0)
     )
@@ -180,12 +182,15 @@ def ask(
 
 
 def finish(
-    connection: http.client.HTTPConnection, method: str, target: str, headers: dict[str, str]
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    body: bytes | None = None,
 ) -> Answer:
+    """Send a request over a connection, read the response, and close the connection."""
     try:
-        connection.request(method, target, headers=headers)
-        response = connection.getresponse()
-        received = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, received, response.read())
+        connection.request(method, target, body, headers)
+        return answer_of(connection.getresponse())
     finally:
         connection.close()

@@ -23,7 +23,7 @@ def find_or_install(name: str, package: str) -> str:
     Skips the test if the program is not there and cannot be installed.
     """
     with _APT_LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one of the test run's processes at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one process of the test run at a time
         path = _find(name)
         if path is None:
             _install(package)
@@ -33,7 +33,7 @@ def find_or_install(name: str, package: str) -> str:
 
 
 def _find(name: str) -> str | None:
-    # Debian leaves /usr/sbin out of an ordinary user's path.
+    # On Debian, the path of an ordinary user does not contain /usr/sbin.
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 

@@ -36,6 +36,18 @@ class Answer:
         return json.loads(self.body)
 
 
+def answer_of(response: http.client.HTTPResponse) -> Answer:
+    """Read the rest of a response whose head has been read."""
+    received = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, received, response.read())
+
+
+def environ_with(**settings: str) -> dict[str, str]:
+    """Give the environment of this process with these settings of orderapi, and with no others."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("ORDERAPI_")}
+    return own | {f"ORDERAPI_{name}": value for name, value in settings.items()}
+
+
 class Server:
     """One gunicorn; its database, lock and log lie in `directory`."""
 
@@ -52,11 +64,12 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def environ(self) -> dict[str, str]:
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("ORDERAPI_")}
-        environ["ORDERAPI_DATABASE_URL"] = f"sqlite:///{self.database}"
-        environ["ORDERAPI_BIND"] = f"127.0.0.1:{self.port}"
-        environ["ORDERAPI_WORKERS"] = "2"
-        return environ | {f"ORDERAPI_{name}": value for name, value in self.settings.items()}
+        own = {
+            "DATABASE_URL": f"sqlite:///{self.database}",
+            "BIND": f"127.0.0.1:{self.port}",
+            "WORKERS": "2",
+        }
+        return environ_with(**own | self.settings)
 
     def start(self, *, wait: bool = True, **popen: Any) -> None:
         command = [str(Path(sys.executable).parent / "gunicorn")]
@@ -145,9 +158,7 @@ class Server:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         try:
             connection.request(method, path, body, dict(headers or {}))
-            response = connection.getresponse()
-            received = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, received, response.read())
+            return answer_of(connection.getresponse())
         finally:
             connection.close()
 

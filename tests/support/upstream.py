@@ -1,4 +1,4 @@
-"""A service that fails as it is told to, behind a site: what nginx sends it, and how often."""
+"""A service behind a site that fails as its script says, and records the requests of nginx."""
 
 import socket
 import socketserver
@@ -13,7 +13,7 @@ CLOSE, HALF_A_HEAD, HALF_A_BODY, SILENCE = "close", "half a head", "half a body"
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it arrived: its first line, header fields in order, body."""
+    """A received request: its first line, its header fields in order, and its body."""
 
     line: str
     fields: tuple[tuple[str, str], ...]
@@ -25,12 +25,12 @@ class Received:
 
 @dataclass
 class Upstream:
-    """What it does with each request in turn: fail in one of these ways, or answer a status."""
+    """The script has one entry per request: a way to fail, or the status of the response."""
 
     script: list[str | int] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     connections: int = 0
-    # Where requests wait for each other before they are answered, if anywhere.
+    # If there is a barrier, requests wait for each other at it before they are answered.
     together: threading.Barrier | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -64,7 +64,7 @@ class Upstream:
 
 @contextmanager
 def listening(path: Path) -> Iterator[Upstream]:
-    """Serve at a unix socket that everybody may open."""
+    """Serve at a unix socket that every user may open."""
     upstream = Upstream()
 
     class Handler(socketserver.BaseRequestHandler):

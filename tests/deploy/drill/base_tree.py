@@ -1,4 +1,4 @@
-"""What a machine is booted from: programs, and the tree of a fresh Debian or Ubuntu."""
+"""The file tree of a new Debian or Ubuntu, from which machines boot, and the programs for that."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-DIRECTORY = Path("/var/tmp/orderapi-test-deploy")  # what is made once is kept there
+DIRECTORY = Path("/var/tmp/orderapi-test-deploy")  # trees are kept there for later runs
 PROGRAMS = {
     "debootstrap": "debootstrap",
     "systemd-nspawn": "systemd-container",
@@ -22,20 +22,20 @@ _INDEX = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
 
 
 class CannotBoot(Exception):
-    """What this machine lacks to boot another."""
+    """This machine cannot boot another one; the message says what is missing."""
 
 
 def default_suite() -> str:
-    """Give the release that this machine itself runs."""
+    """Give the name of the distribution release that this machine runs."""
     return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
 
 
 def install_programs() -> None:
-    """Install through apt what is missing here; raises CannotBoot if that cannot be."""
+    """Install the missing programs with apt. Raises CannotBoot if that is not possible."""
     if os.geteuid() != 0:
-        raise CannotBoot("booting a system needs root")
+        raise CannotBoot("root is needed to boot a system")
     if shutil.which("apt-get") is None:
-        raise CannotBoot("there is no apt here, whose mirrors the system would come from")
+        raise CannotBoot("this machine has no apt, and the system comes from the mirrors of apt")
     missing = {package for name, package in PROGRAMS.items() if shutil.which(name) is None}
     if missing:
         install = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", *missing]
@@ -46,7 +46,7 @@ def install_programs() -> None:
 
 
 def base_tree(suite: str) -> Path:
-    """Give a fresh system's tree; it is made once and then kept."""
+    """Give the tree of a new system. The tree is made once and then kept."""
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     base = DIRECTORY / f"base-{suite}"
     with (DIRECTORY / f"base-{suite}.lock").open("w") as lock:
@@ -69,7 +69,7 @@ def _make_base_tree(base: Path, suite: str) -> None:
     resolver = resolved if resolved.exists() else Path("/etc/resolv.conf")
     (base / "etc/resolv.conf").unlink(missing_ok=True)
     (base / "etc/resolv.conf").write_text(resolver.read_text())
-    # Whom this machine trusts beyond the usual, its guest does too.
+    # The guest trusts the additional certificates that this machine trusts.
     own = list(Path("/usr/local/share/ca-certificates").glob("*.crt"))
     for certificate in own:
         shutil.copy(certificate, base / "usr/local/share/ca-certificates")
@@ -83,7 +83,7 @@ def _make_base_tree(base: Path, suite: str) -> None:
 
 
 def _mirrors(suite: str) -> list[str]:
-    """Give `URI suite components` for a release and its updates, from this machine's apt."""
+    """Give `URI suite components` for a release and its updates, from the apt of this machine."""
     own = default_suite()
     is_ubuntu = platform.freedesktop_os_release().get("ID") == "ubuntu"
     components = "main universe" if is_ubuntu else "main"
@@ -95,17 +95,17 @@ def _mirrors(suite: str) -> list[str]:
     found = [mirror for mirror in found if "backports" not in mirror]
     found.sort(key=lambda mirror: mirror.split()[1] != suite)
     if not found or found[0].split()[1] != suite:
-        raise CannotBoot(f"this machine's apt has no mirror that would have {suite}")
+        raise CannotBoot(f"the apt of this machine has no mirror for {suite}")
     return found
 
 
 def run_here(*command: str) -> None:
-    """Run a program of this machine; raises CannotBoot, with what it said, if it fails."""
+    """Run a program of this machine. Raises CannotBoot, with its output, if it fails."""
     output_here(*command)
 
 
 def output_here(*command: str) -> str:
-    """Run a program of this machine as `run_here` does, and give what it prints."""
+    """Run a program of this machine and give its output. Raises CannotBoot if it fails."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         raise CannotBoot(f"{' '.join(command)}: {done.stdout[-1000:]}{done.stderr[-1000:]}")

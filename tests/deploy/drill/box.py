@@ -1,4 +1,4 @@
-"""A machine with the service on it, and what was promised to its clients."""
+"""A machine with the service, and the orders that it has acknowledged to clients."""
 
 import json
 import re
@@ -14,12 +14,13 @@ from tests.deploy.drill import load
 from tests.deploy.drill.machine import Machine
 
 DATABASE = "/var/lib/orderapi/orders.db"
+ENV_FILE = "/etc/orderapi/orderapi.env"
 INSTALL = "/root/{}/deploy/install.sh"
 
 
 @dataclass
 class Box:
-    """A machine, what was acknowledged to its clients, and what went wrong."""
+    """A machine, the file of its acknowledged orders, and the faults that were found."""
 
     machine: Machine
     acknowledged: Path
@@ -44,7 +45,7 @@ class Box:
 
     @contextmanager
     def under_load(self, what: str, *, may_fail: bool = False) -> Iterator[None]:
-        """Do something to the box while clients place orders; the row says how it went."""
+        """Run the body while clients place orders, and print a row with their counts."""
         with tempfile.TemporaryFile() as report:
             clients = self.machine.popen(
                 sys.executable, load.__file__, "127.0.0.1:80", str(self.acknowledged), stdout=report
@@ -60,10 +61,10 @@ class Box:
         failed = sum(said["failed"].values())
         asked = said["answered"] + failed
         print(f"{what:44} {asked:>9,} {failed:>7,}   slowest {said['slowest_s']:.1f} s", flush=True)
-        self.expect(f"{what}: {said['failed']}", holds=may_fail or failed == 0)
+        self.expect(f"{what}: failed requests {said['failed']}", holds=may_fail or failed == 0)
 
     def prove(self, what: str) -> None:
-        """Hold that it serves, that the audit finds nothing and that no order is missing."""
+        """Expect that the service serves, the audit finds nothing, and no order is missing."""
         self.wait_until_serving()
         self.run("orderapi audit")
         there = set(self.run(f'sqlite3 {DATABASE} "SELECT order_id FROM orders"').splitlines())

@@ -1,7 +1,7 @@
-"""Load on a service from clients that never retry: `load.py HOST:PORT FILE`, until stdin ends.
+"""Clients that place orders and never retry: `load.py HOST:PORT FILE`, until stdin ends.
 
-Every acknowledged order goes to FILE, a line of key and order id each; the counts to stdout, as
-JSON. It is run inside another network namespace, so it needs nothing but Python.
+FILE gets a line with key and order id for each acknowledged order. stdout gets the counts as JSON.
+The program runs inside another network namespace, so it needs nothing but Python.
 """
 
 import http.client
@@ -14,13 +14,13 @@ from collections import Counter
 from typing import TextIO
 
 CLIENTS = 16
-# Longer than the service may take to answer, and a start in between.
-PATIENCE_S = 30.0
+# The time in which the service must answer, and the time of a start in between.
+TIMEOUT_S = 30.0
 PAUSE_S = 0.002
 
 
 class Client(threading.Thread):
-    """Places one order after the other, and reads every tenth of them."""
+    """A client that places one order after the other, and reads every tenth of them."""
 
     def __init__(self, address: str, acknowledged: TextIO, has_ended: threading.Event) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Client(threading.Thread):
         headers: dict[str, str] | None = None,
     ) -> bytes | None:
         started_at = time.monotonic()
-        connection = http.client.HTTPConnection(self._address, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()

@@ -1,7 +1,7 @@
-"""A fresh Debian or Ubuntu with a systemd of its own, to install into and to take the power from.
+"""A new Debian or Ubuntu with a systemd of its own, whose power can be cut.
 
-systemd-nspawn boots it from a disk image, in a network of its own that reaches the outside through
-passt.
+systemd-nspawn boots the system from a disk image. The system has a network of its own, which
+reaches the outside through passt.
 """
 
 import ctypes
@@ -19,8 +19,9 @@ from typing import IO
 
 from tests.deploy.drill.base_tree import DIRECTORY, CannotBoot, base_tree, output_here, run_here
 
-UP_WITHIN_S = 120.0
-# ioctl FS_IOC_SHUTDOWN of Linux, with FS_SHUTDOWN_FLAGS_NOLOGFLUSH: what was not synced is gone.
+BOOT_MAX_S = 120.0
+# The ioctl FS_IOC_SHUTDOWN of Linux, with the flag FS_SHUTDOWN_FLAGS_NOLOGFLUSH, discards all data
+# that was not synced.
 FS_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
 _AS_A_SERVICE = (
@@ -30,10 +31,10 @@ _AS_A_SERVICE = (
 
 
 class Machine:
-    """One booted system; its disk is an image, mounted here as `root`."""
+    """One booted system. Its disk is an image, which is mounted on this machine as `root`."""
 
     def __init__(self, suite: str) -> None:
-        # Two runs at once are two machines.
+        # Several runs at once have machines with different names.
         self.name = f"orderapi-{suite}-{os.getpid()}"
         self.root = DIRECTORY / f"{self.name}.root"
         self._image = DIRECTORY / f"{self.name}.img"
@@ -68,7 +69,7 @@ class Machine:
         self.root.rmdir()
 
     def boot(self) -> None:
-        """Start the system that is on the disk, and wait until it is up."""
+        """Start the system from its disk, and wait until it is up."""
         run_here("mount", "-o", "loop", str(self._image), str(self.root))
         command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"]
         command += [f"--directory={self.root}", f"--machine={self.name}", "--capability=all"]
@@ -105,7 +106,7 @@ class Machine:
         return done
 
     def popen(self, *command: str, stdout: IO[bytes] | int) -> subprocess.Popen[bytes]:
-        """Start a program of this machine in that one's network."""
+        """Start a program of this machine in the network of the booted system."""
         return subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{self.name}", *command],
             stdin=subprocess.PIPE,
@@ -118,7 +119,7 @@ class Machine:
         shutil.copytree(source, target, dirs_exist_ok=True)
 
     def reboot(self) -> None:
-        """Shut down in an orderly way, and boot again."""
+        """Shut the system down in an orderly way, and boot it again."""
         with suppress(subprocess.SubprocessError, AssertionError):
             subprocess.run([*self._inside(), "systemctl", "poweroff"], timeout=60, check=False)
         assert self._nspawn is not None
@@ -127,7 +128,7 @@ class Machine:
         self.boot()
 
     def cut_power(self) -> None:
-        """End everything at once, lose all that was not synced, and boot again."""
+        """Kill everything at once, discard all data that was not synced, and boot again."""
         self.kill()
         directory = os.open(self.root, os.O_RDONLY)
         fcntl.ioctl(directory, FS_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
@@ -136,7 +137,7 @@ class Machine:
         self.boot()
 
     def kill(self) -> None:
-        """Kill the system's first process, and with it, by the kernel, all others."""
+        """Kill the first process of the system. The kernel then kills all others."""
         if self._nspawn is None:
             return
         leader = self._leader()
@@ -155,7 +156,7 @@ class Machine:
         return ["nsenter", f"--target={leader}", "--all", "--", "/usr/bin/env", "-i", path]
 
     def _leader(self) -> int | None:
-        """Find, below nspawn, the process that is the first one inside."""
+        """Find the child of nspawn that is process 1 inside of the system."""
         below = [self._nspawn.pid] if self._nspawn is not None else []
         while below:
             pid = below.pop()
@@ -168,15 +169,15 @@ class Machine:
         return None
 
     def _wait_until_up(self) -> None:
-        give_up_at = time.monotonic() + UP_WITHIN_S
+        give_up_at = time.monotonic() + BOOT_MAX_S
         while time.monotonic() < give_up_at:
             leader = self._leader()
             if leader is not None and Path(f"/proc/{leader}/root/run/systemd/private").exists():
                 state = ["systemctl", "is-system-running", "--wait"]
-                subprocess.run([*self._inside(), *state], capture_output=True, timeout=UP_WITHIN_S)
+                subprocess.run([*self._inside(), *state], capture_output=True, timeout=BOOT_MAX_S)
                 return
             time.sleep(0.05)
-        raise CannotBoot(f"it did not boot: {self._console.read_text()[-2000:]}")
+        raise CannotBoot(f"the system did not boot: {self._console.read_text()[-2000:]}")
 
     def _enter_cgroups(self) -> None:
         for cgroup in self._cgroups():
@@ -190,7 +191,7 @@ class Machine:
                 path.rmdir()
 
     def _cgroups(self) -> list[Path]:
-        """Give those to make in the trees that nspawn looks at, where no systemd delegates one."""
+        """Give the cgroups to make for nspawn, if no systemd of this machine makes them."""
         if Path("/run/systemd/system").is_dir():
             return []
         trees = [Path("/sys/fs/cgroup", name) for name in ("unified", "systemd")]
@@ -206,7 +207,7 @@ class Machine:
         self._pasta = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
     def _unmount(self) -> None:
-        """Let go of the disk, which whatever still ends inside holds for a moment longer."""
+        """Unmount the disk, and wait until the last process inside has released it."""
         if self.root.is_mount():
             run_here("umount", "--lazy", str(self.root))
         give_up_at = time.monotonic() + 60
@@ -216,8 +217,8 @@ class Machine:
 
 
 def hide_mounts() -> None:
-    """Keep the mounts of this process and its children from all others, who would hold them."""
+    """Hide the mounts of this process and its children, because others would keep them in use."""
     clone_newns = 0x20000
     if ctypes.CDLL(None, use_errno=True).unshare(clone_newns) != 0:
-        raise CannotBoot("booting a system needs mounts of its own")
+        raise CannotBoot("this process cannot have mounts of its own")
     run_here("mount", "--make-rprivate", "/")

@@ -1,7 +1,7 @@
 """A receiver of webhooks: `receiver.py PORT DIRECTORY`, until it is killed.
 
-It answers with the status that DIRECTORY/answer holds, and adds the order id of each genuine
-delivery that it takes to DIRECTORY/taken, a line each. It is run inside another network namespace.
+The receiver answers with the status in DIRECTORY/answer. For each genuine delivery that it accepts,
+it adds a line with the order id to DIRECTORY/taken. It runs inside another network namespace.
 """
 
 import sys
@@ -24,7 +24,7 @@ def main() -> None:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Write no log."""
 
     HTTPServer(("127.0.0.1", port), Receiver).serve_forever()
 

@@ -1,4 +1,4 @@
-"""The relay, on a box: run where a URL is set, through upgrades, until its receiver is gone."""
+"""The relay on a machine: it is configured, upgraded, and stopped by its receiver."""
 
 import json
 import subprocess
@@ -10,17 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.deploy.drill import receiver
-from tests.deploy.drill.box import DATABASE, Box
+from tests.deploy.drill.box import DATABASE, ENV_FILE, Box
 
 PORT = 9000
-ENV_FILE = "/etc/orderapi/orderapi.env"
 URL = f"ORDERAPI_WEBHOOK_URL=http://127.0.0.1:{PORT}/"
 SECRET = f"ORDERAPI_WEBHOOK_SECRET={receiver.SECRET}"
-DELIVERED_WITHIN_S = 60.0
+DELIVERY_MAX_S = 60.0
 
 
 class Receiver:
-    """What its receiver has taken, and how it answers."""
+    """The deliveries that a receiver has accepted, and the status of its responses."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -35,8 +34,8 @@ class Receiver:
         return (self.directory / "taken").read_text().splitlines()
 
 
-def tell(box: Box) -> None:
-    """Take the relay through it; leaves release 1.0 without one."""
+def run(box: Box) -> None:
+    """Run the chapter. Afterwards release 1.0 is installed, and its relay is disabled."""
     print("\nthe relay")
     with _receiving(box) as there:
         _turned_on(box, there)
@@ -60,12 +59,12 @@ def _receiving(box: Box) -> Iterator[Receiver]:
 
 
 def _turned_on(box: Box, there: Receiver) -> None:
-    box.expect("a relay without a URL", holds=_relay(box) == ("disabled", "inactive"))
+    box.expect("the relay runs without a URL", holds=_relay(box) == ("disabled", "inactive"))
     box.run(f"echo '{URL}' >> {ENV_FILE}")
     box.install("1.0")
-    box.expect("a relay without a secret", holds=_relay(box) == ("disabled", "inactive"))
+    box.expect("the relay runs without a secret", holds=_relay(box) == ("disabled", "inactive"))
     box.run(f"echo '{SECRET}' >> {ENV_FILE}")
-    # What was ordered before is no concern of this receiver.
+    # Earlier orders are not delivered to this receiver.
     box.run(
         f"orderapi relay --once --from $(sqlite3 {DATABASE} 'SELECT MAX(sequence) FROM events')"
     )
@@ -87,22 +86,24 @@ def _gone(box: Box, there: Receiver) -> None:
     box.run(f"timeout 60 bash -c '{has_failed}'")
     metrics = box.run("curl -s 127.0.0.1:9108/metrics")
     why = 'orderapi_relay_blocked_since_timestamp_seconds{reason="HTTP 410"}'
-    box.expect(f"metrics without {why}", holds=f"\n{why}" in metrics)
+    box.expect(f"the metrics do not have {why}", holds=f"\n{why}" in metrics)
     there.answer(204)
-    # Twice as long as systemd waits before it starts one that may be started again.
+    # This is twice the RestartSec= of the unit.
     time.sleep(10)
-    box.expect("started after a 410", holds=_relay(box) == ("enabled", "failed"))
+    box.expect("systemd started the relay after a 410", holds=_relay(box) == ("enabled", "failed"))
     box.install("1.1", "--upgrade")
-    box.expect("started by an upgrade after a 410", holds=_relay(box) == ("enabled", "failed"))
+    box.expect(
+        "an upgrade started the relay after a 410", holds=_relay(box) == ("enabled", "failed")
+    )
     box.run("systemctl start orderapi-relay")
     _expect_delivery(box, there, "after a 410, and started again", also=waits)
 
 
 def _without(box: Box, there: Receiver) -> None:
-    """Pass through a release from before there was a relay."""
+    """Upgrade to a release without a relay, and return."""
     box.install("1.2", "--upgrade")
     waits = _order(box)
-    box.expect("a relay of an older release", holds=_relay(box) == ("not-found", "inactive"))
+    box.expect("the relay of another release runs", holds=_relay(box) == ("not-found", "inactive"))
     box.install("1.2", "--rollback")
     _expect_delivery(box, there, "after a release without a relay", also=waits)
 
@@ -110,13 +111,13 @@ def _without(box: Box, there: Receiver) -> None:
 def _turned_off(box: Box) -> None:
     box.run(f"sed -i '/^ORDERAPI_WEBHOOK/d' {ENV_FILE}")
     box.install("1.0", "--upgrade")
-    box.expect("a relay without its URL", holds=_relay(box) == ("disabled", "inactive"))
+    box.expect("the relay runs without its URL", holds=_relay(box) == ("disabled", "inactive"))
 
 
 def _expect_delivery(box: Box, there: Receiver, when: str, also: str | None = None) -> None:
-    """Hold that the installed release's relay delivers, in order, what there is and a new order."""
+    """Expect that the relay of the installed release delivers all old orders and a new one."""
     expected = [*there.taken(), *([also] if also else []), _order(box)]
-    give_up_at = time.monotonic() + DELIVERED_WITHIN_S
+    give_up_at = time.monotonic() + DELIVERY_MAX_S
     while expected[-1] not in there.taken() and time.monotonic() < give_up_at:
         time.sleep(0.1)
     print(f"  {when}: {len(there.taken())} delivered, signed and in order", flush=True)
@@ -136,7 +137,7 @@ def _order(box: Box) -> str:
 
 
 def _relay(box: Box) -> tuple[str, str]:
-    """Tell whether the relay starts with the machine, and whether it runs."""
+    """Give whether the relay is enabled, and whether it is active, in the words of systemctl."""
     states = (
         box.machine.run(f"systemctl {verb} orderapi-relay", check=False).stdout.strip()
         for verb in ("is-enabled", "is-active")

@@ -1,4 +1,4 @@
-"""Copies of this repository as later releases of it would be: a newer schema, or broken."""
+"""Copies of this repository as later releases: with a newer schema, or broken."""
 
 import re
 import shutil
@@ -6,11 +6,13 @@ from pathlib import Path
 
 from tests.support.running import REPOSITORY
 
-SHIPPED = ("orderapi", "deploy", "wsgi.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+# The files and directories that a release consists of, as the installer names them.
+_RELEASE_SCRIPT = (REPOSITORY / "deploy/release.sh").read_text()
+SHIPPED = re.findall(r"^readonly SHIPPED=\((.+)\)$", _RELEASE_SCRIPT, re.MULTILINE)[0].split()
 
 
 def copy(directory: Path, version: str) -> Path:
-    """Copy what is installed, without `.git`, under another version."""
+    """Copy the files that a release consists of, under another version."""
     target = directory / version
     for name in SHIPPED:
         source = REPOSITORY / name
@@ -27,9 +29,9 @@ def copy(directory: Path, version: str) -> Path:
 
 
 def with_migration(release: Path, *, old_code_works: bool = True) -> Path:
-    """Add a migration, after which the releases before it still work, or do not."""
-    migrations = release / "orderapi/store/migrations/sqlite"
-    number = len(list(migrations.glob("*.sql"))) + 1
+    """Add a migration, after which older releases still work, or not."""
+    migrations = release / "orderapi/store/sqlite/migrations"
+    number = max(int(file.name[:4]) for file in migrations.glob("*.sql")) + 1
     works_with = number - 1 if old_code_works else number
     (migrations / f"{number:04}_added.sql").write_text(
         f"-- works-with: {works_with}\nCREATE TABLE added_{number} (a INTEGER NOT NULL) STRICT;\n"
@@ -37,25 +39,32 @@ def with_migration(release: Path, *, old_code_works: bool = True) -> Path:
     return release
 
 
+def with_changed_comments(release: Path) -> Path:
+    """Change every unit, but only in its comments."""
+    for unit in (release / "deploy/systemd").iterdir():
+        unit.write_text(f"# This comment is new.\n{unit.read_text()}")
+    return release
+
+
 def without_relay(release: Path) -> Path:
-    """Make it one from before there was a relay."""
+    """Remove the relay, which the oldest releases did not have."""
     (release / "deploy/systemd/orderapi-relay.service").unlink()
     return release
 
 
 def that_does_not_import(release: Path) -> Path:
-    """Break it in a way that a look at it shows."""
+    """Break the release so that the check before an upgrade finds it."""
     return _with_line(release / "wsgi.py", "import no_module_of_this_name")
 
 
 def whose_workers_die(release: Path) -> Path:
-    """Break it in a way that only serving shows."""
+    """Break the release so that only serving shows it."""
     hook = "def post_worker_init(worker):\n    raise RuntimeError('broken')"
     return _with_line(release / "deploy/gunicorn.conf.py", f"\n\n{hook}")
 
 
 def that_is_never_ready(release: Path) -> Path:
-    """Let it serve, and say that it cannot."""
+    """Let the release serve, and report that it is not ready."""
     hook = "app.view_functions['health.show_readiness'] = lambda: ('not ready', 503)"
     return _with_line(release / "wsgi.py", hook)
 
