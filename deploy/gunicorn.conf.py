@@ -169,6 +169,9 @@ def post_worker_init(worker):
 def worker_exit(server, worker):
     """Close the store; the last one to do so leaves a database without a WAL beside it."""
     if hasattr(worker, "wsgi"):
+        tokens = worker.wsgi.extensions["tokens"]
+        if tokens is not None:
+            tokens.close()
         worker.wsgi.extensions["store"].close()
 
 

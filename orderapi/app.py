@@ -2,12 +2,14 @@
 
 from flask import Flask
 
+from orderapi.auth import Tokens
 from orderapi.events.feed import Feed
 from orderapi.settings import Settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
 from orderapi.telemetry import Telemetry
 from orderapi.web import (
+    auth,
     events,
     failures,
     health,
@@ -30,15 +32,18 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     telemetry = Telemetry()
     store.measure_with(telemetry)
     telemetry.watch(queue_length=store.writes_in_hand, waiting_readers=feed.waiting_readers)
+    tokens = Tokens(store) if settings.auth == "required" else None
     readiness = health.Readiness(store)
     app = LeanFlask("orderapi.web", static_folder=None)
     app.extensions["store"] = store
     app.extensions["feed"] = feed
+    app.extensions["tokens"] = tokens
     app.extensions["telemetry"] = telemetry
     # `/orders/` and `//orders` are other paths, and not found.
     app.url_map.merge_slashes = False
     proxy.register(app)
     this_request.register(app, telemetry)
+    auth.register(app, tokens)
     failures.register(app, telemetry)
     app.register_blueprint(problem_pages.blueprint)
     app.register_blueprint(health.blueprint(readiness))

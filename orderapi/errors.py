@@ -59,6 +59,30 @@ class SimulatedFailure(OrderApiError):
     """The failure that fault injection was asked for, after the commit."""
 
 
+class Unauthorized(OrderApiError):
+    """The request has no token that is valid now.
+
+    The message is the same for every reason, so that it does not tell whether a token ever existed.
+    `is_token_sent` tells whether the request had an `Authorization` header.
+    """
+
+    def __init__(self, *, is_token_sent: bool = True) -> None:
+        super().__init__("This path needs a valid bearer token.")
+        self.is_token_sent = is_token_sent
+
+
+class ScopeMissing(OrderApiError):
+    """The token is valid, but it does not have the scope that the request needs."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This request needs a token with the scope '{scope}'.")
+        self.scope = scope
+
+
+class TokenRefused(OrderApiError):
+    """A token cannot be created or revoked as asked; the message is for its operator."""
+
+
 class StoreFailure(Enum):
     """The kinds of failure of a store. Callers test the kind, and never the words of the reason."""
 

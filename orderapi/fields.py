@@ -7,6 +7,8 @@ them, so that a client does not depend on the service. It changes when one of th
 import base64
 import email.utils
 import re
+import string
+import zlib
 from datetime import UTC
 
 KEY_MAX_CHARS = 255
@@ -22,6 +24,14 @@ _PRINTABLE = re.compile(r"[ -~]+")
 _SECONDS = re.compile(r"[0-9]+")
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - this is the public beginning of every secret
+
+
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+TOKEN_SECRET_CHARS = 32
+_CHECKSUM_CHARS = 6
+_TOKEN = re.compile(
+    rf"oapi_([0-9A-Za-z]{{{TOKEN_SECRET_CHARS}}})_([0-9A-Za-z]{{{_CHECKSUM_CHARS}}})"
+)
 
 
 class FieldInvalid(ValueError):
@@ -108,6 +118,29 @@ def webhook_secret_key(secret: str) -> bytes:
     if not key or not secret.startswith(_SECRET_PREFIX):
         raise FieldInvalid("expected whsec_ and base64")
     return key
+
+
+def format_token(secret: str) -> str:
+    """Return the bearer token for a secret of TOKEN_SECRET_CHARS base62 characters.
+
+    A token is `oapi_<secret>_<checksum>`. The checksum is the CRC-32 of the secret, in base62
+    digits. With the prefix and the checksum, scanners of source code recognise a leaked token.
+    """
+    return f"oapi_{secret}_{_token_checksum(secret)}"
+
+
+def is_token(text: str) -> bool:
+    """Return whether a text has the form of a bearer token, and its checksum is right."""
+    match = _TOKEN.fullmatch(text)
+    return match is not None and _token_checksum(match[1]) == match[2]
+
+
+def _token_checksum(secret: str) -> str:
+    value, digits = zlib.crc32(secret.encode()), ""
+    for _ in range(_CHECKSUM_CHARS):
+        value, digit = divmod(value, len(BASE62))
+        digits = BASE62[digit] + digits
+    return digits
 
 
 def _parse_key(text: str, unquoted: re.Pattern[str], otherwise: str) -> str:

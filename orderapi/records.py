@@ -1,6 +1,6 @@
 """The plain values that travel between the layers; no behaviour, no HTTP, no SQL."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +168,36 @@ class EventPage:
     client_id: str
     after: int
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token that is about to be stored: its hash and what it allows, never the token itself.
+
+    `token_hash` is the SHA-256 of the token, in hexadecimal. `prefix` is shown to people, so that
+    they can tell tokens apart. `scopes` are the names of the scopes with a space between them.
+    `expires_at` is RFC 3339 UTC with milliseconds and `Z`, or None.
+    """
+
+    token_hash: str
+    prefix: str
+    client_id: str
+    label: str
+    scopes: str
+    expires_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token as it is stored; see `NewToken`. Times are RFC 3339 UTC with milliseconds and `Z`."""
+
+    token_id: int
+    token_hash: str = field(repr=False)
+    prefix: str
+    client_id: str
+    label: str
+    scopes: str
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    revoked_at: str | None

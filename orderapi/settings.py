@@ -44,6 +44,7 @@ class Settings:
     database_url: DatabaseUrl
     bind: str
     workers: int
+    auth: str
     fault_injection: bool
     log_level: str
     # Empty where there is none. Either may be, or hold, a secret.
@@ -64,11 +65,11 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             )
         if name.startswith(PREFIX) and name not in _KNOWN:
             raise SettingsInvalid(f"{name}: there is no such setting")
-    _choice(environ, "AUTH", "off", ("off",))
     return Settings(
         database_url=_database_url(environ),
         bind=_bind(environ),
         workers=_integer(environ, "WORKERS", _default_workers(), 1, 64),
+        auth=_choice(environ, "AUTH", "off", ("off", "required")),
         fault_injection=_choice(environ, "FAULT_INJECTION", "on", ("on", "off")) == "on",
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
         webhook_url=_optional(environ, "WEBHOOK_URL", "an http:// or https:// URL", _is_http_url),
@@ -161,4 +162,4 @@ def _bad(name: str, value: str, expected: str) -> SettingsInvalid:
 
 # Read by client commands; nothing to the server.
 _FOR_COMMANDS = ("URL", "TOKEN")
-_KNOWN = {PREFIX + name.upper() for name in (*Settings.__slots__, "AUTH", *_FOR_COMMANDS)}
+_KNOWN = {PREFIX + name.upper() for name in (*Settings.__slots__, *_FOR_COMMANDS)}

@@ -16,7 +16,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.cli.commands", "orderapi.app", "orderapi.server"),
     ("orderapi.cli",),
     ("orderapi.web", "orderapi.ops", "orderapi.relay"),
-    ("orderapi.events", "orderapi.web.schemas"),
+    ("orderapi.auth", "orderapi.events", "orderapi.web.schemas"),
     ("orderapi.orders", "orderapi.store.open"),
     ("orderapi.store.sqlite.store", "orderapi.store.sqlite.maintenance"),
     ("orderapi.store.sqlite.writer", "orderapi.store.sqlite.restore"),

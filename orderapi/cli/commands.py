@@ -11,6 +11,7 @@ import click
 from orderapi import logs
 from orderapi.cli import inputs
 from orderapi.cli.report import Report, describe_restored, describe_step, summarise_steps
+from orderapi.cli.tokens import token_group
 from orderapi.errors import FileRefused, StartRefused, StoreRefused, StoreUnavailable
 from orderapi.ops.audit import audit
 from orderapi.ops.backup import AUDITING, backup
@@ -35,6 +36,9 @@ def main() -> None:
 
     Every command exits with 0 on success, with 1 if its check failed, and with 2 on wrong use.
     """
+
+
+main.add_command(token_group)
 
 
 @main.command("verify")

@@ -3,8 +3,8 @@
 from flask import Blueprint, Response, request
 
 from orderapi.events.feed import Feed
-from orderapi.orders import PUBLIC_CLIENT
 from orderapi.records import EventPage
+from orderapi.web import auth
 from orderapi.web.lean import Answer
 from orderapi.web.query import query_pairs
 from orderapi.web.schemas.events import load_event_query
@@ -17,7 +17,10 @@ def blueprint(feed: Feed) -> Blueprint:
     @events.get("/events")
     def list_events() -> Response:
         query = load_event_query(query_pairs(request))
-        page = EventPage(PUBLIC_CLIENT, query.after, query.limit)
-        return Answer(feed.read(page, query.wait_s))
+        page = EventPage(auth.caller().client_id, query.after, query.limit)
+        body = feed.read(page, query.wait_s)
+        if query.wait_s:
+            auth.refuse_if_ended()
+        return Answer(body)
 
     return events

@@ -25,6 +25,8 @@ _SLUGS: dict[type[errors.OrderApiError], str] = {
     errors.BodyTooLarge: "body-too-large",
     errors.NotJson: "unsupported-media-type",
     errors.SimulatedFailure: "simulated-failure",
+    errors.Unauthorized: "unauthorized",
+    errors.ScopeMissing: "insufficient-scope",
 }
 _SLUGS_OF_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
@@ -35,6 +37,8 @@ def register(app: Flask, telemetry: Telemetry) -> None:
     app.register_error_handler(errors.ValidationFailed, _from_invalid_input)
     app.register_error_handler(errors.StoreUnavailable, partial(_from_unavailable_store, telemetry))
     app.register_error_handler(errors.KeyReused, partial(_from_conflict, telemetry))
+    app.register_error_handler(errors.Unauthorized, partial(_from_unauthorized, telemetry))
+    app.register_error_handler(errors.ScopeMissing, partial(_from_missing_scope, telemetry))
     app.register_error_handler(HTTPException, _from_http_exception)
     app.register_error_handler(Exception, _from_surprise)
 
@@ -58,6 +62,25 @@ def _from_unavailable_store(telemetry: Telemetry, error: errors.StoreUnavailable
     _log.warning("store unavailable", extra={"reason": error.reason})
     response = _respond("store-unavailable", str(error))
     response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _from_unauthorized(telemetry: Telemetry, error: errors.Unauthorized) -> Response:
+    """Answer 401; the reason is named only where a token was sent (RFC 6750 section 3)."""
+    telemetry.count_refused_token("unauthorized")
+    response = _respond("unauthorized", str(error))
+    reason = ', error="invalid_token"' if error.is_token_sent else ""
+    response.headers["WWW-Authenticate"] = f'Bearer realm="orderapi"{reason}'
+    return response
+
+
+def _from_missing_scope(telemetry: Telemetry, error: errors.ScopeMissing) -> Response:
+    """Answer 403, with the scope that is needed (RFC 6750 section 3.1)."""
+    telemetry.count_refused_token("insufficient-scope")
+    response = _respond("insufficient-scope", str(error))
+    response.headers["WWW-Authenticate"] = (
+        f'Bearer realm="orderapi", error="insufficient_scope", scope="{error.scope}"'
+    )
     return response
 
 

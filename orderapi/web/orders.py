@@ -15,11 +15,11 @@ from orderapi.errors import (
     OrderNotFound,
     SimulatedFailure,
 )
-from orderapi.orders import PUBLIC_CLIENT, find_reply, place_order
+from orderapi.orders import find_reply, place_order
 from orderapi.records import Claim, NewOrder, OrderPage, Reply
 from orderapi.store.contract import Store
 from orderapi.telemetry import Telemetry
-from orderapi.web import cursor, this_request
+from orderapi.web import auth, cursor, this_request
 from orderapi.web.lean import Answer, current_request
 from orderapi.web.query import query_pairs
 from orderapi.web.schemas.orders import load_order, load_order_query
@@ -40,13 +40,14 @@ def blueprint(store: Store, telemetry: Telemetry, *, fault_injection: bool) -> B
         key = idempotency.parse_key(incoming.environ.get("HTTP_IDEMPOTENCY_KEY"))
         this_request.note(key_hash=idempotency.key_digest(key))
         payload = load_order(body)
-        claim = Claim(PUBLIC_CLIENT, key, idempotency.fingerprint("POST", "/orders", payload))
+        client_id = auth.caller().client_id
+        claim = Claim(client_id, key, idempotency.fingerprint("POST", "/orders", payload))
         # Replays and conflicts are answered from a snapshot: they go on when nothing can be
         # written.
         deadline = this_request.deadline()
         reply = store.read(lambda tx: find_reply(tx, claim), deadline)
         if reply is None:
-            new_order = NewOrder(PUBLIC_CLIENT, **payload)
+            new_order = NewOrder(client_id, **payload)
             reply = store.write(lambda tx: place_order(tx, claim, new_order), deadline)
         telemetry.count_reply(is_replayed=reply.replayed)
         this_request.note(order_id=reply.order_id, replayed=reply.replayed)
@@ -56,8 +57,9 @@ def blueprint(store: Store, telemetry: Telemetry, *, fault_injection: bool) -> B
 
     @orders.get("/orders/<order_id>")
     def show_order(order_id: str) -> Response:
+        client_id = auth.caller().client_id
         order = store.read(
-            lambda tx: tx.orders.find_order(PUBLIC_CLIENT, order_id), this_request.deadline()
+            lambda tx: tx.orders.find_order(client_id, order_id), this_request.deadline()
         )
         if order is None:
             raise OrderNotFound("There is no such order.")
@@ -67,10 +69,11 @@ def blueprint(store: Store, telemetry: Telemetry, *, fault_injection: bool) -> B
     @orders.get("/orders")
     def list_orders() -> Response:
         query = load_order_query(query_pairs(request))
-        filters = (PUBLIC_CLIENT, query.customer_id, query.key)
+        client_id = auth.caller().client_id
+        filters = (client_id, query.customer_id, query.key)
         before = cursor.decode(query.cursor, filters) if query.cursor is not None else None
         # One more than asked for tells whether there is a next page.
-        page = OrderPage(PUBLIC_CLIENT, query.customer_id, query.key, before, query.limit + 1)
+        page = OrderPage(client_id, query.customer_id, query.key, before, query.limit + 1)
         found = store.read(lambda tx: tx.orders.list_orders(page), this_request.deadline())
         shown = found[: query.limit]
         has_more = len(found) > query.limit

@@ -50,6 +50,10 @@ PROBLEMS = (
     Problem("unauthorized", 401, "Unauthorized", False, "none",
             "The request has no valid bearer token.",
             "Send 'Authorization: Bearer <token>' with a token that is valid."),
+    Problem("insufficient-scope", 403, "Insufficient scope", False, "none",
+            "The token is valid, but it does not have the scope that this request needs.",
+            "Use a token with the scope that the WWW-Authenticate header names: 'read' for GET, "
+            "'write' for POST."),
     Problem("not-found", 404, "Not found", False, "none",
             "There is nothing at this path, or nothing that belongs to this client.",
             "Check the path and the id."),

@@ -39,7 +39,7 @@ def note_arrival() -> None:
     g.whole_at = time.monotonic()
 
 
-def note(**fields: str | bool) -> None:
+def note(**fields: str | bool | int | None) -> None:
     """Add fields to this request's line in the log."""
     g.noted.update(fields)
 

@@ -20,6 +20,7 @@ PROBLEMS = {
     "idempotency-key-invalid": (400, False, "none"),
     "malformed-json": (400, False, "reuse"),
     "unauthorized": (401, False, "none"),
+    "insufficient-scope": (403, False, "none"),
     "not-found": (404, False, "none"),
     "method-not-allowed": (405, False, "none"),
     "idempotency-key-reused": (409, False, "rotate"),

@@ -8,6 +8,7 @@ from orderapi.store.statements.orders import OrderReads, OrderWrites
 from orderapi.store.statements.probe import ProbeWrites
 from orderapi.store.statements.relay import RelayReads, RelayWrites
 from orderapi.store.statements.timestamp import now_text
+from orderapi.store.statements.tokens import TokenReads, TokenWrites
 
 
 class ReadTx:
@@ -18,6 +19,7 @@ class ReadTx:
         self.keys = KeyReads(execute)
         self.events = EventReads(execute)
         self.relay = RelayReads(execute)
+        self.tokens = TokenReads(execute)
         self.audit = AuditReads(execute)
 
 
@@ -33,4 +35,5 @@ class WriteTx:
         self.keys = KeyWrites(execute, now)
         self.events = EventWrites(execute)
         self.relay = RelayWrites(execute, now)
+        self.tokens = TokenWrites(execute, now)
         self.probe = ProbeWrites(execute, now)

@@ -1,0 +1,209 @@
+"""Who a bearer token lets in: a look-up in memory, kept up to date from the store.
+
+The secret in a token is random and has 190 bits. Therefore the store keeps a plain SHA-256 of the
+token: nobody can try all secrets, and a slow hash would only make each request slower.
+"""
+
+import hashlib
+import hmac
+import logging
+import secrets
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from orderapi import fields
+from orderapi.errors import ScopeMissing, StoreUnavailable, Unauthorized
+from orderapi.orders import PUBLIC_CLIENT
+from orderapi.records import Token
+from orderapi.store.contract import Store
+
+READ, WRITE = "read", "write"
+SCOPES = (READ, WRITE)
+# How often, at most, a process asks the store whether the tokens have changed. A revocation must
+# reach every process within a second.
+POLL_S = 0.5
+# How often a process writes down when its tokens were last used. That time is accurate to a minute.
+NOTE_USES_EVERY_S = 20.0
+NOTE_USES_TIMEOUT_S = 2.0
+assert POLL_S < 1.0
+assert NOTE_USES_EVERY_S + NOTE_USES_TIMEOUT_S < 60.0
+
+_SHOWN_CHARS = 8
+# Part of the hash by which tokens are found. The whole hash is then compared in constant time.
+_INDEX_CHARS = 16
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request, and what this client may do; `token_id` is None without tokens."""
+
+    client_id: str
+    scopes: frozenset[str]
+    token_id: int | None
+
+    def require(self, scope: str) -> None:
+        """Raises ScopeMissing when the caller does not have this scope."""
+        if scope not in self.scopes:
+            raise ScopeMissing(scope)
+
+
+# Every caller, where the service is open to all.
+ANYBODY = Caller(PUBLIC_CLIENT, frozenset(SCOPES), None)
+
+
+def new_token() -> str:
+    """Make a token from the operating system's randomness."""
+    return fields.format_token(
+        "".join(secrets.choice(fields.BASE62) for _ in range(fields.TOKEN_SECRET_CHARS))
+    )
+
+
+def token_hash(token: str) -> str:
+    """Give the SHA-256 of a token, in hexadecimal: what the store keeps of it."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def shown_prefix(token: str) -> str:
+    """Give the beginning of a token's secret, by which people tell tokens apart."""
+    return token.removeprefix("oapi_")[:_SHOWN_CHARS]
+
+
+class Tokens:
+    """The tokens of a store, as one process knows them.
+
+    Each request costs a look-up in memory. The store is asked at most every POLL_S seconds whether
+    the tokens have changed, and while it cannot be read, the tokens that are known go on working.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._by_index: dict[str, tuple[Token, ...]] = {}
+        self._version: int | None = None
+        self._is_current = False
+        self._polled_at = float("-inf")
+        self._uses = _Uses(store)
+
+    def find_caller(self, token: str) -> Caller:
+        """Give the caller that a token stands for.
+
+        Raises Unauthorized when there is no such token, or when it has expired or was revoked.
+        Raises StoreUnavailable when the token is not known and the store cannot be read, because
+        the token may have been created a moment ago.
+        """
+        self._poll()
+        if not fields.is_token(token):
+            raise Unauthorized
+        found = self._find(token)
+        if found is None:
+            if self._is_current:
+                raise Unauthorized
+            raise StoreUnavailable("the tokens cannot be read")
+        self._uses.note(found.token_id)
+        return Caller(found.client_id, frozenset(found.scopes.split()), found.token_id)
+
+    def refuse_if_ended(self, token: str) -> None:
+        """Raises Unauthorized when a token that was valid has expired or was revoked meanwhile.
+
+        This is for a request that has waited for long, after it was let in.
+        """
+        self._poll()
+        if self._find(token) is None:
+            raise Unauthorized
+
+    def close(self) -> None:
+        """Write down the last uses; nothing is raised if the store cannot write."""
+        self._uses.write_down()
+
+    def _find(self, token: str) -> Token | None:
+        digest = token_hash(token)
+        now = datetime.now(UTC)
+        for candidate in self._by_index.get(digest[:_INDEX_CHARS], ()):
+            if hmac.compare_digest(candidate.token_hash, digest) and _is_valid(candidate, now):
+                return candidate
+        return None
+
+    def _poll(self) -> None:
+        now = time.monotonic()
+        if now - self._polled_at < POLL_S:
+            return
+        # Set first: other requests of this process need not ask the same meanwhile.
+        self._polled_at = now
+        try:
+            version = self._store.read(lambda tx: tx.tokens.version(), now)
+            if version != self._version:
+                version, tokens = self._store.read(
+                    lambda tx: (tx.tokens.version(), tx.tokens.list_tokens()), now
+                )
+                self._by_index = _indexed(tokens)
+                self._version = version
+            self._is_current = True
+        except StoreUnavailable as error:
+            if self._is_current:
+                _log.warning(
+                    "the tokens cannot be read; the known ones go on working",
+                    extra={"reason": error.reason},
+                )
+            self._is_current = False
+
+
+def _indexed(tokens: list[Token]) -> dict[str, tuple[Token, ...]]:
+    index: dict[str, tuple[Token, ...]] = {}
+    for token in tokens:
+        if token.revoked_at is None:
+            at = token.token_hash[:_INDEX_CHARS]
+            index[at] = (*index.get(at, ()), token)
+    return index
+
+
+def _is_valid(token: Token, now: datetime) -> bool:
+    return token.expires_at is None or now < datetime.fromisoformat(token.expires_at)
+
+
+class _Uses:
+    """When each token was last used: noted in memory, and written to the store now and then.
+
+    The writing happens on a thread of its own, outside of every order's transaction. A use that
+    the store cannot write is kept, and written later.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._noted: dict[int, str] = {}
+        self._thread: threading.Thread | None = None
+
+    def note(self, token_id: int) -> None:
+        """Note that a token was used just now."""
+        self._noted[token_id] = _now_text()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_down_often, daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:
+                # The system gives no more threads now; a later request tries again.
+                self._thread = None
+
+    def write_down(self) -> None:
+        """Write what was noted; what cannot be written stays noted."""
+        noted, self._noted = self._noted, {}
+        if not noted:
+            return
+        deadline = time.monotonic() + NOTE_USES_TIMEOUT_S
+        try:
+            self._store.write(lambda tx: tx.tokens.note_uses(noted), deadline)
+        except StoreUnavailable:
+            self._noted = noted | self._noted
+
+    def _write_down_often(self) -> None:
+        while True:
+            time.sleep(NOTE_USES_EVERY_S)
+            with suppress(Exception):
+                self.write_down()
+
+
+def _now_text() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

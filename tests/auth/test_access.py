@@ -1,0 +1,131 @@
+"""Who is let in: tokens, scopes, and the paths that are open to all."""
+
+import json
+import zlib
+from pathlib import Path
+
+import pytest
+
+from orderapi import fields
+from orderapi.auth import new_token
+from tests.support.http_messages import check_problem
+from tests.support.running import Server, serving
+from tests.support.tokens import create, get, order, revoke
+from tests.support.waiting import wait_until
+
+OPEN = ["/healthz", "/readyz", "/metrics", "/problems/not-found"]
+GUARDED = ["/orders", "/orders/0190f3b2-0000-7000-8000-000000000000", "/events"]
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_what_monitors_and_readers_of_problems_need_is_open(guarded: Server, path: str) -> None:
+    assert guarded.request("GET", path).status == 200
+
+
+def test_every_other_path_needs_a_token(guarded: Server) -> None:
+    for path in GUARDED:
+        answer = guarded.request("GET", path)
+        check_problem(answer, "unauthorized")
+        # RFC 6750 section 3: no error code where no token was sent.
+        assert answer.headers["www-authenticate"] == 'Bearer realm="orderapi"'
+    check_problem(guarded.order("key-1"), "unauthorized")
+    # A path or a method that does not exist is answered as such before the token is checked.
+    check_problem(guarded.request("GET", "/nowhere"), "not-found")
+    check_problem(guarded.request("DELETE", "/orders"), "method-not-allowed")
+    assert guarded.request("OPTIONS", "/orders").status == 204
+    assert set(guarded.counts().values()) == {0}
+
+
+def test_a_refusal_does_not_tell_why(guarded: Server) -> None:
+    _, expired = create(guarded.database, "shop", expires="1s")
+    revoked_id, revoked = create(guarded.database, "shop")
+    revoke(guarded.database, revoked_id)
+    wait_until(lambda: get(guarded, "/orders", revoked).status == 401, "revoked")
+    wait_until(lambda: get(guarded, "/orders", expired).status == 401, "expired")
+    sent = {
+        "unknown": f"Bearer {new_token()}",
+        "expired": f"Bearer {expired}",
+        "revoked": f"Bearer {revoked}",
+        "malformed": "Bearer nonsense",
+        "empty": "Bearer ",
+        "mistyped": f"Bearer {revoked[:-1]}{'a' if revoked[-1] != 'a' else 'b'}",
+        "not ASCII": "Bearer caf\u00e9",
+        "two tokens": f"Bearer {revoked}, Bearer {revoked}",
+    }
+    seen = set()
+    for name, header in sent.items():
+        answer = guarded.request("GET", "/orders", headers={"Authorization": header})
+        problem = check_problem(answer, "unauthorized")
+        del problem["request_id"]
+        seen.add((json.dumps(problem), answer.headers["www-authenticate"]))
+        assert len(seen) == 1, name
+    assert {challenge for _, challenge in seen} == {
+        'Bearer realm="orderapi", error="invalid_token"'
+    }
+
+
+def test_a_token_is_checked_before_the_body_is_looked_at(guarded: Server) -> None:
+    huge = b"x" * 40_000
+    headers = {"Content-Type": "text/plain", "Idempotency-Key": "key-1"}
+    check_problem(guarded.request("POST", "/orders", huge, headers), "unauthorized")
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_name_of_the_scheme_has_any_case(guarded: Server, scheme: str) -> None:
+    _, token = create(guarded.database, "shop")
+    headers = {"Authorization": f"{scheme} {token}"}
+    assert guarded.request("GET", "/orders", headers=headers).status == 200
+
+
+def test_each_scope_allows_its_own_methods(guarded: Server) -> None:
+    _, reading = create(guarded.database, "shop", "read")
+    _, writing = create(guarded.database, "shop", "write")
+    refused = order(guarded, "key-1", reading)
+    check_problem(refused, "insufficient-scope")
+    assert 'error="insufficient_scope", scope="write"' in refused.headers["www-authenticate"]
+    assert set(guarded.counts().values()) == {0}
+    made = order(guarded, "key-1", writing)
+    assert made.status == 201
+    for path in ("/orders", made.headers["location"], "/events"):
+        assert get(guarded, path, reading).status == 200
+        check_problem(get(guarded, path, writing), "insufficient-scope")
+
+
+def test_a_restart_keeps_what_was_revoked(guarded: Server) -> None:
+    token_id, token = create(guarded.database, "shop")
+    assert get(guarded, "/orders", token).status == 200
+    guarded.kill()
+    revoke(guarded.database, token_id)
+    guarded.start()
+    check_problem(get(guarded, "/orders", token), "unauthorized")
+
+
+def test_without_tokens_every_caller_is_the_public_client(server: Server) -> None:
+    answer = order(server, "key-1", "nonsense")
+    assert answer.status == 201
+
+
+def test_what_was_made_without_tokens_belongs_to_the_client_public(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        first = server.order("key-1")
+        server.stop()
+        server.settings["AUTH"] = "required"
+        server.start()
+        _, token = create(server.database, "public")
+        replay = order(server, "key-1", token)
+        assert (replay.status, replay.body) == (201, first.body)
+        assert replay.headers["idempotent-replayed"] == "true"
+
+
+def test_a_token_has_the_form_that_scanners_look_for() -> None:
+    token = new_token()
+    prefix, secret, checksum = token.split("_")
+    assert prefix == "oapi"
+    assert (len(secret), len(checksum)) == (32, 6)
+    value = 0
+    for digit in checksum:
+        value = value * 62 + fields.BASE62.index(digit)
+    assert value == zlib.crc32(secret.encode())
+    assert fields.is_token(token)
+    assert not fields.is_token(token + "\n")
+    assert len({new_token() for _ in range(1000)}) == 1000

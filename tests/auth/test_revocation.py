@@ -1,0 +1,66 @@
+"""A revocation and an expiry reach every process within a second, also under load."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from tests.support.running import Server
+from tests.support.tokens import create, get, order, revoke
+
+CLIENTS = 8
+LOAD_S = 4.0
+REACHES_ALL_WITHIN_S = 1.0
+
+
+@dataclass
+class Load:
+    """Clients that order without a pause, and when each accepted order was sent."""
+
+    server: Server
+    token: str
+    accepted_at: list[float] = field(default_factory=list)
+    statuses: set[int] = field(default_factory=set)
+
+    def run(self, client: int) -> None:
+        began_at, number = time.monotonic(), 0
+        while time.monotonic() - began_at < LOAD_S:
+            sent_at, number = time.monotonic(), number + 1
+            answer = order(self.server, f"key-{client}-{number}", self.token)
+            self.statuses.add(answer.status)
+            if answer.status == 201:
+                self.accepted_at.append(sent_at)
+
+
+def test_a_revocation_reaches_every_process_within_a_second_under_load(guarded: Server) -> None:
+    token_id, token = create(guarded.database, "shop")
+    load = Load(guarded, token)
+    threads = [threading.Thread(target=load.run, args=(client,)) for client in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    time.sleep(LOAD_S / 4)
+    revoke(guarded.database, token_id)
+    revoked_at = time.monotonic()
+    for thread in threads:
+        thread.join()
+    assert load.statuses == {201, 401}
+    # A request that was sent later than that is refused by every process.
+    assert max(load.accepted_at) < revoked_at + REACHES_ALL_WITHIN_S
+    assert guarded.counts()["orders"] == len(load.accepted_at)
+
+
+def test_who_waits_for_events_gets_none_with_a_token_that_was_revoked_meanwhile(
+    guarded: Server,
+) -> None:
+    _, writing = create(guarded.database, "shop")
+    token_id, waiting_token = create(guarded.database, "shop", "read")
+    statuses: list[int] = []
+    waiting = threading.Thread(
+        target=lambda: statuses.append(get(guarded, "/events?wait=20", waiting_token).status)
+    )
+    waiting.start()
+    time.sleep(0.5)
+    revoke(guarded.database, token_id)
+    time.sleep(REACHES_ALL_WITHIN_S)
+    assert order(guarded, "key-1", writing).status == 201
+    waiting.join(30)
+    assert statuses == [401]

@@ -1,0 +1,121 @@
+"""`orderapi token`: what an operator gives and sees."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from orderapi import fields
+from orderapi.auth import token_hash
+from orderapi.cli.commands import main
+from orderapi.store.sqlite.store import SqliteStore
+
+
+def run(database: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["token", *arguments, "--database", f"sqlite:///{database}"])
+
+
+def create(store: SqliteStore, database: Path, *arguments: str) -> str:
+    del store  # the fixture has made the database
+    result = run(database, "create", *arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout.strip()
+
+
+def test_a_token_is_printed_once_and_stored_as_a_hash(store: SqliteStore, database: Path) -> None:
+    token = create(store, database, "shop", "--label", "checkout")
+    assert fields.is_token(token)
+    (stored,) = store.read(lambda tx: tx.tokens.list_tokens())
+    assert stored.token_hash == token_hash(token)
+    assert (stored.client_id, stored.label, stored.scopes) == ("shop", "checkout", "read write")
+    assert stored.expires_at is None
+    listed = run(database, "list").stdout
+    assert token not in listed
+    assert f"{token.removeprefix('oapi_')[:8]}..." in listed
+
+
+def test_a_token_has_the_scopes_that_were_given(store: SqliteStore, database: Path) -> None:
+    create(store, database, "shop", "--scope", "write")
+    create(store, database, "shop", "--scope", "write", "--scope", "read")
+    stored = store.read(lambda tx: tx.tokens.list_tokens())
+    assert [token.scopes for token in stored] == ["write", "read write"]
+
+
+@pytest.mark.parametrize(
+    ("span", "seconds"), [("90d", 90 * 86_400), ("12h", 43_200), ("30m", 1_800), ("9s", 9)]
+)
+def test_a_token_expires_after_a_span(
+    store: SqliteStore, database: Path, span: str, seconds: int
+) -> None:
+    before = datetime.now(UTC)
+    create(store, database, "shop", "--expires", span)
+    (stored,) = store.read(lambda tx: tx.tokens.list_tokens())
+    assert stored.expires_at is not None
+    ends_in_s = (datetime.fromisoformat(stored.expires_at) - before).total_seconds()
+    assert seconds - 1 <= ends_in_s <= seconds + 60
+
+
+def test_a_token_expires_at_a_time_in_any_zone(store: SqliteStore, database: Path) -> None:
+    create(store, database, "shop", "--expires", "2099-01-31T12:00:00+02:00")
+    (stored,) = store.read(lambda tx: tx.tokens.list_tokens())
+    assert stored.expires_at == "2099-01-31T10:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["create", ""],
+        ["create", "a b"],
+        ["create", "caf\u00e9"],
+        ["create", "-shop"],
+        ["create", "x" * 65],
+        ["create", "shop", "--label", "x" * 101],
+        ["create", "shop", "--label", "two\nlines"],
+        ["create", "shop", "--scope", "admin"],
+        ["create", "shop", "--expires", ""],
+        ["create", "shop", "--expires", "1y"],
+        ["create", "shop", "--expires", "0s"],
+        ["create", "shop", "--expires", "9999999d"],
+        ["create", "shop", "--expires", "2020-01-01T00:00:00Z"],
+        ["create", "shop", "--expires", "2099-01-01T00:00:00"],
+        ["revoke", "1"],
+        ["revoke", "0"],
+        ["revoke", "first"],
+        ["create"],
+        ["revoke"],
+    ],
+)
+def test_wrong_use_creates_and_revokes_nothing(
+    store: SqliteStore, database: Path, arguments: list[str]
+) -> None:
+    result = run(database, *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Error: " in result.stderr
+    assert store.read(lambda tx: tx.tokens.list_tokens()) == []
+
+
+def test_the_list_says_what_ended_and_when(store: SqliteStore, database: Path) -> None:
+    assert "there are no tokens" in run(database, "list").stdout
+    create(store, database, "shop")
+    create(store, database, "desk", "--expires", "2099-01-31T12:00:00Z")
+    assert run(database, "revoke", "1").stdout == "token 1 is revoked\n"
+    # A second time changes nothing.
+    first = run(database, "list").stdout
+    assert run(database, "revoke", "1").exit_code == 0
+    assert run(database, "list").stdout == first
+    headings, shop, desk = first.splitlines()
+    assert re.split(r"  +", headings) == [
+        "ID", "CLIENT", "LABEL", "TOKEN", "SCOPES", "CREATED", "LAST USED", "STATE",
+    ]  # fmt: skip
+    assert re.search(r"never +revoked 20\S+Z$", shop)
+    assert desk.endswith("valid, expires 2099-01-31T12:00:00.000Z")
+
+
+@pytest.mark.parametrize("command", ["create", "list", "revoke"])
+def test_each_command_has_help(command: str) -> None:
+    result = CliRunner().invoke(main, ["token", command, "--help"])
+    assert result.exit_code == 0
+    assert "--database" in result.stdout
