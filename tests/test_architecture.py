@@ -34,7 +34,7 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.store.sqlite.checkpoint",
         "orderapi.store.sqlite.integrity",
     ),
-    ("orderapi.store.sqlite.lock_file",),
+    ("orderapi.store.sqlite.lock_file", "orderapi.store.sqlite.placement"),
     ("orderapi.store.contract", "orderapi.store.maintenance", "orderapi.store.group_commit"),
     ("orderapi.store.statements", "orderapi.store.migrate"),
     (

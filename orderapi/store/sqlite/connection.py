@@ -3,6 +3,7 @@
 WAL and `synchronous=FULL`: a COMMIT returns after fsync of the WAL (sqlite.org/pragma.html).
 """
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +29,8 @@ DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 # How long to pause before what was busy is tried again.
 BUSY_PAUSE_S = 0.01
 
-_WAL_MOST_BYTES = 64 * 1024 * 1024
+_WAL_MAX_BYTES = 64 * 1024 * 1024
+_OWN_MODES = {"immutable": "mode=ro&immutable=1", "ro-index": "mode=ro&readonly_shm=1"}
 # SQLITE_ERROR means that a statement cannot be prepared, because a table or a column is missing.
 _FOREIGN = ("SQLITE_NOTADB", "SQLITE_ERROR")
 
@@ -48,10 +50,22 @@ class Connection(sqlite3.Connection):
             isolation_level=None,
             check_same_thread=False,
         )
-        self.execute("PRAGMA synchronous = FULL")
-        self.execute("PRAGMA foreign_keys = ON")
-        self.execute("PRAGMA wal_autocheckpoint = 0")
-        self.execute(f"PRAGMA journal_size_limit = {_WAL_MOST_BYTES}")
+        # What the database file was like when this connection began to read it without any lock.
+        self.stamp: tuple[int, ...] | None = None
+        # Whether the connection must be closed as soon as it has been used once.
+        self.is_for_one_read = False
+        try:
+            self.execute("PRAGMA synchronous = FULL")
+            self.execute("PRAGMA foreign_keys = ON")
+            self.execute("PRAGMA wal_autocheckpoint = 0")
+            self.execute(f"PRAGMA journal_size_limit = {_WAL_MAX_BYTES}")
+        except DRIVER_ERRORS as error:
+            # SQLite shares the index of the WAL among the connections of a process. As long as this
+            # connection lives, another one cannot open the index in another way. On a damaged
+            # database it is not closed, because SQLite would then write the WAL into it.
+            if unavailable(error).kind is StoreFailure.TEMPORARY:
+                self.close()
+            raise
 
     def value(self, sql: str) -> object:
         """Run a statement that gives one value."""
@@ -83,11 +97,12 @@ class Connection(sqlite3.Connection):
 def file_uri(path: Path, mode: str) -> str:
     """Name a file to SQLite (sqlite.org/uri.html).
 
-    `mode` is `ro`, `rw`, `rwc` or `memory`; only `rwc` makes a file. `immutable` reads a file that
-    nobody writes: without locks, without its WAL, and leaving nothing beside it.
+    `mode` is `ro`, `rw`, `rwc` or `memory`, or one of two modes of our own. Only `rwc` makes a
+    database. `immutable` reads a file that nobody writes: without locks, without its WAL, and
+    without any file beside it. `ro-index` has the index of the WAL in memory.
     """
-    parameters = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
-    return f"file:{quote(str(path.absolute()))}?{parameters}"
+    parameters = _OWN_MODES.get(mode, f"mode={mode}")
+    return f"file:{quote(os.fsencode(path.absolute()))}?{parameters}"
 
 
 def until(deadline: float, act: Callable[[], T], pause: Callable[[float], None]) -> T:

@@ -1,13 +1,19 @@
 """One database as one process uses it: which file it is, and how a connection to it is opened."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from orderapi.errors import StoreUnavailable
+from orderapi.errors import StoreFailure, StoreUnavailable
 from orderapi.store import migrate
 from orderapi.store.sqlite import start
-from orderapi.store.sqlite.connection import Connection
-from orderapi.store.sqlite.files import DatabaseFiles
+from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, is_busy, unavailable
+from orderapi.store.sqlite.files import DatabaseFiles, Identity
+
+_FOR_READING = "PRAGMA query_only = ON"
+# What a savepoint must remember stays in memory. A file for it would cost a third more time, and
+# its disk may be full while ours is not.
+_FOR_WRITING = "PRAGMA temp_store = MEMORY"
 
 
 class Database:
@@ -24,14 +30,33 @@ class Database:
         self._pid: int | None = None
 
     def open_reader(self) -> Connection:
-        """Open a connection that cannot write. Raises StoreUnavailable as `_open` does."""
-        return self._open("PRAGMA query_only = ON")
+        """Open a connection that cannot write.
+
+        Raises StoreUnavailable as `_open` does.
+        """
+        try:
+            connection = self._open(self._mode, _FOR_READING)
+        except DRIVER_ERRORS as error:
+            if is_busy(error) or unavailable(error).kind is not StoreFailure.TEMPORARY:
+                raise
+            return self._open_without_writing()
+        with suppress(StoreUnavailable):  # a disk that refuses every write can still be read
+            self._sync_wal()
+        return connection
 
     def open_writer(self) -> Connection:
-        """Open the connection that writes. Raises StoreUnavailable as `_open` does."""
-        # What a savepoint must remember stays in memory. A file for it would cost a third more
-        # time, and its disk may be full while ours is not.
-        return self._open("PRAGMA temp_store = MEMORY")
+        """Open the connection that writes.
+
+        Raises StoreUnavailable as `_open` does, and if the WAL cannot be put on stable storage.
+        """
+        connection = self._open(self._mode, _FOR_WRITING)
+        try:
+            self._sync_wal()
+        except BaseException:
+            connection.close()
+            raise
+        self.files.use_wal()
+        return connection
 
     def refuse_other_process(self) -> None:
         """Raise RuntimeError in a child process: SQLite's locks do not survive a fork."""
@@ -40,24 +65,46 @@ class Database:
         elif self._pid != os.getpid():
             raise RuntimeError("the store was opened before a fork")
 
-    def _open(self, setting: str) -> Connection:
+    def _open(self, mode: str, setting: str) -> Connection:
         """Open a database that exists. A database that is missing is never made here.
 
-        Raises StoreUnavailable if the file is missing, if it is not the file that is in use, or if
-        `prepare` must bring its schema up to date.
+        Raises StoreUnavailable if the file is missing, if it is not the file that is in use, if its
+        WAL may be elsewhere, or if `prepare` must bring its schema up to date.
         """
         identity = self.files.identity()
-        connection = Connection(self.files.path, self._mode)
+        why = None if mode == "immutable" else self.files.why_unsafe_to_open()
+        if why:
+            raise StoreUnavailable(why)
+        return self._opened(Connection(self.files.path, mode), setting, identity)
+
+    def _open_without_writing(self) -> Connection:
+        """Open a database on a disk where SQLite cannot write what it needs for reading.
+
+        Without a WAL, the database file alone contains everything that was committed. It is then
+        read without any lock, and the stamp of the connection tells for how long that is true.
+        """
+        identity = self.files.identity()
+        stamp = self.files.stamp()
+        mode = "ro-index" if stamp is None else "immutable"
+        connection = Connection(self.files.path, mode)
+        connection.stamp = stamp
+        # No connection of this process can write while one has the index of the WAL in memory.
+        connection.is_for_one_read = stamp is None
+        return self._opened(connection, _FOR_READING, identity)
+
+    def _opened(self, connection: Connection, setting: str, identity: Identity) -> Connection:
         try:
             connection.execute(setting)
             # From its first statement on, the connection holds a lock that refuses a restore.
             start.refuse_unprepared(connection, self.known)
             if self.files.identity() != identity:
                 raise StoreUnavailable("database file: another file was put in its place just now")
-            if self._mode == "rw":
-                self.files.sync_wal()
         except BaseException:
             connection.close()
             raise
         self.files.use(identity)
         return connection
+
+    def _sync_wal(self) -> None:
+        if self._mode == "rw":
+            self.files.sync_wal()

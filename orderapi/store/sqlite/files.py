@@ -1,14 +1,29 @@
 """The files of a SQLite database: which file it is, and what is beside it under its name."""
 
 import os
+import time
 from pathlib import Path
 
 from orderapi.durable import sync_directory
 from orderapi.errors import StoreRefused, StoreUnavailable
 from orderapi.records import StoreUsage
 from orderapi.store.sqlite.lock_file import LockFile
+from orderapi.store.sqlite.placement import (
+    forget_unfinished_restore,
+    why_linked,
+    why_misplaced,
+    why_mounted,
+)
 
+# The device and the number of a file, which stay the same under another name.
 Identity = tuple[int, int]
+# What changes whenever somebody writes a database that has no WAL.
+Stamp = tuple[int, int, int, int]
+
+# The header of a WAL. A WAL that is not longer contains no transaction.
+_WAL_HEADER_BYTES = 32
+# Whether a file is a mount point is read from a table, which takes longer than a batch may.
+_MOUNT_CHECK_PAUSE_S = 1.0
 
 
 class DatabaseFiles:
@@ -23,7 +38,10 @@ class DatabaseFiles:
         self.lock = LockFile(beside(self.path, "-lock"), self.path)
         self._leases: dict[str, LockFile] = {}
         self._wal_path = beside(self.path, "-wal")
+        self._index_path = beside(self.path, "-shm")
         self._used: Identity | None = None
+        self._used_beside: list[Identity | None] = []
+        self._mount_checked_at = float("-inf")
 
     def identity(self) -> Identity:
         """Tell which file the path names now.
@@ -32,10 +50,83 @@ class DatabaseFiles:
         file are lost. Raises it also if the file is not the one in use, because SQLite would mix
         the WAL of the one into the other.
         """
+        return self._identity_in(self._status())
+
+    def use(self, identity: Identity) -> None:
+        """Stay with this file: from now on `identity` refuses any other file in its place."""
+        self._used = identity
+
+    def use_wal(self) -> None:
+        """Stay with the WAL that is there now: from now on `refuse_unsafe_write` demands it."""
+        self._used_beside = self._beside()
+
+    def refuse_unsafe_write(self) -> None:
+        """Refuse to write where another process would not find what this process has written.
+
+        Raises StoreUnavailable as `identity` does, and also if the WAL in use was deleted, if the
+        database has a second name, or if it has become a mount point.
+        """
+        status = self._status()
+        self._identity_in(status)
+        if self._used_beside and self._used_beside != self._beside():
+            raise StoreUnavailable(
+                "the WAL or its index was deleted or replaced while it was in use; restart the"
+                " service"
+            )
+        why = why_linked(self.path, status) if status.st_nlink != 1 else None
+        if time.monotonic() - self._mount_checked_at > _MOUNT_CHECK_PAUSE_S:
+            why = why or why_mounted(self.path)
+            self._mount_checked_at = time.monotonic()
+        if why:
+            self._mount_checked_at = float("-inf")
+            raise StoreUnavailable(f"database file: {why}")
+
+    def why_unsafe_to_open(self) -> str | None:
+        """Say in one line why no process may open the database now, or None if it may."""
+        if self._has_lost_its_wal():
+            return (
+                "the WAL is gone, but its index is there; stop every process that uses"
+                f" {self.path}, then put {self._wal_path.name} back, or delete"
+                f" {self._index_path.name} to go on without the transactions that were in the WAL"
+            )
+        return why_misplaced(self.path)
+
+    def stamp(self) -> Stamp | None:
+        """Return what tells whether somebody has written since, for a reader without any lock.
+
+        None if the database file alone may not contain everything that was committed.
+        """
+        if size_of(self._wal_path) > _WAL_HEADER_BYTES or size_of(beside(self.path, "-journal")):
+            return None
+        status = self._status()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+    def refuse_unusable(self) -> None:
+        """Refuse a start on files that SQLite itself would accept without a message.
+
+        To be called under the lock. Raises StoreRefused if the database is missing while its WAL is
+        there, because SQLite would delete the WAL and the transactions in it. Raises it also if the
+        database cannot be written, or if another process might not find its WAL.
+        """
+        forget_unfinished_restore(self.path)
+        if size_of(self.path) == 0 and size_of(self._wal_path) > 0:
+            raise StoreRefused(
+                f"{self.path} is gone, but {self._wal_path.name} is there; they belong together: "
+                "put the database back, or restore a backup with --force"
+            )
+        why = self.why_unsafe_to_open()
+        if why:
+            raise StoreRefused(why)
+        if self.path.exists() and not os.access(self.path, os.W_OK):
+            raise StoreRefused(f"cannot write {self.path}")
+
+    def _status(self) -> os.stat_result:
         try:
-            status = self.path.stat()
+            return os.stat(self.path)  # noqa: PTH116 - this runs for every request
         except OSError as error:
             raise StoreUnavailable(f"database file: {error.strerror}") from error
+
+    def _identity_in(self, status: os.stat_result) -> Identity:
         found = status.st_dev, status.st_ino
         if self._used not in (None, found):
             raise StoreUnavailable(
@@ -43,23 +134,18 @@ class DatabaseFiles:
             )
         return found
 
-    def use(self, identity: Identity) -> None:
-        """Stay with this file: from now on `identity` refuses any other file in its place."""
-        self._used = identity
+    def _has_lost_its_wal(self) -> bool:
+        # SQLite makes the WAL before its index, and deletes the index before the WAL.
+        index = _identity_of(self._index_path)
+        return (
+            index is not None
+            and size_of(self._index_path) > 0
+            and not self._wal_path.exists()
+            and _identity_of(self._index_path) == index
+        )
 
-    def refuse_unusable(self) -> None:
-        """Refuse a start on files that SQLite itself would accept without a message.
-
-        Raises StoreRefused if the database is missing while its WAL is there, because SQLite would
-        delete the WAL and the transactions in it. Raises it also if the database cannot be written.
-        """
-        if size_of(self.path) == 0 and size_of(self._wal_path) > 0:
-            raise StoreRefused(
-                f"{self.path} is gone, but {self._wal_path.name} is there; they belong together: "
-                "put the database back, or restore a backup with --force"
-            )
-        if self.path.exists() and not os.access(self.path, os.W_OK):
-            raise StoreRefused(f"cannot write {self.path}")
+    def _beside(self) -> list[Identity | None]:
+        return [_identity_of(self._wal_path), _identity_of(self._index_path)]
 
     def lease(self, name: str) -> bool:
         """Take the lease `name`, as `contract.Store.lease` promises.
@@ -117,6 +203,14 @@ class DatabaseFiles:
 def beside(path: Path, suffix: str) -> Path:
     """Name a file that lies beside a database, under its name and a suffix."""
     return path.with_name(path.name + suffix)
+
+
+def _identity_of(path: Path) -> Identity | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - this runs for every batch
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def size_of(path: Path) -> int:

@@ -69,6 +69,10 @@ class Readers:
             connection.execute("BEGIN")
             result = fn(connection)
             connection.execute("COMMIT")
+            if connection.stamp is not None and connection.stamp != self._database.files.stamp():
+                # Somebody has written meanwhile, and this connection has no lock against that.
+                connection.close()
+                return self._run_once(fn)
         except sqlite3.Error:
             connection.close()
             raise
@@ -76,14 +80,23 @@ class Readers:
             # This error is our own, for example a conflict. The connection is kept, because to open
             # one is slow, and may hang where to read does not.
             connection.execute("ROLLBACK")
-            self._idle.append(connection)
+            self._put_back(connection)
             raise
-        self._idle.append(connection)
+        self._put_back(connection)
         return result
+
+    def _put_back(self, connection: Connection) -> None:
+        if connection.is_for_one_read:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     def _take(self) -> Connection:
         self._database.refuse_other_process()
         self._database.files.identity()
         with suppress(IndexError):  # no connection is idle
-            return self._idle.pop()
+            connection = self._idle.pop()
+            if connection.stamp in (None, self._database.files.stamp()):
+                return connection
+            connection.close()
         return self._database.open_reader()

@@ -1,15 +1,22 @@
 """What a start does with a SQLite file: refuse what is not ours or broken, make or migrate it."""
 
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from orderapi.errors import StoreRefused, StoreUnavailable
+from orderapi.errors import StoreFailure, StoreRefused, StoreUnavailable
 from orderapi.store import migrate
 from orderapi.store.migrate import Migration
 from orderapi.store.sqlite import integrity
-from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, reason
+from orderapi.store.sqlite.connection import (
+    DRIVER_ERRORS,
+    Connection,
+    is_busy,
+    reason,
+    unavailable,
+)
 from orderapi.store.sqlite.files import DatabaseFiles
 
 # "ORDA": marks the database file as ours (sqlite.org/fileformat.html, offset 68).
@@ -17,14 +24,21 @@ APPLICATION_ID = 0x4F524441
 LOCK_TIMEOUT_S = 30.0
 # A corrupt small database stops the start; reading a large one would take longer than a start may.
 QUICK_CHECK_MOST_BYTES = 128 * 1024 * 1024
+# SQLite needs this much for the index of a WAL.
+_ROOM_MIN_BYTES = 64 * 1024
 # STRICT tables came with SQLite 3.37.
 SQLITE_OLDEST = (3, 37, 0)
 
 
-def prepare(files: DatabaseFiles, known: list[Migration]) -> None:
-    """Make the database, or apply the `known` migrations that are due; holds nothing after.
+def prepare(
+    files: DatabaseFiles, known: list[Migration], can_be_read: Callable[[], bool] = lambda: False
+) -> None:
+    """Make the database, or apply the `known` migrations that are due. Nothing stays open.
 
-    Raises StoreRefused if it is not a database that this release can serve.
+    A start on a disk that is full is not refused if `can_be_read` tells that the database is
+    prepared already and can be read. It then serves reads and replays.
+
+    Raises StoreRefused if this release cannot serve the database.
     """
     if sqlite3.sqlite_version_info < SQLITE_OLDEST:
         raise StoreRefused(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is needed")
@@ -43,7 +57,9 @@ def prepare(files: DatabaseFiles, known: list[Migration]) -> None:
                 _apply_due(connection, known)
             files.sync_directory()
     except DRIVER_ERRORS as error:
-        raise StoreRefused(f"cannot use {path}: {reason(error)}") from error
+        is_of_the_disk = unavailable(error).kind is StoreFailure.TEMPORARY and not is_busy(error)
+        if not (is_of_the_disk and can_be_read()):
+            raise StoreRefused(f"cannot use {path}: {reason(error)}{_if_full(path)}") from error
     finally:
         files.close()
 
@@ -67,6 +83,13 @@ def schema_of(known: list[Migration]) -> dict[str, str | None]:
     with closing(Connection(Path("schema"), "memory")) as connection:
         _apply_due(connection, known)
         return dict(connection.execute(integrity.SCHEMA).fetchall())
+
+
+def _if_full(path: Path) -> str:
+    """SQLite says of a full disk that an index of its WAL cannot be enlarged, for example."""
+    status = os.statvfs(path.parent)
+    is_full = status.f_bavail * status.f_frsize < _ROOM_MIN_BYTES or not status.f_favail
+    return f"; the disk of {path.parent} is full" if is_full else ""
 
 
 def _refuse_foreign(connection: Connection, path: Path) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from orderapi.errors import StoreUnavailable
 from orderapi.records import StoreUsage
 from orderapi.store.contract import REQUEST_TIME_S, Measures
 from orderapi.store.sqlite import start
+from orderapi.store.sqlite.connection import DRIVER_ERRORS
 from orderapi.store.sqlite.database import Database
 from orderapi.store.sqlite.readers import Readers
 from orderapi.store.sqlite.writer import Writer
@@ -26,7 +28,7 @@ class SqliteStore:
 
     def prepare(self) -> None:
         """See `contract.Store`."""
-        start.prepare(self._database.files, self._database.known)
+        start.prepare(self._database.files, self._database.known, self._can_be_read)
 
     def read(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
         """See `contract.Store`."""
@@ -67,3 +69,10 @@ class SqliteStore:
         if has_stopped:
             self._writer.close()
             self._database.files.close()
+
+    def _can_be_read(self) -> bool:
+        try:
+            self._database.open_reader().close()
+        except (StoreUnavailable, *DRIVER_ERRORS):
+            return False
+        return True

@@ -119,8 +119,8 @@ class Writer:
         until(deadline, lambda: connection.execute("COMMIT"), native_sleep)
         # The next writer need not wait until the drain has noticed that this thread is ready.
         self._files.lock.release()
-        # If the file was moved away meanwhile, the orders went with it.
-        self._files.identity()
+        # If a file was moved away or deleted meanwhile, the orders went with it.
+        self._files.refuse_unsafe_write()
         self._committed_at = time.monotonic()
 
     def _undo(self, connection: Connection, error: BaseException) -> None:
@@ -154,7 +154,7 @@ class Writer:
             self._is_writing.release()
 
     def _current_connection(self, natively: Natively) -> Connection:
-        self._files.identity()
         if self._connection is None:
             self._connection = natively(self._database.open_writer)
+        self._files.refuse_unsafe_write()
         return self._connection
