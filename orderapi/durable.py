@@ -1,13 +1,21 @@
-"""What makes a file's name, not only its content, survive a power cut."""
+"""What makes the name of a file survive a power failure, not only its content."""
 
+import errno
 import os
 from pathlib import Path
 
 
 def sync_directory(directory: Path) -> None:
-    """Put a directory's entries on stable storage; the files themselves are another matter."""
+    """Put the entries of a directory on stable storage. This does not include the files' content.
+
+    Some network file systems cannot sync a directory, and report EINVAL. This is no failure: they
+    store each entry before they report that it was made. Raises OSError for any other failure.
+    """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)

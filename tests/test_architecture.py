@@ -45,6 +45,7 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.documents",
         "orderapi.uuid7",
         "orderapi.durable",
+        "orderapi.exclusive_name",
         "orderapi.telemetry",
     ),
     ("orderapi.records", "orderapi.errors"),

@@ -1,4 +1,4 @@
-"""`restore`: put a backup in a store's place, after an audit, while nobody has the store open."""
+"""`restore` audits a backup and puts it in the place of a store, which no process has open."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from orderapi.store.maintenance import Maintenance
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What is in place now, up to its last event, if it has any; and what was there before."""
+    """The result of a restore: the last event that the store has now, if any, and the old store."""
 
     last: LastEvent | None
     replaced: Replaced
@@ -26,14 +26,15 @@ def restore(
     on_progress: OnProgress,
     on_finding: Callable[[str], None],
 ) -> Restored | None:
-    """Put the backup `file` in the store's place; None if its audit had findings.
+    """Put the backup `file` in the place of the store. Returns None if its audit has findings.
 
-    The store is locked from the beginning, so that none can be started meanwhile. The backup is
-    copied beside it, brought to this release's schema and audited there, so that what has been
-    proven is what will be served. With `force` a store that is there is replaced, and kept.
+    The store is locked from the beginning, so that no service can start in the meantime. The backup
+    is copied beside the store, and the copy is migrated to the schema of this release and audited.
+    Therefore the store that will be served is the one that was audited. With `force`, an existing
+    store is replaced, and kept under another name.
 
-    Raises FileRefused or StoreRefused if that must not be, StoreUnavailable or OSError if it fails;
-    the store is as it was then.
+    Raises FileRefused or StoreRefused if the restore is refused, and StoreUnavailable or OSError if
+    it fails. In each case the store is as it was.
     """
     with maintenance.restoring(force=force) as replacement:
         replacement.take(file, partial(on_progress, COPYING))

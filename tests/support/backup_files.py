@@ -1,8 +1,9 @@
-"""Databases, backups of them, and the commands, as operators run them."""
+"""Databases, their backups, and the commands, as operators run them."""
 
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from orderapi.store.open import open_maintenance
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place
 from tests.support.rows import query
-from tests.support.running import environ_with
+from tests.support.running import REPOSITORY, environ_with
 
 ORDERAPI = str(Path(sys.executable).parent / "orderapi")
 
@@ -23,9 +24,22 @@ def orderapi(
     *arguments: str | Path, database: Path, **popen: Any
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command on a database, in a process of its own."""
-    command = [ORDERAPI, *map(str, arguments), "--database", f"sqlite:///{database}"]
+    return _run([ORDERAPI], arguments, database, popen)
+
+
+def orderapi_without(
+    lacking: str, *arguments: str | Path, database: Path
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command as on a file system that lacks something; see `tests.support.without_links`."""
+    command = [sys.executable, "-m", "tests.support.without_links", lacking]
+    return _run(command, arguments, database, {"cwd": REPOSITORY})
+
+
+def _run(
+    command: list[str], arguments: Iterable[str | Path], database: Path, popen: dict[str, Any]
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        command,
+        [*command, *map(str, arguments), "--database", f"sqlite:///{database}"],
         env=environ_with(),
         capture_output=True,
         text=True,

@@ -1,9 +1,10 @@
-"""Run a command again and again, each time killed one step later, until it gets to its end.
+"""Run a command repeatedly. Each run is killed one step later, until a run reaches its end.
 
-`python -m tests.support.dying_commands CASES TEMPLATE FIRST ARGUMENTS...` runs `orderapi ARGUMENTS`
-in copies of the directory TEMPLATE, which it makes in the directory CASES, numbered from 1. A step
-is what Python does to a file: the process is gone, by SIGKILL, before it does it. FIRST is the kind
-of step from which on they count.
+`python -m tests.support.dying_commands CASES TEMPLATE FIRST LACKING ARGUMENTS...` runs `orderapi
+ARGUMENTS` in copies of the directory TEMPLATE. It makes the copies in the directory CASES and
+numbers them from 1. A step is an operation of Python on a file. SIGKILL ends the process
+immediately before it. Steps count from the first one of the kind FIRST on. LACKING is empty, or it
+is as in `tests.support.without_links`.
 """
 
 import os
@@ -14,6 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from orderapi.cli.commands import main
+from tests.support import without_links
 
 STEPS = {
     "fcntl.flock", "fcntl.lockf", "os.chmod", "os.chown", "os.link", "os.remove", "os.rename",
@@ -21,8 +23,10 @@ STEPS = {
 }  # fmt: skip
 
 
-def run_killed_at_each_step(cases: Path, template: Path, first: str, arguments: list[str]) -> int:
-    """Give the exit code of the run that was not killed."""
+def run_killed_at_each_step(
+    cases: Path, template: Path, first: str, lacking: str, arguments: list[str]
+) -> int:
+    """Return the exit code of the run that was not killed."""
     for step in count(1):
         case = cases / str(step)
         shutil.copytree(template, case)
@@ -30,6 +34,8 @@ def run_killed_at_each_step(cases: Path, template: Path, first: str, arguments: 
         if not child:
             os.chdir(case)
             _die_at(step, first, str(case))
+            if lacking:
+                without_links.refuse(lacking)
             main(arguments)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
@@ -44,7 +50,11 @@ def _die_at(step: int, first: str, case: str) -> None:
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal left, counts
         counts = counts or event == first
-        if event in STEPS or (event == "open" and str(arguments[0]).startswith(case)):
+        if (
+            event in STEPS
+            or (event == "open" and str(arguments[0]).startswith(case))
+            or (event == "ctypes.dlsym" and "renameat2" in arguments)
+        ):
             left -= counts
             if not left:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -53,5 +63,5 @@ def _die_at(step: int, first: str, case: str) -> None:
 
 
 if __name__ == "__main__":
-    _, cases, template, first, *arguments = sys.argv
-    sys.exit(run_killed_at_each_step(Path(cases), Path(template), first, arguments))
+    _, cases, template, first, lacking, *arguments = sys.argv
+    sys.exit(run_killed_at_each_step(Path(cases), Path(template), first, lacking, arguments))

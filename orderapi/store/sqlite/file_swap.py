@@ -2,12 +2,14 @@
 
 import fcntl
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orderapi import exclusive_name
 from orderapi.durable import sync_directory
 from orderapi.errors import FileRefused
 from orderapi.store.sqlite.files import beside, size_of
@@ -73,43 +75,61 @@ def hand_over(new: Path, path: Path) -> None:
 
 
 def swap(path: Path, new: Path) -> Path | None:
-    """Put `new` in the place of the database at `path`; give the path that this has now, if any.
+    """Put `new` in the place of the database at `path`. Returns the new path of the old database.
 
-    To be called while it is held exclusively. A database without a WAL is replaced in one step. One
-    whose WAL could not be taken in, because it is damaged, is taken away first and its WAL made
-    void last: a left-over WAL would be applied to the new database. Whoever dies in between leaves
-    no database, but a WAL, and a start refuses that; the old one is whole under its other name.
+    The caller holds the database exclusively. Where the file system has hard links, a database
+    without a WAL is replaced in one step. In the other cases the old database is taken away first.
+    These cases are a file system without hard links, and a WAL that could not be checkpointed
+    because of damage. A WAL stays until the last step and is then made void, because a WAL that is
+    left over would be applied to the new database. A process that dies in between leaves a WAL
+    without a database, which a start refuses. The old database is complete under its other name.
+    Returns None if there was no database.
     """
     kept_as = beside(path, f"-replaced-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
     has_remains = _has_frames(path) or beside(path, "-journal").exists()
     is_kept = has_remains or path.exists()
-    _keep(path, kept_as)
-    if has_remains:
-        _take_away(path, kept_as)
+    is_linked = _keep(path, kept_as)
+    if is_kept and (has_remains or not is_linked):
+        _take_away(path, kept_as, is_linked=is_linked)
     new.replace(path)
     sync_directory(path.parent)
     return kept_as if is_kept else None
 
 
-def _keep(path: Path, kept_as: Path) -> None:
-    """Give the database and what is beside it a second name each, so that no moment is without."""
+def _keep(path: Path, kept_as: Path) -> bool:
+    """Give the database and each file beside it a second name, so that it is always complete.
+
+    Returns False if the file system has no hard links. Then the WAL and the journal are copied, and
+    the database still has one name.
+    """
     suffixes = (*SIDE_FILES, "") if _has_frames(path) else ("-journal", "")
+    is_linked = True
     for suffix in suffixes:
-        if beside(path, suffix).exists():
-            os.link(beside(path, suffix), beside(kept_as, suffix))
+        file, second = beside(path, suffix), beside(kept_as, suffix)
+        if file.exists() and not exclusive_name.link(file, second):
+            is_linked = False
+            # The index of the WAL is not copied. SQLite rebuilds it, and closing a descriptor of it
+            # would release the lock that `exclusively` holds on it.
+            if suffix in ("-wal", "-journal"):
+                shutil.copyfile(file, second)
+                hand_over(second, file)
     sync_directory(path.parent)
+    return is_linked
 
 
 def _has_frames(path: Path) -> bool:
     return size_of(beside(path, "-wal")) > len(_VOID_WAL)
 
 
-def _take_away(path: Path, kept_as: Path) -> None:
-    """Take the database away, and whatever SQLite would apply to another one in its place."""
+def _take_away(path: Path, kept_as: Path, *, is_linked: bool) -> None:
+    """Take the database away, and each file that SQLite would apply to the new database."""
     if not _has_frames(path):
         # A start must refuse from the moment on at which there is no database.
         _put_void_wal(path, kept_as)
-    path.unlink(missing_ok=True)
+    if is_linked:
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        exclusive_name.move(path, kept_as)
     sync_directory(path.parent)
     # It stays: the first to open the new database takes it over, which none may do with a file
     # that is about to be deleted.
@@ -122,6 +142,6 @@ def _take_away(path: Path, kept_as: Path) -> None:
 def _put_void_wal(path: Path, kept_as: Path) -> None:
     void = beside(path, "-restoring-void")
     void.write_bytes(_VOID_WAL)
-    hand_over(void, kept_as)
+    hand_over(void, kept_as if kept_as.exists() else path)
     void.replace(beside(path, "-wal"))
     sync_directory(path.parent)

@@ -1,16 +1,17 @@
-"""`orderapi backup`: whole and proven, of one moment, while others write; or not there."""
+"""`orderapi backup` makes a complete and sound file of one moment, or no file, during writes."""
 
+import os
 import resource
 import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from orderapi.errors import FileRefused
+from orderapi.errors import FileRefused, StoreUnavailable
 from orderapi.ops.backup import AUDITING, COPYING, PARTIAL_NAME, backup
 from orderapi.store.sqlite import copy as sqlite_copy
 from orderapi.store.sqlite.store import SqliteStore
@@ -22,6 +23,7 @@ from tests.support.backup_files import (
     keys_in,
     maintenance_of,
     orderapi,
+    orderapi_without,
     with_orders,
 )
 from tests.support.disks import mounted
@@ -59,7 +61,7 @@ def test_a_backup_under_load_is_sound_and_has_all_that_was_acknowledged(server: 
 
 
 def wait_for_an_order(clients: RetryingClients) -> None:
-    """Wait until one is acknowledged that was not when this began."""
+    """Wait until another order is acknowledged."""
     before = len(clients.acknowledged)
     wait_until(lambda: len(clients.acknowledged) > before)
 
@@ -67,7 +69,7 @@ def wait_for_an_order(clients: RetryingClients) -> None:
 def test_a_backup_is_of_one_moment_however_many_steps_it_takes(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite would begin its copy anew after each write of another connection."""
+    """Without a snapshot, SQLite restarts its copy after each write of another connection."""
     monkeypatch.setattr(sqlite_copy, "_PAGES_PER_STEP", 1)
     before = keys_in(database)
     steps = 0
@@ -136,7 +138,7 @@ def test_a_backup_replaces_nothing(database: Path, kind: str) -> None:
     before = contents(database.parent)
     done = orderapi("backup", file, database=database)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"Error: {file} is there already\n"
+    assert done.stderr == f"Error: {file} exists already; a backup replaces nothing\n"
     assert contents(database.parent) == before
 
 
@@ -184,6 +186,95 @@ def test_what_does_not_pass_the_audit_becomes_no_backup(database: Path) -> None:
     assert set(contents(database.parent)) == {"orders.db"}
 
 
+# File systems.
+
+
+@pytest.mark.parametrize("lacking", ["link", "rename"])
+def test_a_file_system_may_lack_one_way_to_give_a_name(database: Path, lacking: str) -> None:
+    directory = database.with_name("backups")
+    directory.mkdir()
+    done = orderapi_without(lacking, "backup", directory / "1.db", database=database)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [file.name for file in directory.iterdir()] == ["1.db"]
+    assert findings(directory / "1.db") == []
+    before = contents(directory)
+    done = orderapi_without(lacking, "backup", directory / "1.db", database=database)
+    assert done.returncode == 2
+    assert contents(directory) == before
+
+
+@pytest.mark.parametrize("lacking", ["link", "rename"])
+def test_a_name_is_given_only_if_it_is_free(tmp_path: Path, lacking: str) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "other").write_bytes(b"other")
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from orderapi import exclusive_name\n"
+        "from tests.support import without_links\n"
+        "without_links.refuse(sys.argv[1])\n"
+        "exclusive_name.move(Path('mine'), Path('other'))\n"
+    )
+    environ = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", code, lacking]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, check=False)
+    assert b"FileExistsError" in done.stderr
+    assert contents(tmp_path) == {"mine": b"mine", "other": b"other"}
+
+
+def test_a_directory_where_no_name_can_be_given_is_refused_before_the_copy(database: Path) -> None:
+    before = contents(database.parent)
+    file = database.with_name("backup.db")
+    # The command would print the result of the audit of the copy.
+    done = orderapi_without("link,rename", "backup", file, database=database)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"Error: cannot make a backup in {file.parent}: this file system can neither rename"
+        " without replacing nor make hard links\n"
+    )
+    assert contents(database.parent) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "because"),
+    [("x" * 300, "File name too long"), (PARTIAL_NAME, "cannot have this name")],
+)
+def test_a_name_that_no_backup_can_have_is_refused_before_the_copy(
+    database: Path, name: str, because: str
+) -> None:
+    stages: list[str] = []
+    with closing(maintenance_of(database)) as maintenance, pytest.raises(FileRefused) as caught:
+        backup(
+            maintenance, database.with_name(name), lambda *stage: stages.append(str(stage)), print
+        )
+    assert because in str(caught.value)
+    assert stages == []
+
+
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["deleted", "replaced"])
+def test_a_backup_whose_unfinished_file_is_taken_away_leaves_the_file_of_others(
+    database: Path, is_replaced: bool
+) -> None:
+    partial_file = database.with_name(PARTIAL_NAME)
+
+    def take_away(stage: str, done: int, _total: int) -> None:
+        if stage == AUDITING and not done and partial_file.exists():
+            partial_file.unlink()
+            if is_replaced:
+                partial_file.write_bytes(b"of another backup")
+
+    file = database.with_name("backup.db")
+    with (
+        closing(maintenance_of(database)) as maintenance,
+        suppress(FileRefused, StoreUnavailable),
+    ):
+        assert not backup(maintenance, file, take_away, print)
+    assert not file.exists()
+    assert partial_file.exists() == is_replaced
+    if is_replaced:
+        assert partial_file.read_bytes() == b"of another backup"
+
+
 # Disks and signals.
 
 
@@ -213,14 +304,14 @@ def limit_file_size() -> None:
 
 
 def test_an_interrupted_backup_cleans_up(database: Path) -> None:
-    """Ctrl-C, sent by the process to itself once the copy is being audited."""
+    """The process sends the signal of Ctrl-C to itself during the audit of the copy."""
     file = database.with_name("backup.db")
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from orderapi.ops.backup import AUDITING, backup\n"
         "from tests.support.backup_files import maintenance_of\n"
-        # Whoever starts the tests in the background may have had it ignored.
+        # A shell that starts the tests in the background lets them ignore the signal.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def interrupt(stage, *_): stage == AUDITING and os.kill(os.getpid(), signal.SIGINT)\n"
         "backup(maintenance_of(Path(sys.argv[1])), Path(sys.argv[2]), interrupt, print)\n"

@@ -1,4 +1,4 @@
-"""`orderapi restore` knows whether any process has the store open, whatever that is doing."""
+"""`orderapi restore` detects every process that has the store open, in whatever state it is."""
 
 import fcntl
 import os
@@ -28,7 +28,7 @@ FORCED = pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "force"])
 
 
 def assert_in_use(*arguments: str | Path, database: Path) -> None:
-    """Hold that a restore is refused for this; the server itself may write meanwhile."""
+    """Assert that a restore is refused for this reason. The server may write in the meantime."""
     before = {file.name for file in database.parent.iterdir()}
     done = orderapi("restore", *arguments, database=database)
     assert (done.returncode, done.stdout) == (2, "")
@@ -71,7 +71,7 @@ def test_a_stopped_process_is_found(server: Server, backup: Path, force: tuple[s
 def test_a_server_whose_database_was_taken_away_is_found(
     server: Server, backup: Path, what_happened: str
 ) -> None:
-    """When it ends, its SQLite deletes the WAL of that name: it would be the new database's."""
+    """At its end, SQLite deletes the WAL of that name, which would belong to the new database."""
     server.order("mine")
     away = server.database.with_name("away.db")
     server.database.rename(away)
@@ -94,7 +94,7 @@ def test_another_program_that_looks_into_the_database_is_found(
 
 @contextmanager
 def looking_into(database: Path) -> Iterator[None]:
-    """Let another process open a database, as people do, and then do nothing with it."""
+    """Let another process open a database, as people do by hand, and then leave it idle."""
     code = (
         "import sqlite3, sys\n"
         "db = sqlite3.connect(sys.argv[1])\n"
@@ -113,7 +113,7 @@ def looking_into(database: Path) -> Iterator[None]:
 def test_a_server_that_nobody_has_asked_yet_serves_what_was_restored(
     server: Server, backup: Path
 ) -> None:
-    """It has nothing open; its first request opens what lies there then."""
+    """This server has no file open. Its first request opens the file that is there then."""
     done = orderapi("restore", "--force", backup, database=server.database)
     assert done.returncode == 0, done.stderr
     assert server.order("key-1").headers["idempotent-replayed"] == "true"
@@ -145,7 +145,7 @@ def test_a_process_that_opens_the_database_meanwhile_is_found(backup: Path, tmp_
         cwd=REPOSITORY,
         stderr=subprocess.PIPE,
     ) as restoring:
-        # To open a FIFO waits until it is opened at its other end: the audit has begun.
+        # Opening a FIFO waits until its other end is opened, so the audit has begun.
         end_of_wait = going_on.open("w")
         with looking_into(database):
             end_of_wait.close()

@@ -1,4 +1,4 @@
-"""A backup or a restore that is killed at any step leaves what it found, or what it should make."""
+"""A backup or a restore that is killed at any step leaves the state before it or after it."""
 
 import subprocess
 import sys
@@ -38,8 +38,10 @@ def template(tmp_path: Path) -> Path:
     return directory
 
 
-def killed_at_each_step(tmp_path: Path, first: str, *arguments: str) -> list[Path]:
-    """Give the directories that the killed runs have left; the last is that of a run to its end."""
+def killed_at_each_step(
+    tmp_path: Path, first: str, *arguments: str, lacking: str = ""
+) -> list[Path]:
+    """Return the directories that the killed runs have left. The last run reached its end."""
     cases = tmp_path / "cases"
     cases.mkdir()
     template = tmp_path / "template"
@@ -50,6 +52,7 @@ def killed_at_each_step(tmp_path: Path, first: str, *arguments: str) -> list[Pat
         str(cases),
         str(template),
         first,
+        lacking,
     ]
     subprocess.run([*command, *arguments], cwd=REPOSITORY, check=True, timeout=100)
     return sorted(cases.iterdir(), key=lambda case: int(case.name))
@@ -61,7 +64,7 @@ def start(database: Path) -> None:
 
 
 def restored(database: Path) -> set[str]:
-    """What there is once somebody has given the same command again, to its end."""
+    """Run the same command again, to its end, and return the keys in the database."""
     file = database.with_name("backup.db")
     with closing(maintenance_of(database)) as maintenance:
         done = restore(maintenance, file, force=True, on_progress=_quiet, on_finding=_quiet)
@@ -93,21 +96,47 @@ def test_a_killed_restore_leaves_the_old_database_with_its_wal_or_the_new_one(
         assert findings(database) == []
         assert restored(database) == BEFORE
         assert leftovers(case) == set()
-    # It has not yet happened up to some step, and has from there on.
+    # The restore takes effect at one step.
     assert outcomes == sorted(outcomes, key=len, reverse=True)
     assert outcomes[0] == AFTER
     assert outcomes[-1] == BEFORE
     assert len(cases) > 20
 
 
+def test_a_killed_restore_without_hard_links_loses_nothing(template: Path, tmp_path: Path) -> None:
+    assert template.is_dir()
+    cases = killed_at_each_step(
+        tmp_path, "fcntl.lockf", "restore", "--force", "backup.db", lacking="link"
+    )
+    outcomes = []
+    for case in cases:
+        database = case / "orders.db"
+        if can_start(database):
+            outcomes.append(keys_in(database))
+            assert findings(database) == []
+        else:
+            (kept,) = case.glob("orders.db-replaced-*Z")
+            assert keys_in(kept) == AFTER
+            outcomes.append(set())
+        assert restored(database) == BEFORE
+        assert leftovers(case) == set()
+    # First there is the old database, then none that could start, then the restored one.
+    order = [AFTER, set(), BEFORE]
+    assert outcomes == sorted(outcomes, key=order.index)
+    assert {len(keys) for keys in outcomes} == {len(keys) for keys in order}
+
+
+@pytest.mark.parametrize("lacking", ["", "link"])
 def test_a_killed_restore_over_a_damaged_database_never_lets_a_start_make_another(
-    template: Path, tmp_path: Path
+    template: Path, tmp_path: Path, lacking: str
 ) -> None:
     damage(template / "orders.db")
     old = {name: contents(template)[name] for name in ("orders.db", "orders.db-wal")}
 
-    # Up to there nothing has been done to it, as the test above shows.
-    cases = killed_at_each_step(tmp_path, "os.link", "restore", "--force", "backup.db")
+    # Before this step the database is unchanged, as the test above shows.
+    cases = killed_at_each_step(
+        tmp_path, "os.link", "restore", "--force", "backup.db", lacking=lacking
+    )
     starts = []
     for case in cases:
         database = case / "orders.db"
@@ -122,7 +151,7 @@ def test_a_killed_restore_over_a_damaged_database_never_lets_a_start_make_anothe
 
 
 def damage(database: Path) -> None:
-    """Overwrite a database so that SQLite does not take it for one, nor mend it from its WAL."""
+    """Overwrite a database so that SQLite does not recognise it, and its WAL cannot repair it."""
     database.write_bytes(b"no database any more" * 1000)
 
 
@@ -144,16 +173,21 @@ def is_kept(case: Path, old: dict[str, bytes]) -> bool:
     )
 
 
-def test_a_killed_backup_leaves_nothing_under_its_name(template: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lacking", ["", "link", "rename"])
+def test_a_killed_backup_leaves_a_complete_file_or_none(
+    template: Path, tmp_path: Path, lacking: str
+) -> None:
     assert template.is_dir()
-    cases = killed_at_each_step(tmp_path, "open", "backup", "new.db")
+    cases = killed_at_each_step(tmp_path, "open", "backup", "new.db", lacking=lacking)
     made = 0
     for case in cases:
-        if (case / "new.db").exists():
-            assert findings(case / "new.db") == []
-            assert keys_in(case / "new.db") == AFTER
-            made += 1
+        is_made = (case / "new.db").exists()
+        made += is_made
+        with_orders(case / "orders.db", "later")
         with closing(maintenance_of(case / "orders.db")) as maintenance:
             assert backup(maintenance, case / "again.db", _quiet, _quiet)
-        assert not (case / "orderapi-backup.partial").exists()
+        if is_made:
+            assert findings(case / "new.db") == []
+            assert keys_in(case / "new.db") == AFTER
+        assert list(case.glob("orderapi-backup.partial*")) == []
     assert 1 <= made < len(cases)

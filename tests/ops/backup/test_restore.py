@@ -1,4 +1,4 @@
-"""`orderapi restore`: back to a backup, which is proven first; what was there is kept."""
+"""`orderapi restore` returns to a backup, which is audited first, and keeps the old database."""
 
 import os
 import sqlite3
@@ -17,6 +17,7 @@ from tests.support.backup_files import (
     keys_in,
     left_by_a_kill,
     orderapi,
+    orderapi_without,
     with_orders,
 )
 from tests.support.promises import promise
@@ -27,7 +28,7 @@ SOUND = "audited 2 orders: nothing breaks an invariant"
 
 
 def kept(database: Path) -> Path:
-    """The database that a restore has replaced, under its name of now."""
+    """The database that a restore has replaced, under its present name."""
     (found,) = database.parent.glob(f"{database.name}-replaced-*Z")
     return found
 
@@ -72,6 +73,31 @@ def test_a_wal_that_a_killed_process_left_is_counted_and_kept(backup: Path, tmp_
     assert keys_in(kept(database)) == {"in the WAL"}
 
 
+def test_a_restore_works_without_hard_links(backup: Path, tmp_path: Path) -> None:
+    database = left_by_a_kill(with_orders(tmp_path / "orders.db"), "mine")
+    done = orderapi_without("link", "restore", "--force", backup, database=database)
+    assert (done.returncode, done.stderr) == (0, "")
+    SqliteStore(database).prepare()
+    assert keys_in(database) == {"key-1", "key-2"}
+    assert findings(database) == []
+    assert keys_in(kept(database)) == {"mine"}
+
+
+def test_a_damaged_database_and_its_wal_are_kept_without_hard_links(
+    backup: Path, tmp_path: Path
+) -> None:
+    database = left_by_a_kill(with_orders(tmp_path / "orders.db", "early"), "late")
+    database.write_bytes(b"no database any more" * 1000)
+    before = contents(tmp_path)
+    done = orderapi_without("link", "restore", "--force", backup, database=database)
+    assert (done.returncode, done.stderr) == (0, "")
+    SqliteStore(database).prepare()
+    assert keys_in(database) == {"key-1", "key-2"}
+    after = contents(tmp_path)
+    assert after[kept(database).name] == before["orders.db"]
+    assert after[f"{kept(database).name}-wal"] == before["orders.db-wal"]
+
+
 def test_a_database_with_another_history_is_gone_as_a_whole(backup: Path, tmp_path: Path) -> None:
     database = with_orders(tmp_path / "orders.db", "key-1", "key-2", "key-3")
     done = orderapi("restore", "--force", backup, database=database)
@@ -79,7 +105,7 @@ def test_a_database_with_another_history_is_gone_as_a_whole(backup: Path, tmp_pa
 
 
 def test_where_nothing_is_a_restore_needs_no_force(backup: Path, tmp_path: Path) -> None:
-    """As on a new machine; without the database nobody knows what is gone."""
+    """This is the case of a new machine. The number of lost orders is then unknown."""
     database = tmp_path / "orders.db"
     done = orderapi("restore", backup, database=database)
     assert (done.returncode, done.stderr) == (0, "")
@@ -127,7 +153,7 @@ def test_rows_that_cannot_be_read_are_said_not_to_be_counted(backup: Path, tmp_p
 def test_a_journal_without_its_database_is_not_applied_to_the_new_one(
     backup: Path, tmp_path: Path
 ) -> None:
-    """As an interrupted first start leaves one, when somebody then deletes the database."""
+    """An interrupted first start leaves a journal, and an operator may then delete the database."""
     database = tmp_path / "orders.db"
     with closing(sqlite3.connect(tmp_path / "other.db", isolation_level=None)) as db:
         db.execute("CREATE TABLE t (a)")

@@ -1,4 +1,4 @@
-"""`orderapi restore`: what it refuses, or fails at, leaves everything as it was."""
+"""A restore that is refused, or that fails, leaves everything as it was."""
 
 import os
 import sqlite3
@@ -14,7 +14,7 @@ from tests.support.disks import mounted
 
 
 def assert_refused(directory: Path, *arguments: str | Path, because: str) -> None:
-    """Hold that a restore is refused in one line that says why, and has changed nothing."""
+    """Assert that a restore is refused in one line with the reason, and has changed nothing."""
     before = contents(directory)
     done = orderapi("restore", *arguments, database=directory / "orders.db")
     assert (done.returncode, done.stdout) == (2, "")
