@@ -86,6 +86,7 @@ roll_back() {
     reason=$(misfit_of "$old") ||
         die "nothing was changed, because $(basename "$old") cannot run here: $reason"
     check_release "$old"
+    keeps_socket_unit=true
     say "Switching back from $(basename "$new") to $(basename "$old")."
     replace "$new" "$old" "$old"
     sync
@@ -107,7 +108,7 @@ uninstall() {
         rm -rf "$(dirname "$ENV_FILE")" /var/log/nginx/orderapi.log*
         rm -f /var/lib/systemd/timers/stamp-orderapi-backup.timer
         if id orderapi >/dev/null 2>&1 && ! userdel orderapi; then
-            say "The user orderapi was not removed, because of an error. To try again: sudo userdel orderapi"
+            say "The user orderapi was not removed. To try again: sudo userdel orderapi"
         fi
         say "Removed, with the data and the settings. The packages are still installed."
     else

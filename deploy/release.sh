@@ -79,6 +79,10 @@ make_release() {
     touch "$release/.complete"
 }
 
+# Release 0.1.0 closes the socket if the file of its unit differs in any way. A rollback therefore
+# keeps the file of the newer release, so that the way forward again fails no request.
+keeps_socket_unit=false
+
 # Puts a release in place of the installed one, and starts it. This also repairs an installation.
 switch_to() {
     local release=$1 unit changed=false socket_changed=false site_changed=false
@@ -89,7 +93,13 @@ switch_to() {
             remove_unit "$unit"
             continue
         fi
-        if [ "$unit" = orderapi.socket ] && ! opens_same_socket "$release"; then socket_changed=true; fi
+        if [ "$unit" = orderapi.socket ]; then
+            if ! opens_same_socket "$release"; then
+                socket_changed=true
+            elif $keeps_socket_unit; then
+                continue
+            fi
+        fi
         if put "$release/deploy/systemd/$unit" "$UNIT_DIR/$unit" 0644; then changed=true; fi
     done
     put "$release/deploy/orderapi.sh" "$COMMAND" 0755 || true
