@@ -27,7 +27,19 @@ OPERATORS_PAGE = BY_PATH["deploy/README.md"]
 CHANGES = "## Changes"
 REMOVED_SETTINGS = {PREFIX + name for name in settings._REMOVED}
 # How the pages write the command, with its subcommand.
-COMMAND = r"(?:^|sudo |\.venv/bin/)orderapi ([a-z]+)\b"
+COMMAND = r"(?:^|sudo |\.venv/bin/)orderapi ((?:token )?[a-z]+)\b"
+
+
+def all_commands() -> dict[str, click.Command]:
+    """Give every command by the words that name it, such as `audit` and `token list`."""
+    commands: dict[str, click.Command] = {}
+    for name, command in main.commands.items():
+        if isinstance(command, click.Group):
+            commands |= {f"{name} {inner}": each for inner, each in command.commands.items()}
+        else:
+            commands[name] = command
+    return commands
+
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
 
@@ -123,13 +135,13 @@ def test_every_metric_is_in_the_table_and_every_metric_named_exists(client: Flas
 
 def test_every_command_is_on_a_page_and_every_command_named_exists() -> None:
     named = set(re.findall(COMMAND, all_code(), re.M))
-    assert named == set(main.commands)
+    assert named == set(all_commands())
 
 
 @each_page
 def test_every_option_of_a_command_that_a_page_names_exists(page: Page) -> None:
     for name, rest in re.findall(COMMAND + r"([^\n|;]*)", page.code(), re.M):
-        options = {option for param in main.commands[name].params for option in param.opts}
+        options = {option for param in all_commands()[name].params for option in param.opts}
         for option in re.findall(r"(?<=\s)--[a-z-]+", rest):
             assert option in options | {"--help"}, f"orderapi {name} {option}"
 

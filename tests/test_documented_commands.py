@@ -203,7 +203,7 @@ def first_order_id(checkout: Checkout) -> str:
 
 
 def test_the_page_of_the_operators(checkout: Checkout) -> None:
-    install, look, key_hash, metrics, audit, backup, restore, lost, drill, relay = scripts(
+    install, tokens, look, key_hash, metrics, audit, backup, restore, lost, drill, relay = scripts(
         "deploy/README.md"
     )
     make_install, _, start = install.partition("\n")
@@ -211,6 +211,7 @@ def test_the_page_of_the_operators(checkout: Checkout) -> None:
     checkout.instead[DATA] = str(checkout.directory)
     with checkout.running(start, ready="Booting worker"):
         checkout.run(order("before"))
+        assert "token 2 is revoked" in checkout.run(tokens)
         assert checkout.run(look).startswith("1\n1\n")
         digest = checkout.run(key_hash).strip()
         assert re.fullmatch(r"[0-9a-f]{12}", digest)
