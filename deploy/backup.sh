@@ -22,8 +22,9 @@ main() {
     name=$(name_of_new_backup)
     .venv/bin/orderapi backup "$directory/$name"
     point_latest_at "$name"
-    # The new link must be on the disk before a backup is removed that the old link may name.
-    sync "$directory"
+    # The new link must be on the disk before a backup is removed that the old link may name. Some
+    # network file systems cannot sync a directory, and then this step is left out.
+    sync "$directory" 2>/dev/null || true
     remove_oldest "$name" "${before[@]}"
 }
 

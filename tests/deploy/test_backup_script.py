@@ -166,15 +166,25 @@ def test_a_file_of_somebody_else_at_latest_db_is_not_replaced(directory: Path) -
     assert findings(directory / made) == []
 
 
-def test_a_directory_without_symbolic_links_gets_its_backups_all_the_same(directory: Path) -> None:
-    """FAT refuses such links; a program in the place of `ln` does here what FAT does."""
+def test_a_directory_without_links_gets_its_backups_all_the_same(directory: Path) -> None:
+    """FAT refuses links of both kinds. Some network file systems cannot sync a directory either."""
     programs = directory.parent / "programs"
     programs.mkdir()
-    (programs / "ln").write_text("#!/bin/sh\necho 'ln: Operation not permitted' >&2\nexit 1\n")
-    (programs / "ln").chmod(0o755)
+    for name in ("ln", "sync"):
+        put_program(programs / name, f"echo '{name}: Operation not permitted' >&2; exit 1")
+    (directory.parent / ".venv").unlink()
+    (directory.parent / ".venv/bin").mkdir(parents=True)
+    without_links = f"cd {REPOSITORY} && exec {sys.executable} -m tests.support.without_links"
+    put_program(directory.parent / ".venv/bin/orderapi", f'{without_links} link "$@"')
     put(directory, OLD)
     done = run(directory, BACKUPS_KEPT="2", PATH=f"{programs}:{os.environ['PATH']}")
     assert done.returncode == 0, done.stderr
     (new,) = names_in(directory) - set(OLD)
     assert names_in(directory) == {OLD[-1], new}
+    assert findings(directory / new) == []
     assert f"The newest backup is {new}." in done.stdout
+
+
+def put_program(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
