@@ -1,0 +1,289 @@
+"""Reading the head of a request: a strict grammar first, then httptools, then the framing.
+
+The grammar is RFC 9112, sections 3 and 5, without what it calls obsolete. httptools alone would
+also accept line feeds without carriage returns before a request, and other leniencies.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import httptools
+
+from orderapi.server.limits import (
+    FIELD_MAX_BYTES,
+    FIELDS_MAX,
+    HEAD_MAX_BYTES,
+    REQUEST_LINE_MAX_BYTES,
+)
+
+END = b"\r\n\r\n"
+CHUNKED = -1
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+# The methods that are registered are of 3 to 20 capitals, some with a hyphen.
+_LINE = re.compile(rb"([!$%&'*+\-.^_`|~0-9A-Z]{3,20}+) ([\x21-\x7e]++) HTTP/1\.([01])\r\n")
+_PARTIAL_LINE = re.compile(rb"[ -~]*+\r?+")
+_FIELDS = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_REQUEST_ID = re.compile(rb"\r\nx-request-id:[ \t]*+([!-~]{1,128}+)[ \t]*+\r\n", re.IGNORECASE)
+# RFC 3986, section 3.2.2: a name or an address, and a port.
+_HOST = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]*+)?+")
+_DIGITS = re.compile(r"[0-9]++")
+_LONG_LENGTH = re.compile(rb"(\r\ncontent-length:[ \t]*+)0*+[0-9]{19,}+(?=[ \t]*+\r\n)", re.I)
+# Longer than any body that is read; httptools counts in 64 bits.
+_LENGTH_MAX = b"9" * 18
+
+# httptools refuses a method that it does not know. It is given GET for each method but these, and
+# the app sees the real one.
+_METHODS_PARSED = frozenset(
+    (b"GET", b"POST", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PATCH", b"CONNECT")
+)
+# RFC 9110, section 5.3: two of these make a message ambiguous.
+_ONCE_ONLY = frozenset(("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"))
+# Joined with a comma, two keys could pass as one. DEL has no place in either form of a key, so the
+# app refuses the value, wherever the join puts it.
+_JOINTS = {"HTTP_IDEMPOTENCY_KEY": "\x7f"}
+
+Environ = dict[str, Any]
+
+
+class Refused(Exception):
+    """A request that cannot be read. The text says why, in a sentence for its client."""
+
+
+class Head:
+    """What the connection needs to know of a request; the app's part is in `environ`.
+
+    `length` is that of the body in bytes, or CHUNKED.
+    """
+
+    __slots__ = ("environ", "expects_continue", "is_head", "keeps_alive", "length", "version")
+
+    def __init__(self, environ: Environ, version: str) -> None:
+        self.environ = environ
+        self.version = version
+        self.is_head = False
+        self.length = 0
+        self.keeps_alive = False
+        self.expects_continue = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a field to the environ; httptools calls this."""
+        key = _environ_key(name)
+        text = value.decode("latin-1").strip(" \t")
+        environ = self.environ
+        if key not in environ:
+            environ[key] = text
+        elif key in _ONCE_ONLY:
+            # What is raised here, httptools would wrap.
+            environ[_REPEATED] = name.decode("latin-1")
+        elif key != _DROPPED:
+            environ[key] += _JOINTS.get(key, ",") + text
+
+
+# What stands for the head of a request that cannot be read.
+NO_HEAD = Head({}, "HTTP/1.1")
+
+_DROPPED = "orderapi.dropped"
+_REPEATED = "orderapi.repeated"
+
+
+def read_head(data: bytes, base: Environ) -> Head:
+    """Read the head of a request from `data`, which ends with an empty line.
+
+    `base` has what the environ of every request on the connection has. Raises Refused.
+    """
+    line = _LINE.match(data)
+    if line is None or _FIELDS.fullmatch(data, line.end()) is None:
+        raise Refused(_why_not(data))
+    method, target, minor = line.groups()
+    _check_sizes(data, line.end())
+    head = Head(base.copy(), "HTTP/1.1" if minor == b"1" else "HTTP/1.0")
+    _parse_fields(head, data if method in _METHODS_PARSED else b"GET" + data[len(method) :])
+    environ = head.environ
+    environ["REQUEST_METHOD"] = name = method.decode("latin-1")
+    environ["SERVER_PROTOCOL"] = head.version
+    _set_target(environ, name, target.decode("latin-1"))
+    head.is_head = name == "HEAD"
+    _check_host(environ, head.version)
+    if "SERVER_NAME" not in environ:
+        _set_server(environ)
+    head.length = _body_length(environ, head.version)
+    _read_expectation(head)
+    head.keeps_alive = name != "CONNECT" and _keeps_alive(environ, head.version)
+    return head
+
+
+def refuse_hopeless(data: bytes) -> None:
+    """Refuse a head that is incomplete, and that no further bytes can complete.
+
+    Raises Refused.
+    """
+    line = data.partition(b"\r\n")[0]
+    if _BARE_LF.search(data):
+        raise Refused("A line of the head ends with a line feed alone.")
+    if not _PARTIAL_LINE.fullmatch(line):
+        raise Refused("The request line is not printable ASCII.")
+    if len(line) > REQUEST_LINE_MAX_BYTES + len(b"\r"):
+        raise Refused(_line_too_long())
+    if len(data) > HEAD_MAX_BYTES:
+        raise Refused(_head_too_long())
+
+
+def sent_request_id(data: bytes) -> str:
+    """Give the X-Request-ID in a head that may be malformed, or an empty string."""
+    found = _REQUEST_ID.search(data, 0, data.find(END) + len(END) if END in data else len(data))
+    return found[1].decode("latin-1") if found else ""
+
+
+def _why_not(data: bytes) -> str:
+    """Say which rule a head breaks."""
+    line, _, fields = data.partition(b"\r\n")
+    if _BARE_LF.search(data):
+        return "A line of the head ends with a line feed alone."
+    if _LINE.fullmatch(line + b"\r\n") is None:
+        return "The request line is not 'METHOD target HTTP/1.1'."
+    for field in fields.removesuffix(END).split(b"\r\n"):
+        if field[:1] in (b" ", b"\t"):
+            return "A field of the head is folded over two lines."
+        if not re.match(_TOKEN + rb"++:", field):
+            return "A field of the head has no valid name with a colon behind it."
+        if not re.fullmatch(rb"[^:]++:[\t\x20-\x7e\x80-\xff]*+", field):
+            return "A field of the head has a control character in its value."
+    return "The head of the request is malformed."
+
+
+def _check_sizes(data: bytes, line_end: int) -> None:
+    if line_end > REQUEST_LINE_MAX_BYTES + len(b"\r\n"):
+        raise Refused(_line_too_long())
+    if len(data) > HEAD_MAX_BYTES:
+        raise Refused(_head_too_long())
+    if data.count(b"\r\n") - 2 > FIELDS_MAX:
+        raise Refused(f"The head has more than {FIELDS_MAX} fields.")
+    if len(data) > FIELD_MAX_BYTES:
+        longest = max(len(field) for field in data[line_end:].split(b"\r\n"))
+        if longest + len(b"\r\n") > FIELD_MAX_BYTES:
+            raise Refused(f"A field of the head is longer than {FIELD_MAX_BYTES} bytes.")
+
+
+def _line_too_long() -> str:
+    return f"The request line is longer than {REQUEST_LINE_MAX_BYTES} bytes."
+
+
+def _head_too_long() -> str:
+    return f"The head of the request is longer than {HEAD_MAX_BYTES} bytes."
+
+
+def _parse_fields(head: Head, data: bytes) -> None:
+    """Let httptools read the fields of a head into its environ."""
+    head.environ[_DROPPED] = None
+    try:
+        httptools.HttpRequestParser(head).feed_data(data)
+    except httptools.HttpParserUpgrade:
+        # It has read the whole head. The service answers in HTTP, whatever the client asks for.
+        pass
+    except httptools.HttpParserError as error:
+        # A length beyond 64 bits is a length all the same, and the app says that it is too large.
+        shorter, count = _LONG_LENGTH.subn(rb"\g<1>" + _LENGTH_MAX, data)
+        if not count or shorter == data:
+            raise Refused(f"The head cannot be read: {error}.") from None
+        for key in [key for key in head.environ if key.startswith(("HTTP_", "CONTENT_"))]:
+            del head.environ[key]
+        _parse_fields(head, shorter)
+        return
+    del head.environ[_DROPPED]
+    repeated = head.environ.pop(_REPEATED, None)
+    if repeated is not None:
+        raise Refused(f"The head has two fields '{repeated}'.")
+
+
+@lru_cache(maxsize=512)
+def _environ_key(name: bytes) -> str:
+    """Give the key of a field in the environ.
+
+    A name with an underscore is dropped: in the environ it would pass as one with a hyphen.
+    """
+    if b"_" in name:
+        return _DROPPED
+    key = name.decode("latin-1").upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
+
+
+def _set_target(environ: Environ, method: str, target: str) -> None:
+    """Split a request target (RFC 9112, section 3.2) as gunicorn does."""
+    environ["RAW_URI"] = target
+    if target[0] == "/":
+        path, _, query = target.partition("#")[0].partition("?")
+    else:
+        path, query = _split_other_target(method, target)
+    environ["QUERY_STRING"] = query
+    environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
+
+
+def _split_other_target(method: str, target: str) -> tuple[str, str]:
+    is_allowed = method == "OPTIONS" if target == "*" else method == "CONNECT" or "://" in target
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        is_allowed = False
+    if not is_allowed:
+        raise Refused("The request target is neither a path nor a URL.")
+    return parts.path, parts.query
+
+
+def _check_host(environ: Environ, version: str) -> None:
+    host = environ.get("HTTP_HOST")
+    if host is None:
+        if version == "HTTP/1.1":
+            raise Refused("The head has no field 'Host'.")
+    elif not _is_host(host):
+        raise Refused("The field 'Host' is not a host and a port.")
+
+
+def _set_server(environ: Environ) -> None:
+    """Name the server as its client does: a unix socket has no name and no port."""
+    name, _, port = environ.get("HTTP_HOST", "").partition(":")
+    environ["SERVER_NAME"] = name
+    environ["SERVER_PORT"] = port or ("80" if name else "")
+
+
+@lru_cache(maxsize=64)  # nearly all requests name the same one
+def _is_host(host: str) -> bool:
+    return _HOST.fullmatch(host) is not None
+
+
+def _body_length(environ: Environ, version: str) -> int:
+    """Give the length of the body in bytes, or CHUNKED (RFC 9112, section 6)."""
+    coding = environ.get("HTTP_TRANSFER_ENCODING")
+    length = environ.get("CONTENT_LENGTH")
+    if coding is not None:
+        if coding.lower() != "chunked" or version != "HTTP/1.1":
+            raise Refused("The only transfer coding that is read is 'chunked', in HTTP/1.1.")
+        if length is not None:
+            raise Refused("The head has a 'Content-Length' and a 'Transfer-Encoding'.")
+        return CHUNKED
+    if length is None:
+        return 0
+    if not _DIGITS.fullmatch(length):
+        raise Refused("The field 'Content-Length' is not a number.")
+    return int(length[:4000])
+
+
+def _read_expectation(head: Head) -> None:
+    expected = head.environ.get("HTTP_EXPECT")
+    if expected is None:
+        return
+    if expected.lower() != "100-continue":
+        raise Refused("The only expectation that is met is '100-continue'.")
+    # RFC 9110, section 10.1.1: one from an HTTP/1.0 client is ignored.
+    head.expects_continue = head.version == "HTTP/1.1"
+
+
+def _keeps_alive(environ: Environ, version: str) -> bool:
+    connection = environ.get("HTTP_CONNECTION")
+    if connection is None:
+        return version == "HTTP/1.1"
+    options = {option.strip(" \t") for option in connection.lower().split(",")}
+    return "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)

@@ -1,0 +1,121 @@
+"""A reader finds the same requests however their bytes arrive, and those that gunicorn finds."""
+
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.server.corpus import AMBIGUOUS, BROKEN_CHUNKS, CLEAN
+from tests.server.reading import Found, gunicorns, ours
+
+ALL = CLEAN | AMBIGUOUS | BROKEN_CHUNKS
+_STREAMS = list(ALL.values())
+# What a mutation puts into a stream: what parsers stumble over.
+_PIECES = [
+    b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b",", b";", b"=", b'"', b"\0", b"\xff", b"0", b"5",
+    b"_", b"%", b"?", b"#", b"*", b"/", b"http://", b"GET", b"POST", b"HTTP/1.0", b"HTTP/1.1",
+    b"HTTP/1.2", b"Content-Length: 59\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: b\r\n",
+    b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Expect: 100-continue\r\n",
+    b"1\r\na\r\n", b"0\r\n\r\n", b"a" * 9000, b"X: 1\r\n" * 101,
+]  # fmt: skip
+
+# Why this service refuses what gunicorn's parser accepts, by what it tells the client.
+STRICTER = {
+    "The head has no field 'Host'.": "RFC 9112, section 3.2, asks for one in HTTP/1.1",
+    "The field 'Host' is not a host and a port.": "RFC 9112, section 3.2, asks for this refusal",
+    "The request line is not 'METHOD target HTTP/1.1'.": "no later HTTP/1 than 1.1 exists",
+    "The only transfer coding that is read is 'chunked', in HTTP/1.1.": (
+        "the app would refuse each other coding, and a proxy may frame it in another way"
+    ),
+    "The head cannot be read: Unexpected char in url schema.": "httptools reads a URL strictly",
+    "The head cannot be read: Unexpected char in url server.": "httptools reads a URL strictly",
+    "The head cannot be read: Unexpected start char in url.": "httptools reads a URL strictly",
+    "The head cannot be read: Request has invalid `Transfer-Encoding`.": (
+        "httptools accepts no white space behind the coding but spaces"
+    ),
+    "A line between the chunks of the body is too long, or not ended by CRLF.": (
+        "the limits on extensions and trailers are smaller than gunicorn's"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_a_clean_stream_is_read_as_gunicorn_reads_it(name: str) -> None:
+    found = ours(CLEAN[name])
+    assert found.end == "whole"
+    assert found == gunicorns(CLEAN[name])
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_a_stream_that_two_readers_may_read_differently_is_refused(name: str) -> None:
+    found = ours(AMBIGUOUS[name])
+    assert (found.requests, found.end) == ((), "refused")
+    assert found.why
+
+
+@pytest.mark.parametrize("name", BROKEN_CHUNKS)
+def test_a_request_with_broken_chunks_is_the_last_and_its_body_cannot_be_read(name: str) -> None:
+    found = ours(BROKEN_CHUNKS[name])
+    assert found.end == "last"
+    assert [request["body"] for request in found.requests] == [None]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_stream_that_arrives_byte_by_byte_is_read_the_same(name: str) -> None:
+    stream = ALL[name]
+    assert ours(*(stream[n : n + 1] for n in range(len(stream)))) == ours(stream)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_stream_that_is_split_anywhere_is_read_the_same(name: str) -> None:
+    stream = ALL[name]
+    whole = ours(stream)
+    for at in range(1, min(len(stream), 300)):
+        assert ours(stream[:at], stream[at:]) == whole
+    generator = random.Random(name)
+    for _ in range(20):
+        cuts = sorted(generator.choices(range(len(stream) + 1), k=generator.randrange(2, 9)))
+        assert ours(*(stream[a:b] for a, b in pairwise([0, *cuts, len(stream)]))) == whole
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_a_mutated_stream_has_the_requests_that_gunicorn_finds(generator: random.Random) -> None:
+    compare(mutated(generator))
+
+
+def compare(stream: bytes) -> None:
+    """Assert that both readers find the same requests, but for the listed differences."""
+    found, theirs = ours(stream), gunicorns(stream)
+    if found.accepted == theirs.accepted:
+        return
+    # One that is stricter has the first of the other's requests, and no other ones.
+    assert found.accepted == theirs.accepted[: len(found.accepted)], explained(found, theirs)
+    assert found.why in STRICTER, explained(found, theirs)
+
+
+def explained(found: Found, theirs: Found) -> str:
+    return f"we found {found}, and gunicorn found {theirs}"
+
+
+def mutated(generator: random.Random) -> bytes:
+    """Give a stream of the corpus with one to three changes."""
+    stream = bytearray(generator.choice(_STREAMS))
+    for _ in range(generator.randrange(1, 4)):
+        start = generator.randrange(len(stream) + 1)
+        end = min(len(stream), start + generator.randrange(12))
+        change = generator.randrange(5)
+        if change == 0:
+            stream[start:end] = generator.choice(_PIECES)
+        elif change == 1:
+            stream[start:start] = generator.choice(_PIECES)
+        elif change == 2:
+            stream[start:end] = bytes([generator.randrange(256)])
+        elif change == 3:
+            stream[start:start] = stream[end : end + generator.randrange(40)]
+        else:
+            other = generator.choice(_STREAMS)
+            stream[start:] = other[generator.randrange(len(other)) :]
+    return bytes(stream)
