@@ -78,7 +78,7 @@ WALLS = {
     "pythonjsonlogger": {"orderapi.logs"},
     "orjson": {"orderapi.logs"},
     "click": {"orderapi.cli."},
-    "gevent": {"orderapi.store.group_commit"},
+    "gevent": {"orderapi.store.group_commit", "orderapi.server."},
     "httpx2": {"orderapi.client.exchange", "orderapi.relay.webhook"},
     "tenacity": {"orderapi.client.retrying"},
     "standardwebhooks": {"orderapi.webhooks", "orderapi.relay.webhook"},
@@ -87,7 +87,9 @@ WALLS = {
         "orderapi.server.metric_files",
         "orderapi.web.metrics",
     },
-    "gunicorn": set(),
+    "greenlet": {"orderapi.server."},
+    "gunicorn": {"orderapi.server."},
+    "httptools": {"orderapi.server."},
 }
 
 

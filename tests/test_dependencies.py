@@ -13,7 +13,7 @@ SERVE = """
 import sys
 from gevent import monkey
 monkey.patch_all()
-import deploy.gevent_worker, gunicorn.app.wsgiapp, gunicorn.arbiter
+import orderapi.server.worker, orderapi.server.hooks, gunicorn.app.wsgiapp, gunicorn.arbiter
 import orderapi.cli.commands, wsgi
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
@@ -29,7 +29,7 @@ def test_the_service_imports_nothing_that_it_does_not_ask_for() -> None:
     }
     # setuptools is on the path wherever there is a virtual environment.
     assert imported - {"setuptools", "pip"} <= _asked_for("orderapi")
-    assert {"gunicorn", "gevent", "flask", "packaging"} <= imported
+    assert {"gunicorn", "gevent", "flask", "httptools"} <= imported
 
 
 def _asked_for(distribution: str) -> set[str]:

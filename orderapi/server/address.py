@@ -1,9 +1,11 @@
-"""Whether the server can listen at an address, said by the setting's name.
+"""Whether the service can listen at an address, said by the setting's name.
 
-gunicorn itself tries any bad one for 5 s and never names where it comes from.
+gunicorn itself tries an unusable address for 5 s and never names where it comes from. It removes
+the file of a unix socket although another service listens there.
 """
 
 import errno
+import fcntl
 import logging
 import os
 import socket
@@ -12,51 +14,98 @@ from pathlib import Path
 
 from orderapi.errors import SettingsInvalid
 
-# The workers of a master that was killed die with it; one that waits for its disk, when that ends.
-_LEAVING_S = 5.0
+# The workers of a killed master die with it, or as soon as their disk answers.
+_LEAVING_MAX_S = 5.0
 _PAUSE_S = 0.05
 
 _log = logging.getLogger(__name__)
 
 
-def refuse_unusable(bind: str) -> None:
-    """Refuse an address of the form that `settings` takes, if nobody can listen there now.
+class Address:
+    """The address that `ORDERAPI_BIND` names, in a form that `settings` accepts."""
 
-    Raises SettingsInvalid.
-    """
-    if bind.startswith("unix:"):
-        _refuse_unusable_path(Path(bind.removeprefix("unix:")))
-    else:
-        host, _, port = bind.rpartition(":")
-        _refuse_unusable_port(host, int(port))
+    def __init__(self, bind: str) -> None:
+        self._bind = bind
+        self._is_path = bind.startswith("unix:")
+        self._path = Path(bind.removeprefix("unix:"))
+        self._directory: int | None = None
+
+    def reserve(self) -> None:
+        """Wait until nobody listens at the address; for a path, let no other start pass meanwhile.
+
+        Raises SettingsInvalid if another service goes on listening, or if nobody can listen there.
+        """
+        if self._is_path:
+            self._check_path()
+            # Two starts at once would each find a dead socket, and the later one would remove the
+            # socket of the earlier one. The directory is locked until this one listens.
+            self._directory = _lock_directory(self._path.parent)
+        self._wait_until_free()
+
+    def release(self) -> None:
+        """Let other starts pass, now that this one listens."""
+        if self._directory is not None:
+            os.close(self._directory)
+            self._directory = None
+
+    def _check_path(self) -> None:
+        if not os.access(self._path.parent, os.W_OK | os.X_OK):
+            raise SettingsInvalid(
+                f"ORDERAPI_BIND: cannot write in the directory {self._path.parent}"
+            )
+        if self._path.exists() and not self._path.is_socket():
+            raise SettingsInvalid(f"ORDERAPI_BIND: {self._path} is there and is not a socket")
+
+    def _wait_until_free(self) -> None:
+        give_up_at = time.monotonic() + _LEAVING_MAX_S
+        has_told = False
+        while (error := self._why_not()) is not None:
+            if getattr(error, "errno", None) != errno.EADDRINUSE or time.monotonic() > give_up_at:
+                why = getattr(error, "strerror", None) or error
+                where = self._bind.removeprefix("unix:")
+                raise SettingsInvalid(f"ORDERAPI_BIND: cannot listen on {where}: {why}") from error
+            if not has_told:
+                _log.info("waiting for %s, which is in use", self._bind)
+                has_told = True
+            time.sleep(_PAUSE_S)
+
+    def _why_not(self) -> OSError | UnicodeError | None:
+        try:
+            if self._is_path:
+                _fail_if_served(self._path)
+            else:
+                _fail_if_taken(self._bind)
+        except (OSError, UnicodeError) as error:
+            return error
+        return None
 
 
-def _refuse_unusable_path(path: Path) -> None:
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise SettingsInvalid(f"ORDERAPI_BIND: cannot write in the directory {path.parent}")
-    if path.exists() and not path.is_socket():
-        raise SettingsInvalid(f"ORDERAPI_BIND: {path} is there and is not a socket")
-
-
-def _refuse_unusable_port(host: str, port: int) -> None:
-    give_up_at = time.monotonic() + _LEAVING_S
-    has_told = False
-    while (error := _why_not(host, port)) is not None:
-        if getattr(error, "errno", None) != errno.EADDRINUSE or time.monotonic() > give_up_at:
-            where = f"{host}:{port}: {getattr(error, 'strerror', None) or error}"
-            raise SettingsInvalid(f"ORDERAPI_BIND: cannot listen on {where}") from error
-        if not has_told:
-            _log.info("waiting for %s:%s, which is in use", host, port)
-            has_told = True
-        time.sleep(_PAUSE_S)
-
-
-def _why_not(host: str, port: int) -> OSError | UnicodeError | None:
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+def _lock_directory(directory: Path) -> int:
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host.strip("[]"), port))
-    except (OSError, UnicodeError) as error:
-        return error
-    return None
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        raise SettingsInvalid(f"ORDERAPI_BIND: {directory}: {error.strerror}") from error
+    return descriptor
+
+
+def _fail_if_served(path: Path) -> None:
+    """Raise OSError if a process listens at the path of a unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return
+        except BlockingIOError:
+            pass  # somebody listens, and has more clients than it accepts
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _fail_if_taken(bind: str) -> None:
+    """Raise OSError or UnicodeError if nobody can listen at a host and a port."""
+    host, _, port = bind.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host.strip("[]"), int(port)))

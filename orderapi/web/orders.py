@@ -35,7 +35,6 @@ def blueprint(store: Store, telemetry: Telemetry, *, fault_injection: bool) -> B
     def create_order() -> Response:
         incoming = current_request()
         body = _read_body(incoming)
-        this_request.note_arrival()
         _refuse_other_than_json(incoming)
         key = idempotency.parse_key(incoming.environ.get("HTTP_IDEMPOTENCY_KEY"))
         this_request.note(key_hash=idempotency.key_digest(key))

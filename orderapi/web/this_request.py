@@ -1,11 +1,9 @@
-"""What every request gets: an id, a deadline, its body's rest read, a line in the log, a count."""
+"""What every request gets: an id, a deadline, a line in the log, and a count."""
 
 import re
 import time
 import uuid
-from contextlib import suppress
 from functools import partial
-from typing import IO
 
 from flask import Flask, Response, current_app, g
 from werkzeug.exceptions import NotFound
@@ -18,9 +16,7 @@ from orderapi.web.lean import current_request
 HEADER = "X-Request-ID"
 
 _ACCEPTED = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
-_PATH_MOST_CHARS = 256
-# More than any mistake will send; somebody who sends more is cut off.
-_DISCARDED_MOST_BYTES = 1024 * 1024
+PATH_MAX_CHARS = 256
 
 
 def register(app: Flask, telemetry: Telemetry) -> None:
@@ -30,13 +26,17 @@ def register(app: Flask, telemetry: Telemetry) -> None:
 
 
 def deadline() -> float:
-    """Tell until when this request may wait, as a time of `time.monotonic()` in seconds."""
+    """Tell until when this request may wait, as a time of `time.monotonic()` in seconds.
+
+    The time counts from the last byte of the body, which the server notes in the environ: what a
+    slow client's upload took is not the store's time.
+    """
     return float(g.whole_at) + REQUEST_TIME_S
 
 
-def note_arrival() -> None:
-    """Note that it is here whole: what a slow client's body took is not the store's time."""
-    g.whole_at = time.monotonic()
+def choose_id(sent: str) -> str:
+    """Give the id that a request sent, if that is of the accepted form, or a new one."""
+    return sent if _ACCEPTED.fullmatch(sent) else str(uuid.uuid4())
 
 
 def note(**fields: str | bool | int | None) -> None:
@@ -45,11 +45,11 @@ def note(**fields: str | bool | int | None) -> None:
 
 
 def _begin() -> Response | None:
-    g.arrived_at = g.whole_at = time.monotonic()
+    g.arrived_at = time.monotonic()
     g.noted = {}
     incoming = current_request()
-    sent = incoming.environ.get("HTTP_X_REQUEST_ID", "")
-    logs.request_id.set(sent if _ACCEPTED.fullmatch(sent) else str(uuid.uuid4()))
+    g.whole_at = incoming.environ.get("orderapi.whole_at", g.arrived_at)
+    logs.request_id.set(choose_id(incoming.environ.get("HTTP_X_REQUEST_ID", "")))
     # Werkzeug drops all slashes but one from a path's beginning.
     if incoming.environ.get("PATH_INFO", "").startswith("//"):
         raise NotFound
@@ -72,12 +72,11 @@ def _end(telemetry: Telemetry, response: Response) -> Response:
     route = incoming.url_rule.rule if incoming.url_rule else None
     telemetry.count_request(route, incoming.method, response.status_code, duration_s)
     response.headers[HEADER] = logs.request_id.get() or ""
-    response.call_on_close(partial(_read_on, incoming.environ["wsgi.input"]))
     logs.log_request(
         {
             "address": incoming.remote_addr,
             "method": incoming.method,
-            "path": incoming.path[:_PATH_MOST_CHARS],
+            "path": incoming.path[:PATH_MAX_CHARS],
             "status": response.status_code,
             "duration_ms": round(duration_s * 1000, 2),
             **g.noted,
@@ -85,14 +84,3 @@ def _end(telemetry: Telemetry, response: Response) -> Response:
         response.headers[HEADER],
     )
     return response
-
-
-def _read_on(body: IO[bytes]) -> None:
-    """Read what is left of the body once the answer is out.
-
-    A client that sends all before it reads would lose the answer to a connection reset, and
-    broken chunks would get a second answer, from the server.
-    """
-    # Each server has its own errors; the answer is out, and the connection will be closed.
-    with suppress(Exception):
-        body.read(_DISCARDED_MOST_BYTES)

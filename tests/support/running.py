@@ -21,6 +21,7 @@ from tests.support.waiting import awake_s, wait_until
 
 REPOSITORY = Path(__file__).parent.parent.parent
 ORDER = {"customer_id": "cust1", "item_id": "item1", "quantity": 1}
+ORDER_BODY = json.dumps(ORDER).encode()
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Server:
         self.log_path = directory / "server.log"
         self.port = free_port()
         self.settings = settings
+        self.config = "deploy/gunicorn.conf.py"
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -73,7 +75,7 @@ class Server:
 
     def start(self, *, wait: bool = True, **popen: Any) -> None:
         command = [str(Path(sys.executable).parent / "gunicorn")]
-        command += ["-c", "deploy/gunicorn.conf.py", "wsgi:app"]
+        command += ["-c", self.config, "wsgi:app"]
         with self.log_path.open("ab") as log:
             output: dict[str, Any] = {"stderr": log, "stdout": log}
             self.process = subprocess.Popen(

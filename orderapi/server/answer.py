@@ -1,0 +1,137 @@
+"""Running the app for one request (PEP 3333), and writing its answer as one run of bytes.
+
+A head and its body that leave in two sends cost a system call more and wake the client twice. A
+worker that is killed between them would leave a head alone, and then no proxy may send the request
+to another worker.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+from orderapi.server.head import Environ, Head
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+Headers = list[tuple[str, str]]
+# The statuses whose answers have no body (RFC 9110, section 6.4.1).
+_WITHOUT_BODY = ("204", "304")
+_KEPT = b"Connection: keep-alive\r\n\r\n"
+_CLOSED = b"Connection: close\r\n\r\n"
+
+_log = logging.getLogger(__name__)
+
+
+class Answer:
+    """An answer as the app gives it: first its head, then its body."""
+
+    __slots__ = ("_written", "body", "headers", "status")
+
+    def __init__(self, status: str = "", headers: Headers | None = None, body: bytes = b"") -> None:
+        self.status = status
+        self.headers = headers or []
+        self.body = body
+        self._written: list[bytes] = []
+
+    def start_response(
+        self, status: str, headers: Headers, exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        """Note the head. Nothing has been sent yet, so one after an error replaces the first.
+
+        Raises RuntimeError if the app calls it twice without an error.
+        """
+        if self.status and not exc_info:
+            raise RuntimeError("the app called start_response twice")
+        self.status = status
+        self.headers = headers
+        return self._written.append
+
+    def collect(self, parts: Iterable[bytes]) -> None:
+        """Take the body from the iterable that the app returned, and close that.
+
+        Raises RuntimeError if the app has not called start_response.
+        """
+        try:
+            self.body = b"".join(parts)
+        finally:
+            close = getattr(parts, "close", None)
+            if close is not None:
+                close()
+        if self._written:
+            self.body = b"".join(self._written) + self.body
+        if not self.status:
+            raise RuntimeError("the app did not call start_response")
+
+
+# Gives the answer that is sent when the app fails.
+FailureAnswer = Callable[[Environ], Answer]
+
+
+def run_app(
+    app: "WSGIApplication", head: Head, standing_lines: "StandingLines", failure: FailureAnswer
+) -> tuple[bytes, bytes]:
+    """Run the app for one request, and give its answer's head and body for `join`.
+
+    If the app raises, or if its answer cannot be sent, that is logged and `failure` is the answer.
+    """
+    answer = Answer()
+    try:
+        answer.collect(app(head.environ, answer.start_response))
+        return write(answer, head, standing_lines)
+    except Exception:
+        _log.exception("the app failed and gave no answer")
+        return write(failure(head.environ), head, standing_lines)
+
+
+def write(answer: Answer, head: Head, standing_lines: "StandingLines") -> tuple[bytes, bytes]:
+    """Write an answer's head, which has the body's length so that the client finds its end.
+
+    Raises ValueError for a header with a line break or a character beyond latin-1, and for a length
+    that is not the body's.
+    """
+    lines = [f"{head.version} {answer.status}\r\n{standing_lines.now()}"]
+    body = b"" if head.is_head or answer.status[:3] in _WITHOUT_BODY else answer.body
+    has_length = answer.status[:3] in _WITHOUT_BODY or head.is_head
+    for name, value in answer.headers:
+        if name.lower() == "content-length":
+            if answer.status[:3] == "204":
+                continue
+            if not has_length and int(value) != len(body):
+                raise ValueError(f"the app announced {value} bytes and gave {len(body)}")
+            has_length = True
+        lines.append(f"{name}: {value}\r\n")
+    if not has_length:
+        lines.append(f"Content-Length: {len(body)}\r\n")
+    text = "".join(lines)
+    if text.count("\n") != len(lines) + StandingLines.COUNT or text.count("\r") != text.count("\n"):
+        raise ValueError("the app gave a header with a line break")
+    return text.encode("latin-1"), body
+
+
+def join(written: tuple[bytes, bytes], *, keeps_alive: bool) -> bytes:
+    """Give the bytes of an answer that says whether its connection is kept."""
+    head, body = written
+    return head + (_KEPT if keeps_alive else _CLOSED) + body
+
+
+class StandingLines:
+    """The lines that every answer has at a moment: Server, which names `server`, and Date."""
+
+    COUNT = 2
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._second = 0
+        self._lines = ""
+
+    def now(self) -> str:
+        """Give the lines; they are made once a second."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            date = formatdate(second, usegmt=True)
+            self._lines = f"Server: {self._server}\r\nDate: {date}\r\n"
+        return self._lines

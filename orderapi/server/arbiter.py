@@ -1,0 +1,86 @@
+"""What this service changes in gunicorn's master process, and which fault each change prevents."""
+
+import os
+import time as system_time
+from collections.abc import Iterable
+from typing import Any
+
+from gunicorn import arbiter, sock
+
+# The master looks at its workers' heartbeats at least once a second. If it comes later than this,
+# it was itself stopped, and so were its workers in all likelihood.
+_LATE_S = 3.0
+
+# Where each unix socket of this process was bound: its path, and the file's device and inode.
+_own_socket_files: dict[str, tuple[int, int]] = {}
+
+
+class MonotonicTime:
+    """The module `time` as gunicorn's arbiter uses it, with a `time` that no clock change moves.
+
+    The arbiter's stop waits until `time.time() + graceful_timeout`. When the wall clock is set
+    forward in that time, it would kill workers that still answer requests.
+    """
+
+    time = staticmethod(system_time.monotonic)
+    monotonic = staticmethod(system_time.monotonic)
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        """Sleep, by the `time.sleep` of the moment."""
+        system_time.sleep(seconds)
+
+
+def prepare_module() -> None:
+    """Replace what gunicorn's modules use: the arbiter's clock, and how sockets are closed."""
+    arbiter.time = MonotonicTime
+    sock.close_sockets = close_sockets
+
+
+def be_patient_after_a_pause(master: Any) -> None:
+    """Let a master that was stopped itself wait for a heartbeat before it kills its workers.
+
+    After SIGSTOP and SIGCONT of the whole service, or a stall of the machine, the master may run
+    first. It would see heartbeats that are too old, and kill workers that are about to go on.
+    """
+    murder_workers = master.murder_workers
+    last_looked_at = system_time.monotonic()
+
+    def murder_unless_it_was_away() -> None:
+        nonlocal last_looked_at
+        now = system_time.monotonic()
+        was_away, last_looked_at = now - last_looked_at > _LATE_S, now
+        if not was_away:
+            murder_workers()
+
+    master.murder_workers = murder_unless_it_was_away
+
+
+def note_own_socket_files(listeners: Iterable[Any]) -> None:
+    """Note which files this process's unix sockets are, so that a stop removes no others."""
+    for listener in listeners:
+        path = listener.getsockname()
+        if isinstance(path, str) and path:
+            _own_socket_files[path] = _identity(path)
+
+
+def close_sockets(listeners: Iterable[Any], unlink: bool = True) -> None:
+    """Close listeners, and with `unlink` remove the files of unix sockets that are this process's.
+
+    gunicorn's own removes whatever has the path, which may be another service's socket by now. If
+    the file is gone, it ends with an exception in the middle of a stop, and requests are cut off.
+    """
+    for listener in listeners:
+        path = listener.getsockname()
+        listener.close()
+        if unlink and isinstance(path, str) and path in _own_socket_files:
+            try:
+                if _identity(path) == _own_socket_files[path]:
+                    os.unlink(path)  # noqa: PTH108 - a path as the kernel gives it
+            except FileNotFoundError:
+                pass
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - as above
+    return status.st_dev, status.st_ino

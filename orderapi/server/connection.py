@@ -1,0 +1,297 @@
+"""A client's connection: its requests are read one after another, and each is answered.
+
+A connection is driven by its watcher in the event loop. Only the app runs in a greenlet, and it
+runs when its request has arrived whole, so the app never waits for the client.
+"""
+
+import logging
+import socket
+import time
+
+from orderapi.server import timing
+from orderapi.server.answer import join, run_app, write
+from orderapi.server.head import NO_HEAD, Environ, Refused
+from orderapi.server.limits import DISCARD_MAX_BYTES, HEAD_MAX_S, PIPELINED_MAX_BYTES
+from orderapi.server.reader import BODY, HEAD, IDLE, Request, RequestReader
+from orderapi.server.service import Service
+from orderapi.server.transport import Transport
+
+# What a connection is doing: it reads a request, the app handles that, the rest of its answer is
+# sent, what was sent in vain is discarded, or it is closed.
+READING, HANDLING, SENDING, DISCARDING, CLOSED = range(5)
+
+# When a request was whole, as a time of `time.monotonic()` in seconds, in the environ.
+WHOLE_AT = "orderapi.whole_at"
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_log = logging.getLogger(__name__)
+
+
+class Connection:
+    """One client's connection, from its first byte to its end.
+
+    `base` has what the environ of each of its requests has.
+    """
+
+    __slots__ = (
+        "_address",
+        "_discarded_bytes",
+        "_has_ended",
+        "_has_unread_body",
+        "_head",
+        "_is_kept",
+        "_reader",
+        "_roster",
+        "_service",
+        "_state",
+        "_timing",
+        "_transport",
+    )
+
+    def __init__(self, service: Service, sock: socket.socket, base: Environ) -> None:
+        self._service = service
+        self._roster = service.roster
+        self._address = base["REMOTE_ADDR"]
+        self._reader = RequestReader(base)
+        # Whether the client has ended its side; it may still read.
+        self._has_ended = False
+        self._has_unread_body = False
+        self._head = NO_HEAD
+        self._is_kept = True
+        self._discarded_bytes = 0
+        self._timing = timing.Timing(self._roster)
+        self._state = READING
+        self._transport = Transport(service.loop, sock, self.read, self._sent_more)
+        self._roster.all.add(self)
+        self._roster.idle[self] = self._roster.clock_s
+
+    def read(self) -> None:
+        """Read what has arrived, if anything has, and act on it."""
+        try:
+            data = self._transport.receive()
+            if data:
+                self._take(data)
+            elif data is not None:
+                self._end_of_input()
+        except OSError:  # the client has reset the connection
+            self._end_of_input()
+        except Exception:
+            self._fail()
+
+    def _fail(self) -> None:
+        """End this connection after a mistake of ours, which must not end the worker's loop."""
+        _log.exception("a connection failed")
+        self.close()
+
+    def _take(self, data: bytes) -> None:
+        self._timing.hear()
+        if self._state == READING:
+            self._read_request(data)
+        elif self._state == DISCARDING:
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > DISCARD_MAX_BYTES:
+                self.close()
+        elif self._state != CLOSED and self._reader.keep(data) >= PIPELINED_MAX_BYTES:
+            self._transport.pause()
+
+    def _read_request(self, data: bytes) -> None:
+        reader = self._reader
+        phase = reader.phase
+        try:
+            request = reader.take(data)
+        except Refused as refused:
+            self._refuse(str(refused))
+            return
+        if request is None and reader.phase != phase:
+            self._wait()
+            if reader.expects_continue:
+                self._transport.send(_CONTINUE)
+        elif request is not None:
+            if phase != BODY and request.head.expects_continue and not request.is_last:
+                self._transport.send(_CONTINUE)
+            self._run(request)
+
+    def _end_of_input(self) -> None:
+        if self._state == CLOSED:
+            return
+        self._has_ended = True
+        self._transport.pause()
+        if self._state == DISCARDING:
+            self.close()
+        elif self._state == READING and (self._reader.phase != IDLE or not self._reader.has_more):
+            # Else requests that have arrived wait for their turn.
+            self._end_reading()
+
+    def _end_reading(self) -> None:
+        try:
+            request = self._reader.end()
+        except Refused as refused:
+            self._refuse(str(refused))
+            return
+        if request is None:
+            self.close()
+        else:
+            self._run(request)
+
+    def _wait(self) -> None:
+        """Begin to wait for the client in the middle of something."""
+        self._timing.begin()
+        self._roster.idle.pop(self, None)
+        self._roster.timed[self] = None
+
+    def _run(self, request: Request) -> None:
+        """Let the app handle the request, in a greenlet of the request's own."""
+        self._state = HANDLING
+        self._has_unread_body = request.is_last
+        self._is_kept = request.head.keeps_alive and not request.is_last
+        self._roster.idle.pop(self, None)
+        self._roster.timed.pop(self, None)
+        environ = request.head.environ
+        environ["wsgi.input"] = request.body
+        environ[WHOLE_AT] = time.monotonic()
+        self._service.count_request()
+        self._head = request.head
+        self._service.handlers.run(self)
+
+    def answer(self) -> None:
+        """Run the app and send its answer; in a greenlet."""
+        service = self._service
+        try:
+            written = run_app(service.app, self._head, service.standing_lines, service.failure)
+            self._send_last(written)
+        except Exception:
+            self._fail()
+
+    def _refuse(self, reason: str) -> None:
+        """Answer a request that cannot be read, and end the connection."""
+        answer = self._service.refusal(reason, self._reader.sent_request_id, self._address)
+        self._is_kept = False
+        self._has_unread_body = True
+        self._send_last(write(answer, NO_HEAD, self._service.standing_lines))
+
+    def _send_last(self, written: tuple[bytes, bytes]) -> None:
+        """Send the final answer to a request."""
+        # Decided once, when the answer is written: what the answer says is what is done.
+        self._is_kept = self._is_kept and not self._roster.is_stopping
+        try:
+            has_left = self._transport.send(join(written, keeps_alive=self._is_kept))
+        except OSError:  # the client is gone
+            self.close()
+            return
+        if has_left:
+            self._go_on()
+        else:
+            self._state = SENDING
+            self._wait()
+
+    def _sent_more(self) -> None:
+        self._timing.hear()
+        if self._state == SENDING and not self._transport.has_unsent:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Do what comes after an answer: the next request, or the end."""
+        if not self._is_kept:
+            self._end()
+            return
+        self._state = READING
+        self._roster.timed.pop(self, None)
+        if self._reader.has_more:
+            # In its turn: a client that has sent many requests at once must not delay others.
+            self._service.loop.run_callback(self._read_next)
+        elif self._has_ended:
+            self.close()
+        else:
+            self._roster.idle[self] = self._roster.clock_s
+
+    def _read_next(self) -> None:
+        if self._state != READING or self._reader.phase != IDLE or not self._reader.has_more:
+            return  # more has arrived meanwhile, and was read with what was there
+        try:
+            self._read_request(b"")
+            if not self._has_ended:
+                self._transport.resume()
+            elif self._state == READING:
+                self._end_reading()
+        except Exception:
+            self._fail()
+
+    def _end(self) -> None:
+        """End the connection after its last answer, so that the answer is not lost.
+
+        A close with bytes that were not read resets the connection, and the client may then lose
+        what it has not read. So the worker ends its own side alone, and discards what still comes.
+        """
+        if self._has_ended or not (self._has_unread_body or self._reader.has_more):
+            self.close()
+            return
+        self._state = DISCARDING
+        self._wait()
+        self._transport.end_sending()
+        self._transport.resume()
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        if self._state == CLOSED:
+            return
+        self._state = CLOSED
+        self._transport.close()
+        self._roster.all.discard(self)
+        self._roster.idle.pop(self, None)
+        self._roster.timed.pop(self, None)
+
+    def let_go(self) -> bool:
+        """Close the connection if it is idle, and tell whether it was.
+
+        What has already arrived is read first: a request is never discarded unread.
+        """
+        if self._is_idle():
+            self.read()
+            if self._is_idle():
+                self.close()
+        return self._state == CLOSED
+
+    def _is_idle(self) -> bool:
+        is_between = self._reader.phase == IDLE and not self._reader.has_more
+        return is_between and self._state == READING
+
+    def is_slow_head(self) -> bool:
+        """Tell whether the connection waits for the rest of a head."""
+        return self._state == READING and self._reader.phase == HEAD
+
+    def judge(self) -> None:
+        """End the connection if one of its limits on time is over."""
+        try:
+            if self._is_late():
+                # What has arrived while the service was away does not count as silence.
+                self.read()
+                if self._is_late():
+                    self._give_up()
+        except Exception:
+            self._fail()
+
+    def _is_late(self) -> bool:
+        return self._timing.exceeds(self._patience())
+
+    def _patience(self) -> timing.Patience:
+        if self._state == READING and self._reader.phase == HEAD:
+            is_stopping = self._roster.is_stopping
+            return timing.FOR_HEAD_WHEN_STOPPING if is_stopping else timing.FOR_HEAD
+        if self._state == READING:
+            return timing.FOR_BODY
+        if self._state == SENDING:
+            return timing.FOR_READING_ITS_ANSWER
+        return timing.FOR_ENDING if self._state == DISCARDING else timing.ENDLESS
+
+    def _give_up(self) -> None:
+        """End the connection of a client that is too slow.
+
+        A stopping worker gives no answer: the client is to send the request again, elsewhere.
+        """
+        if self._state != READING or self._roster.is_stopping:
+            self.close()
+        elif self._reader.phase == HEAD:
+            self._refuse(f"The head of the request did not arrive within {HEAD_MAX_S:g} s.")
+        else:
+            self._run(self._reader.cut_short())

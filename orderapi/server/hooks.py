@@ -1,0 +1,128 @@
+"""What gunicorn calls at the events of a service's life. `deploy/gunicorn.conf.py` names each."""
+
+import ctypes
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+from typing import Any, NoReturn
+
+from orderapi.errors import SettingsInvalid, StartRefused
+from orderapi.server import arbiter
+from orderapi.server.address import Address
+from orderapi.server.metric_files import MetricFiles
+from orderapi.settings import Settings
+from orderapi.store.open import open_store
+
+# More would cost memory, and no service of this kind has so many connections.
+_DESCRIPTORS_MAX = 65_536
+# A request that waits is a connection. On a bad day a thousand wait, and reads go on beside them.
+_CONNECTIONS_MAX = 4_000
+# What a worker opens beside its connections: the store, listeners, logs, the event loop.
+_DESCRIPTORS_RESERVED = 64
+_PR_SET_PDEATHSIG = 1
+
+_log = logging.getLogger("orderapi")
+
+
+def refuse_start(error: object) -> NoReturn:
+    """End the start with one line that says why."""
+    _log.critical("cannot start: %s", error)
+    sys.exit(1)
+
+
+def raise_descriptor_limit() -> int:
+    """Raise this process's limit of descriptors, and give how many connections a worker may have.
+
+    The usual limit is 1,024, which would be too few.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    descriptors = (
+        _DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS_MAX)
+    )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
+    return max(1, min(_CONNECTIONS_MAX, descriptors - _DESCRIPTORS_RESERVED))
+
+
+class Hooks:
+    """The hooks of a service with these settings, whose workers count in these files."""
+
+    def __init__(self, settings: Settings, metrics: MetricFiles) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._address = Address(settings.bind)
+
+    def on_starting(self, master: Any) -> None:
+        """Check the address, and make or migrate the database, before any worker exists."""
+        try:
+            if not {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():
+                self._address.reserve()
+            open_store(self._settings.database_url).prepare()
+        except SettingsInvalid as error:
+            refuse_start(error)
+        except StartRefused as error:
+            refuse_start(f"ORDERAPI_DATABASE_URL: {error}")
+        except KeyboardInterrupt:
+            sys.exit(130)
+        arbiter.prepare_module()
+        arbiter.be_patient_after_a_pause(master)
+        _let_sigterm_end_a_worker_that_starts()
+
+    def when_ready(self, master: Any) -> None:
+        """Note which socket files are this service's, as soon as they exist."""
+        arbiter.note_own_socket_files(master.LISTENERS)
+        self._address.release()
+
+    def pre_fork(self, master: Any, worker: Any) -> None:
+        """Give each worker files of its own to count in."""
+        self._metrics.pre_fork(master, worker)
+
+    def post_fork(self, _master: Any, worker: Any) -> None:
+        """Let no worker outlive its master: two generations must not serve at once."""
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != worker.ppid:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._metrics.post_fork(worker)
+
+    def post_worker_init(self, worker: Any) -> None:
+        """Let waiting readers of events go when the worker is to end, and relieve the collector."""
+        worker.wsgi.extensions["feed"].stop_when(lambda: not worker.alive)
+        self._metrics.post_worker_init(worker)
+        # What exists now lives as long as the worker, and need not be visited again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
+
+    def child_exit(self, _master: Any, worker: Any) -> None:
+        """Forget what waited in a worker that has ended."""
+        self._metrics.child_exit(worker)
+
+
+def worker_exit(_master: Any, worker: Any) -> None:
+    """Close the store; the last worker to do so leaves a database without a WAL beside it."""
+    if hasattr(worker, "wsgi"):
+        tokens = worker.wsgi.extensions["tokens"]
+        if tokens is not None:
+            tokens.close()
+        worker.wsgi.extensions["store"].close()
+
+
+def _let_sigterm_end_a_worker_that_starts() -> None:
+    """Lose no SIGTERM to a worker that still has its master's signal handlers.
+
+    Those would swallow the only SIGTERM that a stop sends, and the stop would then wait for
+    `graceful_timeout`.
+    """
+    sigterm = {signal.SIGTERM}
+
+    def release_in_child() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, sigterm)
+
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, sigterm),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, sigterm),
+        after_in_child=release_in_child,
+    )

@@ -1,0 +1,34 @@
+"""What all connections of a worker share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orderapi.server.answer import Answer, FailureAnswer, StandingLines
+from orderapi.server.handlers import Handlers
+from orderapi.server.roster import Roster
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+# Gives the answer to a request that cannot be read, from the reason, the X-Request-ID that it sent
+# (or an empty string), and its client's address.
+Refusal = Callable[[str, str, str], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The app and what surrounds it in one worker.
+
+    `loop` is gevent's event loop. `failure` gives the answer when the app fails. `count_request` is
+    called for each request that the app gets.
+    """
+
+    app: "WSGIApplication"
+    loop: Any
+    handlers: Handlers
+    roster: Roster
+    standing_lines: StandingLines
+    refusal: Refusal
+    failure: FailureAnswer
+    count_request: Callable[[], None]

@@ -1,0 +1,49 @@
+"""What the server answers without Flask: to a request that cannot be read, or when the app fails.
+
+Clients and operators cannot tell it from an answer of the app: it is a problem document with a
+request id, and one line in the log.
+"""
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from orderapi import logs
+from orderapi.telemetry import Telemetry
+from orderapi.web import problems, this_request
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+# Status with its phrase, headers, and body.
+Refusal = tuple[str, list[tuple[str, str]], bytes]
+
+
+def refuse_request(
+    telemetry: Telemetry, reason: str, sent_request_id: str, address: str
+) -> Refusal:
+    """Give the `bad-request` answer to a request that is not HTTP or that breaks a limit.
+
+    `reason` is a sentence for the client. `sent_request_id` is the request's own X-Request-ID, or
+    an empty string. `address` is the client's, for the log.
+    """
+    telemetry.count_request(None, "", problems.BY_SLUG["bad-request"].status, 0.0)
+    return _refuse("bad-request", reason, sent_request_id, {"address": address, "reason": reason})
+
+
+def refuse_after_failure(telemetry: Telemetry, environ: "WSGIEnvironment") -> Refusal:
+    """Give the `internal-error` answer to a request for which the app gave no valid answer."""
+    problem = problems.BY_SLUG["internal-error"]
+    method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+    telemetry.count_request(None, method, problem.status, 0.0)
+    sent_request_id = environ.get("HTTP_X_REQUEST_ID", "")
+    noted = {"method": method, "path": path[: this_request.PATH_MAX_CHARS]}
+    return _refuse("internal-error", problem.meaning, sent_request_id, noted)
+
+
+def _refuse(slug: str, detail: str, sent_request_id: str, noted: dict[str, str]) -> Refusal:
+    status = problems.BY_SLUG[slug].status
+    request_id = this_request.choose_id(sent_request_id)
+    body = problems.document(slug, detail, request_id)
+    logs.log_request({**noted, "status": status}, request_id)
+    headers = [("Content-Type", problems.MEDIA_TYPE), (this_request.HEADER, request_id)]
+    return f"{status} {HTTPStatus(status).phrase.upper()}", headers, body

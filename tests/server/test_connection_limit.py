@@ -1,0 +1,71 @@
+"""At the limit of connections, the longest idle ones give way at once; requests in flight never."""
+
+import resource
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.http_messages import raw_order, raw_request
+from tests.support.placing import held
+from tests.support.running import ORDER_BODY, Server
+from tests.support.waiting import wait_until
+
+DESCRIPTORS = 256
+HEALTH = raw_request("GET", "/healthz")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Server]:
+    """A server with one worker that may have 256 descriptors, as some hosts set it."""
+    server = Server(tmp_path, WORKERS="1")
+    limits = (DESCRIPTORS, DESCRIPTORS)
+    server.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits))
+    yield server
+    assert server.stop() == 0
+
+
+def connect(server: Server, sent: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    connection.sendall(sent)
+    return connection
+
+
+@pytest.mark.parametrize("kept", [b"", HEALTH, HEALTH[:-10]])
+def test_new_connections_are_served_beside_more_idle_ones_than_there_is_room_for(
+    small: Server, kept: bytes
+) -> None:
+    """Idle before their first request, after one, or in the middle of a head."""
+    idle = []
+    for _ in range(2 * DESCRIPTORS):
+        idle.append(connect(small, kept))
+        if kept == HEALTH:
+            assert idle[-1].recv(65_536).startswith(b"HTTP/1.1 200 ")
+    for _ in range(20):
+        assert small.request("GET", "/healthz", timeout_s=5).status == 200
+    # The youngest have stayed, and the oldest have ended in order.
+    assert idle[0].recv(1) == b""
+    if kept != HEALTH[:-10]:
+        idle[-1].sendall(HEALTH)
+        assert idle[-1].recv(65_536).startswith(b"HTTP/1.1 200 ")
+    for connection in idle:
+        connection.close()
+
+
+def test_a_request_in_flight_never_gives_way(small: Server) -> None:
+    """One that waits for the store, and one whose body is still being sent."""
+    small.order("first")
+    in_body = connect(small, raw_order("in-body", ORDER_BODY)[:-5])
+    with held(small.database):
+        waiting = [connect(small, raw_order(f"waiting-{n}", ORDER_BODY)) for n in range(20)]
+        wait_until(lambda: small.accepted() >= len(waiting) + 1)
+        idle = [connect(small) for _ in range(2 * DESCRIPTORS)]
+        for _ in range(5):
+            assert small.request("GET", "/healthz", timeout_s=5).status == 200
+    in_body.sendall(ORDER_BODY[-5:])
+    for connection in (in_body, *waiting):
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 201 ")
+        connection.close()
+    for connection in idle:
+        connection.close()

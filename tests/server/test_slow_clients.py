@@ -1,0 +1,71 @@
+"""Slow senders and readers cost a connection, and nobody else anything."""
+
+import socket
+import time
+from pathlib import Path
+
+from orderapi.server.limits import BODY_SILENCE_MAX_S
+from tests.support.client_crowd import Crowd
+from tests.support.http_messages import answers, raw_request
+from tests.support.running import Server, serving
+
+PAGES = 30
+EVENTS = raw_request("GET", "/events?limit=1000")
+
+
+def test_a_client_that_reads_long_answers_slowly_gets_all_of_them(server: Server) -> None:
+    """It reads for longer than a client may be silent in the middle of a body."""
+    fill(server)
+    expected = server.request("GET", "/events?limit=1000").body
+    received = b""
+    with slow_reader(server) as connection:
+        connection.sendall(EVENTS * PAGES)
+        while received.count(expected) < PAGES:
+            part = connection.recv(65_536)
+            assert part
+            received += part
+            time.sleep(1.3 * BODY_SILENCE_MAX_S * len(part) / len(expected) / PAGES)
+    assert [answer.body for answer in answers(received)] == [expected] * PAGES
+
+
+def test_a_client_that_reads_nothing_delays_nobody(tmp_path: Path) -> None:
+    with serving(tmp_path, WORKERS="1") as server:
+        fill(server)
+        lazy = [slow_reader(server) for _ in range(5)]
+        for connection in lazy:
+            connection.sendall(EVENTS * PAGES)
+        for number in range(10):
+            assert server.request("GET", "/healthz").status == 200
+            assert server.order(f"beside-{number}").status == 201
+        for connection in lazy:
+            connection.close()
+
+
+def test_a_client_that_sends_many_requests_at_once_does_not_keep_others_waiting(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path, WORKERS="1") as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(raw_request("GET", "/healthz") * 1000)
+            # Others are served before the last of these has been.
+            assert server.request("GET", "/healthz").status == 200
+            received = b""
+            while received.count(b"HTTP/1.1 200 ") < 1000:
+                received += connection.recv(1 << 20)
+        statuses = [line.get("path") for line in server.log_lines()]
+        assert statuses.count("/healthz") >= 1001
+
+
+def fill(server: Server) -> None:
+    """Make so many events that a few pages of them are more than a kernel holds for a client."""
+    crowd = Crowd(server.order, 20, "fill", count=10).start().join()
+    assert len(crowd.created) == 200
+
+
+def slow_reader(server: Server) -> socket.socket:
+    """Give a connection whose kernel holds little of what has arrived."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", server.port))
+    return connection
