@@ -28,8 +28,13 @@ def find_reply(tx: ReadTx | WriteTx, claim: Claim) -> Reply | None:
     return idempotency.replay(saved, claim) if saved else None
 
 
-def place_order(tx: WriteTx, claim: Claim, new_order: NewOrder) -> Reply:
+def place_order(
+    tx: WriteTx, claim: Claim, new_order: NewOrder, traceparent: str | None = None
+) -> Reply:
     """The whole of exactly-once: these statements share one COMMIT.
+
+    `traceparent` names the trace of the request, and is stored with the event. A replay stores
+    nothing.
 
     Raises KeyReused when the key belongs to another payload.
     """
@@ -39,7 +44,7 @@ def place_order(tx: WriteTx, claim: Claim, new_order: NewOrder) -> Reply:
         return first_reply
     order = tx.orders.insert_order(new_order, ORDER_STATUS)
     tx.orders.insert_ledger_entry(order, LEDGER_ENTRY_TYPE)
-    tx.events.append_event(EVENT_TYPE, order, event_payload(order))
+    tx.events.append_event(EVENT_TYPE, order, event_payload(order), traceparent)
     return tx.keys.save_claim(claim, first_answer(order))
 
 

@@ -64,7 +64,8 @@ class Event:
     """What was committed, in its place in the order of all commits.
 
     `payload` is JSON text: the order as its client sees it. `created_at` is RFC 3339 UTC with
-    milliseconds and `Z`.
+    milliseconds and `Z`. `traceparent` names the trace of the request (W3C Trace Context, version
+    00), or is None if the request belonged to none.
     """
 
     sequence: int
@@ -74,6 +75,7 @@ class Event:
     client_id: str
     payload: str
     created_at: str
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,17 @@ class StoreUsage:
     database_bytes: int
     log_bytes: int
     free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastBackup:
+    """When the last backup was made, and when the last one whose audit had no findings.
+
+    Both times are RFC 3339 UTC with milliseconds and `Z`, or None before the first such backup.
+    """
+
+    made_at: str | None
+    verified_at: str | None
 
 
 @dataclass(frozen=True, slots=True)

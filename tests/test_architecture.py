@@ -47,6 +47,7 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.durable",
         "orderapi.exclusive_name",
         "orderapi.telemetry",
+        "orderapi.trace_context",
     ),
     ("orderapi.records", "orderapi.errors"),
     ("orderapi.fields", "orderapi.time_limit"),

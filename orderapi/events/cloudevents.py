@@ -13,7 +13,8 @@ def event_json(event: Event) -> str:
     """Write one event as a JSON document in structured mode; its member `data` is the order.
 
     The attribute `sequence` belongs to the sequence extension of CloudEvents. It is padded with
-    zeros because consumers compare its values as text.
+    zeros because consumers compare its values as text. The attribute `traceparent` belongs to the
+    extension for distributed tracing. It is there if the request that made the event had one.
     """
     attributes = {
         "specversion": "1.0",
@@ -25,6 +26,8 @@ def event_json(event: Event) -> str:
         "datacontenttype": "application/json",
         "sequence": str(event.sequence).zfill(_SEQUENCE_DIGITS),
     }
+    if event.traceparent is not None:
+        attributes["traceparent"] = event.traceparent
     # The payload is a JSON document already; it was written with the order.
     return f'{encode(attributes)[:-1]},"data":{event.payload}}}'
 

@@ -14,12 +14,14 @@ class Message:
     """The message of one attempt. `event_id` and `body` are the same in every attempt.
 
     `body` is the event as CloudEvents JSON. `sent_at` is the time at which this attempt begins, in
-    seconds since 1970.
+    seconds since 1970. `traceparent` names the trace of the request that made the event, if it
+    belonged to one.
     """
 
     event_id: str
     body: str
     sent_at: float
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

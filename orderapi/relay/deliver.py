@@ -20,6 +20,7 @@ from orderapi.relay.blockage import Blockage
 from orderapi.relay.clock import Clock
 from orderapi.relay.retry_pause import Backoff
 from orderapi.store.contract import Store, WriteTx
+from orderapi.trace_context import trace_id
 
 T = TypeVar("T")
 
@@ -146,10 +147,9 @@ class Relay:
         self._blockage.end()
 
     def _attempt(self, event: Event, body: str) -> Outcome:
-        outcome = self._send(Message(event.event_id, body, self._clock.now()))
-        _log.debug(
-            "sent event %d: %s", event.sequence, outcome.reason, extra={"event_id": event.event_id}
-        )
+        message = Message(event.event_id, body, self._clock.now(), event.traceparent)
+        outcome = self._send(message)
+        _log.debug("sent event %d: %s", event.sequence, outcome.reason, extra=_ids(event))
         return outcome
 
     def _record_failure(self, reason: str) -> None:
@@ -193,7 +193,7 @@ class Relay:
         """Return the log fields that describe the backlog, of which `first` is the oldest event."""
         if first is None:
             return {}
-        fields: dict[str, object] = {"event_id": first.event_id, "oldest_event": first.created_at}
+        fields: dict[str, object] = {**_ids(first), "oldest_event": first.created_at}
         try:
             fields["waiting"] = (
                 self._store.read(lambda tx: tx.events.last_sequence()) - self.position
@@ -201,6 +201,13 @@ class Relay:
         except StoreUnavailable as error:
             fields["waiting"] = error.reason
         return fields
+
+
+def _ids(event: Event) -> dict[str, str]:
+    """Return the log fields by which an event is found elsewhere."""
+    if event.traceparent is None:
+        return {"event_id": event.event_id}
+    return {"event_id": event.event_id, "trace_id": trace_id(event.traceparent)}
 
 
 def _record_delivered(position: int, sequence: int, tx: WriteTx) -> None:

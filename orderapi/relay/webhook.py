@@ -103,7 +103,7 @@ class Receiver:
             "webhook-id": message.event_id,
             "webhook-timestamp": str(int(message.sent_at)),
             "webhook-signature": self._webhook.sign(message.event_id, sent_at, message.body),
-        }
+        } | ({"traceparent": message.traceparent} if message.traceparent else {})
 
     def _new_client(self) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(

@@ -47,7 +47,8 @@ def blueprint(store: Store, telemetry: Telemetry, *, fault_injection: bool) -> B
         reply = store.read(lambda tx: find_reply(tx, claim), deadline)
         if reply is None:
             new_order = NewOrder(client_id, **payload)
-            reply = store.write(lambda tx: place_order(tx, claim, new_order), deadline)
+            traceparent = this_request.traceparent()
+            reply = store.write(lambda tx: place_order(tx, claim, new_order, traceparent), deadline)
         telemetry.count_reply(is_replayed=reply.replayed)
         this_request.note(order_id=reply.order_id, replayed=reply.replayed)
         if fault_injection and not reply.replayed and _asks_for_failure(incoming):

@@ -8,7 +8,7 @@ from functools import partial
 from flask import Flask, Response, current_app, g
 from werkzeug.exceptions import NotFound
 
-from orderapi import logs
+from orderapi import logs, trace_context
 from orderapi.store.contract import REQUEST_TIME_S
 from orderapi.telemetry import Telemetry
 from orderapi.web.lean import current_request
@@ -39,6 +39,12 @@ def choose_id(sent: str) -> str:
     return sent if _ACCEPTED.fullmatch(sent) else str(uuid.uuid4())
 
 
+def traceparent() -> str | None:
+    """Return the trace of this request (W3C Trace Context); None if it names none."""
+    found: str | None = g.traceparent
+    return found
+
+
 def note(**fields: str | bool | int | None) -> None:
     """Add fields to this request's line in the log."""
     g.noted.update(fields)
@@ -46,9 +52,10 @@ def note(**fields: str | bool | int | None) -> None:
 
 def _begin() -> Response | None:
     g.arrived_at = time.monotonic()
-    g.noted = {}
     incoming = current_request()
     g.whole_at = incoming.environ.get("orderapi.whole_at", g.arrived_at)
+    g.traceparent = trace_context.parse_traceparent(incoming.environ.get("HTTP_TRACEPARENT"))
+    g.noted = {"trace_id": trace_context.trace_id(g.traceparent)} if g.traceparent else {}
     logs.request_id.set(choose_id(incoming.environ.get("HTTP_X_REQUEST_ID", "")))
     # Werkzeug drops all slashes but one from a path's beginning.
     if incoming.environ.get("PATH_INFO", "").startswith("//"):

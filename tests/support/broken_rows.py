@@ -257,7 +257,7 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "second event": (
         "INSERT INTO events SELECT 301, 'e', 'order.again', order_id, client_id, payload,"
-        " created_at FROM events WHERE order_id = '{id}'",
+        " created_at, traceparent FROM events WHERE order_id = '{id}'",
         [ORDER + " has 2 rows in events", "events sequence 301: type is 'order.again'"],
     ),
     "event of another client": (

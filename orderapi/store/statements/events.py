@@ -5,6 +5,9 @@ from orderapi.records import Event, LastEvent, Order
 from orderapi.store.statements.execution import Execute, one_row, values_of
 from orderapi.store.statements.timestamp import now_ms
 
+# In the order of the fields of `records.Event`.
+_COLUMNS = "sequence, event_id, type, order_id, client_id, payload, created_at, traceparent"
+
 
 class EventReads:
     """What is read of the events."""
@@ -29,7 +32,7 @@ class EventReads:
         """
         mine = "" if client_id is None else " AND client_id = :client_id"
         rows = self._execute(
-            "SELECT sequence, event_id, type, order_id, client_id, payload, created_at"  # noqa: S608 - constants of ours
+            f"SELECT {_COLUMNS}"  # noqa: S608 - constants of ours
             f" FROM events WHERE sequence > :after{mine} ORDER BY sequence LIMIT :limit",
             {"after": after, "limit": limit, "client_id": client_id},
         )
@@ -44,20 +47,24 @@ class EventReads:
 class EventWrites(EventReads):
     """What is read and written of the events."""
 
-    def append_event(self, event_type: str, order: Order, payload: str) -> None:
+    def append_event(
+        self, event_type: str, order: Order, payload: str, traceparent: str | None = None
+    ) -> None:
         """Append an event about an order, under the next sequence number.
 
         Writers are serialised. Therefore the numbers have no gaps and follow the order of commits.
         """
         self._execute(
             "INSERT INTO events"
-            " (sequence, event_id, type, order_id, client_id, payload, created_at)"
-            " VALUES (:sequence, :event_id, :type, :order_id, :client_id, :payload, :created_at)",
+            " (sequence, event_id, type, order_id, client_id, payload, created_at, traceparent)"
+            " VALUES (:sequence, :event_id, :type, :order_id, :client_id, :payload, :created_at,"
+            " :traceparent)",
             values_of(order)
             | {
                 "sequence": self.last_sequence() + 1,
                 "event_id": uuid7.after(order.order_id, now_ms()),
                 "type": event_type,
                 "payload": payload,
+                "traceparent": traceparent,
             },
         )

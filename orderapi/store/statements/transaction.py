@@ -1,6 +1,7 @@
 """What a unit of work gets: the statements by subject, on one snapshot or in one transaction."""
 
 from orderapi.store.statements.audit import AuditReads
+from orderapi.store.statements.backups import BackupReads, BackupWrites
 from orderapi.store.statements.events import EventReads, EventWrites
 from orderapi.store.statements.execution import Execute
 from orderapi.store.statements.keys import KeyReads, KeyWrites
@@ -20,6 +21,7 @@ class ReadTx:
         self.events = EventReads(execute)
         self.relay = RelayReads(execute)
         self.tokens = TokenReads(execute)
+        self.backups = BackupReads(execute)
         self.audit = AuditReads(execute)
 
 
@@ -36,4 +38,5 @@ class WriteTx:
         self.events = EventWrites(execute)
         self.relay = RelayWrites(execute, now)
         self.tokens = TokenWrites(execute, now)
+        self.backups = BackupWrites(execute, now)
         self.probe = ProbeWrites(execute, now)

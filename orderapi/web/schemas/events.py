@@ -18,6 +18,7 @@ SEQUENCE_MAX = 2**63 - 1
 WAIT_MAX_S = 30
 
 _SEQUENCE = rf"[0-9]{{{len(str(SEQUENCE_MAX))}}}\Z"
+_TRACEPARENT = r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z"
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z"
 
 
@@ -35,7 +36,10 @@ class EventQuerySchema(Schema):
 
 
 class EventSchema(Schema):
-    """An event: CloudEvents 1.0 in its JSON format, with the sequence extension."""
+    """An event: CloudEvents 1.0 in its JSON format.
+
+    It has the extension `sequence`, and `traceparent` of the extension for distributed tracing.
+    """
 
     class Meta:
         """There are no other members."""
@@ -50,6 +54,7 @@ class EventSchema(Schema):
     time = fields.String(required=True, validate=validate.Regexp(_TIME))
     datacontenttype = fields.String(required=True, validate=validate.Equal("application/json"))
     sequence = fields.String(required=True, validate=validate.Regexp(_SEQUENCE))
+    traceparent = fields.String(validate=validate.Regexp(_TRACEPARENT))
     data = fields.Nested(OrderSchema, required=True)
 
 
