@@ -15,6 +15,7 @@ from orderapi.cli.tokens import token_group
 from orderapi.errors import FileRefused, StartRefused, StoreRefused, StoreUnavailable
 from orderapi.ops.audit import audit
 from orderapi.ops.backup import AUDITING, backup
+from orderapi.ops.last_backup import note_backup
 from orderapi.ops.restore import restore
 from orderapi.ops.verify import FAILED, SKIPPED, new_trials, rows_by_hand, verify
 from orderapi.relay import service
@@ -127,12 +128,17 @@ def backup_command(file: Path, database: str | None) -> None:
       orderapi backup orders-1.db
       orderapi backup "/var/backups/orders-$(date +%F).db"
     """
+    settings = inputs.check_settings(database)
     with (
-        inputs.maintained(inputs.check_settings(database)) as maintenance,
+        inputs.maintained(settings) as maintenance,
         Report() as report,
         _failing("there is no backup"),
     ):
         is_made = backup(maintenance, file, report.show_progress, report.show_finding)
+    with inputs.opened_unchecked(settings) as store:
+        reason = note_backup(store, is_verified=is_made)
+    if reason is not None:
+        click.echo(f"the metrics will not show this backup: {reason}", err=True)
     click.echo(report.summary())
     if not is_made:
         click.echo(f"there is no backup: {file} would have the same findings")

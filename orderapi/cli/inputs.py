@@ -60,6 +60,16 @@ def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
 
 
 @contextmanager
+def opened_unchecked(settings: Settings) -> Iterator[Store]:
+    """Open the store for a command that has already done its work in it, and close it after."""
+    store = open_store(settings.database_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
 def maintained(settings: Settings, *, must_be_readable: bool = True) -> Iterator[Maintenance]:
     """Open the maintenance of the store for a command.
 

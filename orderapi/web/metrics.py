@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orderapi.records import RelayState, StoreUsage
+from orderapi.records import LastBackup, RelayState, StoreUsage
 from orderapi.store.contract import Store
 from orderapi.telemetry import Telemetry
 from orderapi.web.health import Readiness
@@ -26,8 +26,8 @@ def blueprint(store: Store, telemetry: Telemetry, readiness: Readiness) -> Bluep
 
     @metrics.get("/metrics")
     def show_metrics() -> Response:
-        state = store.read(lambda tx: tx.relay.find_state())
-        stored = _Stored(state, store.usage(), readiness.is_ready(), time.time())
+        state, last_backup = store.read(lambda tx: (tx.relay.find_state(), tx.backups.find_last()))
+        stored = _Stored(state, last_backup, store.usage(), readiness.is_ready(), time.time())
         telemetry.sample()
         text = generate_latest(telemetry.registry()) + generate_latest(stored)
         return Answer(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
@@ -42,8 +42,16 @@ class _Stored(Collector):
     Therefore it has a registry of its own.
     """
 
-    def __init__(self, state: RelayState, usage: StoreUsage, is_ready: bool, now: float) -> None:
+    def __init__(
+        self,
+        state: RelayState,
+        last_backup: LastBackup,
+        usage: StoreUsage,
+        is_ready: bool,
+        now: float,
+    ) -> None:
         self._state = state
+        self._last_backup = last_backup
         self._usage = usage
         self._is_ready = is_ready
         self._now = now
@@ -51,6 +59,7 @@ class _Stored(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield each metric with its help text, which Prometheus shows alone."""
         yield from self._collect_store()
+        yield from self._collect_backups()
         yield from self._collect_relay()
 
     def _collect_store(self) -> Iterator[Metric]:
@@ -76,6 +85,25 @@ class _Stored(Collector):
             "Number of bytes that are free for this service on the disk of the database.",
             self._usage.free_bytes,
         )
+
+    def _collect_backups(self) -> Iterator[Metric]:
+        made = GaugeMetricFamily(
+            "orderapi_last_backup_timestamp_seconds",
+            "Unix time of the last complete backup, whether its audit had findings or not. There "
+            "is no sample before the first backup.",
+        )
+        verified = GaugeMetricFamily(
+            "orderapi_last_verified_backup_timestamp_seconds",
+            "Unix time of the last backup whose audit had no findings. There is no sample before "
+            "the first such backup.",
+        )
+        for family, at in (
+            (made, self._last_backup.made_at),
+            (verified, self._last_backup.verified_at),
+        ):
+            if at is not None:
+                family.add_metric([], _seconds(at))
+            yield family
 
     def _collect_relay(self) -> Iterator[Metric]:
         state = self._state
