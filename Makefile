@@ -1,4 +1,4 @@
-# Every target works on a fresh machine with Python 3.11 or newer, as the only command needed.
+# Each target is the only command that a new machine with Python 3.11 or newer needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,17 +8,17 @@ BIN := $(VENV)/bin
 run: $(VENV)/.run
 	exec $(BIN)/gunicorn -c deploy/gunicorn.conf.py wsgi:app
 
-# What the service and its commands need, without running anything.
+# Installs what the service and its commands need, and starts nothing.
 install: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(BIN)/pytest -n auto
 
-# The full matrix of engines: there is one.
+# Runs the tests on every database engine. This version has one engine.
 test-all: test
 
-# Boots a fresh Debian or Ubuntu, installs into it and takes it through all that may happen to it:
-# as root, about ten minutes. `make test-deploy DEPLOY="--suite trixie"`, `--help` ...
+# Boots a new Debian or Ubuntu, installs the service in it, and tries every operation under load. This
+# needs root, and takes about ten minutes. `make test-deploy DEPLOY="--help"` lists all options.
 test-deploy: $(VENV)/.test
 	$(BIN)/python -m tests.deploy.drill $(DEPLOY)
 
@@ -32,7 +32,8 @@ lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# What releases are installed from; after a change of what setup.cfg asks for.
+# Writes the versions and hashes from which releases are installed. Run this target after a change of
+# the dependencies in setup.cfg.
 lock: $(VENV)/.lock
 	$(BIN)/uv pip compile setup.cfg --extra relay --extra release --universal --python-version 3.11 \
 	    --generate-hashes --no-annotate --custom-compile-command "make lock" \
@@ -40,9 +41,9 @@ lock: $(VENV)/.lock
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo "orderapi needs Python 3.11 or newer; this is $$($(PYTHON) -V 2>&1). Set PYTHON=..."; exit 1; }
+	    { echo "orderapi needs Python 3.11 or newer, but this is $$($(PYTHON) -V 2>&1). Set PYTHON=..."; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
-	    { echo "This Python cannot make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	    { echo "This Python cannot create virtual environments. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
