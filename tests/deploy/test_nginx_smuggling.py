@@ -1,0 +1,45 @@
+"""nginx and the service find the same requests in what clients send, also in what is malformed."""
+
+import re
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from tests.server.corpus import AMBIGUOUS, BROKEN_CHUNKS
+from tests.support.nginx_site import ServerBehind
+
+# A client that is silent for so long has its answers, if it gets any.
+SILENCE_S = 1.0
+_REQUEST_ID = re.compile(rb"\r\nx-request-id: ([^\r]+)", re.IGNORECASE)
+
+
+def test_no_request_is_smuggled_past_nginx(shared_server: ServerBehind) -> None:
+    """Each request that the service logs was answered to the client that sent it."""
+
+    def ids_of(stream: bytes) -> set[str]:
+        received = play(shared_server.port, stream)
+        return {found.decode() for found in _REQUEST_ID.findall(received)}
+
+    streams = [*AMBIGUOUS.values(), *BROKEN_CHUNKS.values()]
+    with ThreadPoolExecutor(16) as pool:
+        answered = set().union(*pool.map(ids_of, streams))
+    for number in range(20):
+        # Nothing of them is left on a connection between nginx and the service.
+        headers = {"X-Request-ID": f"honest-{number}"}
+        honest = shared_server.request("GET", "/healthz", headers=headers)
+        assert (honest.status, honest.headers["x-request-id"]) == (200, f"honest-{number}")
+    logged = {
+        line["request_id"] for line in shared_server.log_lines() if line.get("path") == "/smuggled"
+    }
+    assert logged <= answered
+    assert shared_server.counts()["orders"] == 0
+
+
+def play(port: int, stream: bytes) -> bytes:
+    """Send a stream, and give what comes until nothing more does."""
+    received = b""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), SILENCE_S) as connection:
+        connection.sendall(stream)
+        while data := connection.recv(65_536):
+            received += data
+    return received
