@@ -18,6 +18,7 @@ from standardwebhooks import Webhook
 
 from orderapi import fields
 from orderapi.relay.attempt import Message, Outcome
+from orderapi.relay.name_lookup import NameLookupLoop
 
 # Standard Webhooks recommends 15 to 30 s for an attempt.
 ATTEMPT_MAX_S = 20.0
@@ -49,7 +50,7 @@ class Receiver:
         self._attempt_max_s = attempt_max_s
         self._tls = ssl.create_default_context()
         self._client: httpx2.AsyncClient | None = None
-        self._runner = asyncio.Runner()
+        self._runner = asyncio.Runner(loop_factory=NameLookupLoop)
         # These loggers write the URL with its query, and every header.
         for name in ("httpx2", "httpcore2", "asyncio"):
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from orderapi.store.sqlite.store import SqliteStore
-from tests.support.client_crowd import Crowd
 from tests.support.front import run
 from tests.support.placing import place
 from tests.support.relay_receiver import (
@@ -178,26 +177,6 @@ def test_the_right_to_deliver_belongs_to_one_until_it_ends(tmp_path: Path) -> No
             # The right to deliver does not prevent others from writing.
             place(second, "meanwhile")
         assert second.lease("relay")
-
-
-# A receiver that hangs.
-
-
-def test_orders_and_reads_do_not_notice_a_receiver_that_hangs(server: Server) -> None:
-    with receiving() as receiver:
-        receiver.behave = lambda _: receiver.silence()
-        with relaying(server.database, receiver.url, command=ORDERAPI) as relay:
-            server.order("first")
-            wait_until(lambda: len(receiver.arrivals) == 1)
-            crowd = Crowd(server.order, 8, "meanwhile", count=25).start().join()
-            assert crowd.refused == []
-            events = server.request("GET", "/events?limit=1000").json["events"]
-            assert len(events) == 201
-            wait_until(lambda: server.request("GET", "/readyz").status == 200)
-            # The relay is still in its first attempt.
-            assert relay.is_running()
-            assert len(receiver.arrivals) == 1
-            assert position(server.database) == 0
 
 
 # Secrets.

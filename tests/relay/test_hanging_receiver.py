@@ -1,0 +1,93 @@
+"""A receiver that hangs delays neither the service nor a stop of the relay."""
+
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.client_crowd import Crowd
+from tests.support.relay_receiver import ORDERAPI, filled, position, receiving, relaying
+from tests.support.running import Server
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A database with three events."""
+    return filled(tmp_path / "orders.db", 3)
+
+
+def test_orders_and_reads_do_not_notice_a_receiver_that_hangs(server: Server) -> None:
+    with receiving() as receiver:
+        receiver.behave = lambda _: receiver.silence()
+        with relaying(server.database, receiver.url, command=ORDERAPI) as relay:
+            server.order("first")
+            wait_until(lambda: len(receiver.arrivals) == 1)
+            crowd = Crowd(server.order, 8, "meanwhile", count=25).start().join()
+            assert crowd.refused == []
+            events = server.request("GET", "/events?limit=1000").json["events"]
+            assert len(events) == 201
+            wait_until(lambda: server.request("GET", "/readyz").status == 200)
+            # The relay is still in its first attempt.
+            assert relay.is_running()
+            assert len(receiver.arrivals) == 1
+            assert position(server.database) == 0
+
+
+@contextmanager
+def hanging(kind: str) -> Iterator[str]:
+    """Give the URL of a receiver at which an attempt hangs in one phase."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        host = "receiver.example" if kind == "name look-up" else "127.0.0.1"
+        scheme = "https" if kind == "TLS handshake" else "http"
+        with ExitStack() as connections:
+            if kind == "connect":
+                # The queue of the listener is full, so the system answers no further SYN.
+                for _ in range(3):
+                    waiting = connections.enter_context(socket.socket())
+                    waiting.setblocking(False)
+                    waiting.connect_ex(address)
+            yield f"{scheme}://{host}:{address[1]}"
+
+
+# The look-up in the C library blocks far longer than the test waits.
+HANGING_LOOKUP = (
+    sys.executable,
+    "-c",
+    "import socket, sys, time\n"
+    "socket.getaddrinfo = lambda *_a, **_k: time.sleep(600)\n"
+    "from tests.support.impatient_relay import main\n"
+    "sys.exit(main())\n",
+)
+
+
+@pytest.mark.parametrize("kind", ["name look-up", "connect", "TLS handshake", "answer"])
+def test_a_stop_ends_the_relay_wherever_an_attempt_hangs(database: Path, kind: str) -> None:
+    with (
+        hanging(kind) as url,
+        relaying(database, url, "--total", "0.5", command=HANGING_LOOKUP) as relay,
+    ):
+        wait_until(lambda: relay.log().count("was not delivered") >= 1)
+        assert relay.process is not None
+        relay.process.send_signal(signal.SIGTERM)
+        assert relay.wait() == 0
+        assert position(database) == 0
+
+
+def test_attempts_share_a_name_look_up_that_hangs(database: Path) -> None:
+    with (
+        hanging("name look-up") as url,
+        relaying(
+            database, url, "--total", "0.1", command=HANGING_LOOKUP, ORDERAPI_LOG_LEVEL="debug"
+        ) as relay,
+    ):
+        wait_until(lambda: relay.log().count("was not delivered") >= 5)
+        assert relay.process is not None
+        threads = Path(f"/proc/{relay.process.pid}/task")
+        assert sum("name look-up" in (t / "comm").read_text() for t in threads.iterdir()) <= 1
+        assert len(list(threads.iterdir())) < 5
