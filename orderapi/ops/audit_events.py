@@ -1,4 +1,4 @@
-"""What the audit proves about all events together: gapless sequence numbers and unique ids."""
+"""What the audit proves about all events together: gapless numbers, their order, and unique ids."""
 
 import re
 from collections.abc import Iterator
@@ -32,6 +32,7 @@ def check_events(store: Auditable) -> Iterator[str]:
 
 def _check_rows(store: Auditable) -> Iterator[str]:
     start, expected = _SEQUENCE_MIN, 1
+    previous: object = None
     while True:
         try:
             # The first event of the next range is read with this range.
@@ -39,14 +40,20 @@ def _check_rows(store: Auditable) -> Iterator[str]:
         except StoreCorrupt as error:
             yield f"events from sequence {expected} on: cannot be read: {error.reason}"
             return
-        for sequence, times, event_id in found[:RANGE_EVENTS]:
+        for sequence, times, event_id, order_id in found[:RANGE_EVENTS]:
             if times != 1 or sequence != expected:
                 yield from _explain_sequence(sequence, times, expected)
             if not isinstance(event_id, str) or not _UUID.fullmatch(event_id):
                 yield (
                     f"events sequence {sequence}: event_id is {show(event_id)}, which is not a UUID"
                 )
-            expected = max(expected, sequence + 1)
+            if isinstance(order_id, str) and isinstance(previous, str) and order_id <= previous:
+                yield (
+                    f"events sequence {sequence - 1} and {sequence}: order_id {show(order_id)} was"
+                    f" committed before order_id {show(previous)}, so one of them has the event of"
+                    " another order"
+                )
+            expected, previous = max(expected, sequence + 1), order_id
         if len(found) <= RANGE_EVENTS:
             return
         start = found[RANGE_EVENTS][0]

@@ -69,14 +69,20 @@ class AuditReads:
         )
         return list(rows)
 
-    def list_sequences(self, start: int, size: int) -> list[tuple[int, int, object]]:
-        """List `size` event numbers from `start` on, how many events have each, and one's id."""
+    def list_sequences(self, start: int, size: int) -> list[tuple[int, int, object, object]]:
+        """List the first `size` event numbers from `start` on.
+
+        Each number comes with the number of its events, and with the event_id and the order_id of
+        one of them.
+        """
         rows = self._execute(
-            "SELECT sequence, COUNT(*), MIN(event_id) FROM events WHERE sequence >= :start"
-            " GROUP BY sequence ORDER BY sequence LIMIT :size",
+            "SELECT sequence, COUNT(*), MIN(event_id), MIN(order_id) FROM events"
+            " WHERE sequence >= :start GROUP BY sequence ORDER BY sequence LIMIT :size",
             {"start": start, "size": size},
         )
-        return [(sequence, times, event_id) for sequence, times, event_id in rows]
+        return [
+            (sequence, times, event_id, order_id) for sequence, times, event_id, order_id in rows
+        ]
 
     def has_repeated_event_ids(self, digits: str) -> bool:
         """Tell whether more than one event has an id, of those that end with one of `digits`."""

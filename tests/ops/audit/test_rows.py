@@ -10,7 +10,10 @@ from orderapi.settings import SqliteUrl
 from orderapi.store.open import open_maintenance
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.audited import GONE, ORDERS, findings
-from tests.support.broken_rows import BROKEN
+from tests.support.broken_events import BROKEN_EVENTS
+from tests.support.broken_rows import BROKEN_ROWS
+
+BROKEN = BROKEN_ROWS | BROKEN_EVENTS
 
 
 @pytest.mark.usefixtures("ranges")
