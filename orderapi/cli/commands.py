@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from orderapi import logs
-from orderapi.cli import inputs
+from orderapi.cli import inputs, streams
 from orderapi.cli.report import Report, describe_restored, describe_step, summarise_steps
 from orderapi.cli.tokens import token_group
 from orderapi.errors import FileRefused, StartRefused, StoreRefused, StoreUnavailable
@@ -30,7 +31,14 @@ _database = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """See `click.Command.main`. No failure of a standard stream interrupts a command."""
+        with streams.protected():
+            return super().main(*args, **kwargs)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="orderapi")
 def main() -> None:
     """Run and check an orderapi service.

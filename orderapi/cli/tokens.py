@@ -1,4 +1,4 @@
-"""`orderapi token`: the tokens by which clients are let in."""
+"""`orderapi token` creates, lists and revokes the tokens of clients."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from orderapi.auth import SCOPES
-from orderapi.cli import inputs
+from orderapi.cli import inputs, streams
 from orderapi.errors import StoreUnavailable, TokenRefused
 from orderapi.ops import tokens
 from orderapi.records import Token
@@ -18,7 +18,7 @@ _HEADINGS = ("ID", "CLIENT", "LABEL", "TOKEN", "SCOPES", "CREATED", "LAST USED",
 _database = click.option(
     "--database",
     metavar="DATABASE_URL",
-    help="The database, in the place of ORDERAPI_DATABASE_URL.",
+    help="Use this database instead of ORDERAPI_DATABASE_URL.",
 )
 
 
@@ -70,6 +70,11 @@ def create_command(
         f"token {created.token_id} of {client}, {end}; it is shown only this once:", err=True
     )
     click.echo(created.token)
+    if streams.output_is_lost():
+        raise click.ClickException(
+            "the new token could not be shown, and the database has only its hash;"
+            f" revoke it: orderapi token revoke {created.token_id}"
+        )
 
 
 @token_group.command("list")
