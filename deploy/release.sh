@@ -17,7 +17,7 @@ readonly SOCKET=/run/orderapi.sock
 readonly SHIPPED=(orderapi deploy wsgi.py setup.cfg pyproject.toml README.md LICENSE)
 # systemd reports a start only after the migrations, so this time does not include them. Clients
 # wait during this time.
-readonly HEALTHY_WITHIN_S=15
+readonly STARTUP_MAX_S=15
 
 install_packages() {
     local missing=() package
@@ -169,7 +169,7 @@ reload_nginx() {
 }
 
 wait_until_healthy() {
-    local deadline=$((SECONDS + HEALTHY_WITHIN_S))
+    local deadline=$((SECONDS + STARTUP_MAX_S))
     while [ $SECONDS -lt $deadline ] && stays_up; do
         if serves "$1"; then return 0; fi
         sleep 0.2
