@@ -3,11 +3,13 @@
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from orderapi.server.address import Address
 from tests.support.http_messages import raw_order, raw_request
 from tests.support.placing import held
 from tests.support.running import ORDER_BODY, Server
@@ -84,6 +86,19 @@ def test_of_two_starts_at_once_one_serves_and_the_other_is_refused(tmp_path: Pat
     (serving,) = [server for server in servers if server.process and server.process.poll() is None]
     wait_until(serving.is_healthy)
     assert serving.stop() == 0
+
+
+def test_no_other_start_passes_until_a_service_listens_on_its_path(tmp_path: Path) -> None:
+    """Else two starts could both find that nobody listens."""
+    first, second = (Address(f"unix:{tmp_path}/http.sock") for _ in range(2))
+    first.reserve()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(second.reserve)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.3)
+        first.release()
+        waiting.result(20)
+    second.release()
 
 
 def test_a_start_on_a_port_of_a_running_service_is_refused(server: Server, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from tests.support.client_crowd import Crowd
 from tests.support.http_messages import answers, raw_request
 from tests.support.running import Server, serving
 
-PAGES = 30
+# Together more than a kernel holds for a client.
+PAGES = 60
 EVENTS = raw_request("GET", "/events?limit=1000")
 
 
