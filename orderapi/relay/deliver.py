@@ -24,6 +24,8 @@ from orderapi.trace_context import trace_id
 
 T = TypeVar("T")
 
+# The store that has this lease is the only one that delivers.
+LEASE = "relay"
 # How often the relay polls for new events when it has delivered all. A poll takes about 50 us.
 POLL_S = 0.05
 # The events of one read. A backlog then needs few reads. An event has about a thousand bytes.
@@ -49,8 +51,12 @@ class PositionMoved(OrderApiError):
     """Another process has changed the relay's position in the meantime."""
 
 
+class LeaseLost(OrderApiError):
+    """Another relay delivers now."""
+
+
 class Relay:
-    """Delivers the events of all clients. Only one relay may do so (`service.LEASE`).
+    """Delivers the events of all clients. Only one relay may do so, the one that has LEASE.
 
     `send` makes one attempt. It never raises for a failure of the receiver or of the network.
     """
@@ -90,7 +96,7 @@ class Relay:
     def run(self) -> NoReturn:
         """Deliver the events that exist, and then each new event.
 
-        It ends only by raising Stopped, ReceiverGone or PositionMoved.
+        It ends only by raising Stopped, ReceiverGone, PositionMoved or LeaseLost.
         """
         while True:
             if not self._deliver_next(EVENTS_MAX):
@@ -117,6 +123,7 @@ class Relay:
         for event in events:
             # A stop takes effect here, between two events.
             self._clock.pause(0)
+            self._confirm_lease(patient=patient)
             self._deliver(event, patient=patient)
             self._retry_store(
                 partial(
@@ -126,6 +133,16 @@ class Relay:
             )
             self.position = event.sequence
         return len(events)
+
+    def _confirm_lease(self, *, patient: bool) -> None:
+        """Assert that no other relay delivers, as after the file of the lease was deleted.
+
+        Raises LeaseLost if another relay has the lease.
+        """
+        if not self._retry_store(partial(self._store.lease, LEASE), patient=patient):
+            raise LeaseLost(
+                "the relay stops because another relay delivers now; its lock file was deleted"
+            )
 
     def _deliver(self, event: Event, *, patient: bool) -> None:
         """Send one event until the receiver acknowledges it. All later events wait."""

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 from orderapi.errors import SettingsInvalid, StartRefused, StoreUnavailable
 from orderapi.relay.attempt import Send
 from orderapi.relay.clock import Clock, Stopped, stoppable
-from orderapi.relay.deliver import PositionMoved, ReceiverGone, Relay, Undelivered
+from orderapi.relay.deliver import (
+    LEASE,
+    LeaseLost,
+    PositionMoved,
+    ReceiverGone,
+    Relay,
+    Undelivered,
+)
 from orderapi.relay.retry_pause import Backoff
 from orderapi.settings import PREFIX, Settings
 from orderapi.store.contract import Store
@@ -19,8 +26,6 @@ DELIVERED = 0
 UNDELIVERED = 1
 GONE = 3
 
-# The process that has this lease is the only one that delivers.
-LEASE = "relay"
 # How often a relay that waits for another one polls whether that one has ended.
 LEASE_POLL_S = 0.5
 
@@ -71,7 +76,7 @@ def serve(
         except ReceiverGone as error:
             _log.critical("%s", error)
             return GONE
-        except (PositionMoved, Undelivered) as error:
+        except (LeaseLost, PositionMoved, Undelivered) as error:
             _log.error("%s", error)
             return UNDELIVERED
         except StoreUnavailable as error:

@@ -179,6 +179,21 @@ def test_the_right_to_deliver_belongs_to_one_until_it_ends(tmp_path: Path) -> No
         assert second.lease("relay")
 
 
+def test_a_relay_whose_lock_file_was_deleted_ends_when_another_one_delivers(database: Path) -> None:
+    with receiving() as receiver, relaying(database, receiver.url, command=ORDERAPI) as first:
+        wait_until(lambda: receiver.sequences() == [1, 2, 3])
+        database.with_name("orders.db-relay-lock").unlink()
+        with relaying(database, receiver.url, command=ORDERAPI) as second:
+            wait_until(lambda: "the relay starts" in second.log())
+            with closing(SqliteStore(database)) as store:
+                place(store, "while both run")
+            wait_until(lambda: position(database) == 4)
+            assert first.wait() == 1
+            assert "another relay delivers now" in first.log()
+            assert second.stop() == 0
+        assert receiver.sequences() == [1, 2, 3, 4]
+
+
 # Secrets.
 
 
