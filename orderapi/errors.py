@@ -114,8 +114,25 @@ class StoreCorrupt(StoreUnavailable):
         super().__init__(reason, kind)
 
 
-class StartRefused(OrderApiError):
-    """The process cannot start; the message is the one line that its operator needs."""
+def one_line(text: str) -> str:
+    """Return a text as one printable line.
+
+    Line breaks and other control characters are escaped, and so are bytes that are no text.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+class OperatorError(OrderApiError):
+    """A failure whose message is one line for an operator. It may contain a path."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+class StartRefused(OperatorError):
+    """The process cannot start."""
 
 
 class SettingsInvalid(StartRefused):
@@ -126,5 +143,5 @@ class StoreRefused(StartRefused):
     """The database is not one that this release can serve."""
 
 
-class FileRefused(OrderApiError):
-    """A backup or a restore may not write, or not use, a file; the message is for its operator."""
+class FileRefused(OperatorError):
+    """A backup or a restore must not write a file, or cannot use it."""

@@ -1,4 +1,4 @@
-"""The environment, read once and checked: every setting of the service and its commands."""
+"""The settings of the service and of its commands: environment variables, read once and checked."""
 
 import os
 import re
@@ -13,12 +13,12 @@ from orderapi.errors import SettingsInvalid
 PREFIX = "ORDERAPI_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-# Each process runs Python on one core at a time; beyond four, the single writer is the bottleneck.
-_WORKERS_MOST_BY_DEFAULT = 4
-# Settings of release 0.1.0 that have no meaning any more.
+# A process uses one core at a time. With more than four, the single writer is the bottleneck.
+_DEFAULT_WORKERS_MAX = 4
+# Settings of release 0.1.0 that have no meaning now.
 _REMOVED = ("WORKER_CLASS", "THREADS")
-# unix(7): 108 bytes with the closing NUL.
-_SOCKET_PATH_MOST_BYTES = 107
+# unix(7) allows 108 bytes, which include a NUL at the end.
+_SOCKET_PATH_MAX_BYTES = 107
 _BIND = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 
 
@@ -29,7 +29,7 @@ class SqliteUrl:
     path: Path
 
     def __str__(self) -> str:
-        """Give the URL as text, as it is written in ORDERAPI_DATABASE_URL."""
+        """Return the URL as text, as it is written in ORDERAPI_DATABASE_URL."""
         return f"sqlite:///{self.path}"
 
 
@@ -39,7 +39,7 @@ DatabaseUrl = SqliteUrl
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the environment says; `read_settings` makes it, and has checked every value."""
+    """All settings. `read_settings` makes this object, and has checked each value."""
 
     database_url: DatabaseUrl
     bind: str
@@ -47,7 +47,7 @@ class Settings:
     auth: str
     fault_injection: bool
     log_level: str
-    # Empty where there is none. Either may be, or hold, a secret.
+    # These two are empty if they are not set. Both may contain a secret.
     webhook_url: str = field(repr=False)
     webhook_secret: str = field(repr=False)
 
@@ -55,7 +55,8 @@ class Settings:
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read every `ORDERAPI_*` variable.
 
-    Raises SettingsInvalid, with one line that names it, for an unknown name or a bad value.
+    Raises SettingsInvalid if a name is unknown or a value is invalid. The message names the
+    variable.
     """
     for name in sorted(environ):
         if name.startswith(PREFIX) and name.removeprefix(PREFIX) in _REMOVED:
@@ -94,7 +95,7 @@ def parse_database_url(url: str) -> DatabaseUrl:
 
 
 def _default_workers() -> int:
-    return max(2, min(_WORKERS_MOST_BY_DEFAULT, len(os.sched_getaffinity(0))))
+    return max(2, min(_DEFAULT_WORKERS_MAX, len(os.sched_getaffinity(0))))
 
 
 def _database_url(environ: Mapping[str, str]) -> DatabaseUrl:
@@ -104,8 +105,8 @@ def _database_url(environ: Mapping[str, str]) -> DatabaseUrl:
 def _bind(environ: Mapping[str, str]) -> str:
     value = environ.get(PREFIX + "BIND", "127.0.0.1:8000")
     if value.startswith("unix:/"):
-        if len(os.fsencode(value.removeprefix("unix:"))) > _SOCKET_PATH_MOST_BYTES:
-            raise _bad("BIND", value, f"a path of at most {_SOCKET_PATH_MOST_BYTES} bytes")
+        if len(os.fsencode(value.removeprefix("unix:"))) > _SOCKET_PATH_MAX_BYTES:
+            raise _bad("BIND", value, f"a path of at most {_SOCKET_PATH_MAX_BYTES} bytes")
         return value
     match = _BIND.fullmatch(value)
     if not match or int(match["port"]) > 65_535:
@@ -113,12 +114,14 @@ def _bind(environ: Mapping[str, str]) -> str:
     return value
 
 
-def _integer(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+def _integer(
+    environ: Mapping[str, str], name: str, default: int, minimum: int, maximum: int
+) -> int:
     value = environ.get(PREFIX + name)
     if value is None:
         return default
-    if not re.fullmatch(r"[0-9]{1,6}", value) or not least <= int(value) <= most:
-        raise _bad(name, value, f"an integer from {least} to {most}")
+    if not re.fullmatch(r"[0-9]{1,6}", value) or not minimum <= int(value) <= maximum:
+        raise _bad(name, value, f"an integer from {minimum} to {maximum}")
     return int(value)
 
 
@@ -134,7 +137,7 @@ def _optional(
 ) -> str:
     value = environ.get(PREFIX + name, "")
     if value and not is_valid(value):
-        # The value may be a secret: it is not repeated.
+        # The value may be a secret, so the message does not repeat it.
         raise SettingsInvalid(f"{PREFIX}{name}: expected {expected}")
     return value
 
@@ -142,7 +145,7 @@ def _optional(
 def _is_http_url(value: str) -> bool:
     try:
         parts = urlsplit(value)
-        _ = parts.port  # raises where it is none
+        _ = parts.port  # raises ValueError if this is not a port
     except ValueError:
         return False
     has_blank = any(char.isspace() or not char.isprintable() for char in value)
@@ -160,6 +163,6 @@ def _bad(name: str, value: str, expected: str) -> SettingsInvalid:
     return SettingsInvalid(f"{PREFIX}{name}: expected {expected}, not {value[:80]!r}")
 
 
-# Read by client commands; nothing to the server.
+# Client commands read these two. The server ignores them.
 _FOR_COMMANDS = ("URL", "TOKEN")
 _KNOWN = {PREFIX + name.upper() for name in (*Settings.__slots__, *_FOR_COMMANDS)}

@@ -13,7 +13,7 @@ from orderapi import logs
 from orderapi.cli import inputs, streams
 from orderapi.cli.report import Report, describe_restored, describe_step, summarise_steps
 from orderapi.cli.tokens import token_group
-from orderapi.errors import FileRefused, StartRefused, StoreRefused, StoreUnavailable
+from orderapi.errors import FileRefused, StartRefused, StoreRefused, StoreUnavailable, one_line
 from orderapi.ops.audit import audit
 from orderapi.ops.backup import AUDITING, backup
 from orderapi.ops.last_backup import note_backup
@@ -146,12 +146,12 @@ def backup_command(file: Path, database: str | None) -> None:
     with inputs.opened_unchecked(settings) as store:
         reason = note_backup(store, is_verified=is_made)
     if reason is not None:
-        click.echo(f"the metrics will not show this backup: {reason}", err=True)
+        click.echo(f"the metrics will not show this backup: {one_line(reason)}", err=True)
     click.echo(report.summary())
     if not is_made:
-        click.echo(f"there is no backup: {file} would have the same findings")
+        click.echo(f"there is no backup: {one_line(str(file))} would have the same findings")
         sys.exit(CHECK_FAILED)
-    click.echo(f"the backup is {file} ({file.stat().st_size / 2**20:,.1f} MiB)")
+    click.echo(f"the backup is {one_line(str(file))} ({file.stat().st_size / 2**20:,.1f} MiB)")
 
 
 @main.command("restore")
@@ -244,7 +244,7 @@ def _failing(outcome: str) -> Iterator[None]:
     except (FileRefused, StoreRefused) as error:
         raise inputs.WrongUse(str(error)) from error
     except StoreUnavailable as error:
-        raise click.ClickException(f"{outcome}: {error.reason}") from error
+        raise inputs.CommandFailed(f"{outcome}: {error.reason}") from error
     except OSError as error:
         place = "" if error.filename is None else f"{error.filename}: "
-        raise click.ClickException(f"{outcome}: {place}{error.strerror}") from error
+        raise inputs.CommandFailed(f"{outcome}: {place}{error.strerror}") from error

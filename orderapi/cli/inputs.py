@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from orderapi.errors import StartRefused, StoreFailure, StoreUnavailable
+from orderapi.errors import StartRefused, StoreFailure, StoreUnavailable, one_line
 from orderapi.ops.target import Target
 from orderapi.settings import Settings, read_settings
 from orderapi.store.contract import Store
@@ -18,16 +18,24 @@ _DATABASE_URL = "ORDERAPI_DATABASE_URL"
 _TOKEN_MAX_BYTES = 4096
 
 
-class WrongUse(click.ClickException):
-    """The command was used wrongly. The message is printed as one line on stderr."""
+class CommandFailed(click.ClickException):
+    """The command cannot do its work. The message is printed as one line on stderr."""
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        # A path or an argument in the message may contain line breaks, or bytes that are no text.
+        super().__init__(one_line(message))
+
+
+class WrongUse(CommandFailed):
+    """The command was used wrongly."""
 
     exit_code = 2
 
 
-class DatabaseDamaged(click.ClickException):
-    """The database is damaged. The message is printed as one line on stderr."""
-
-    exit_code = 1
+class DatabaseDamaged(CommandFailed):
+    """The database is damaged."""
 
 
 def check_settings(database_url: str | None) -> Settings:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from orderapi.errors import one_line
 from orderapi.ops.backup import AUDITING
 from orderapi.ops.restore import Restored
 from orderapi.ops.verify import FAILED, OK, SKIPPED, Result
@@ -79,7 +80,7 @@ def describe_restored(restored: Restored) -> Iterator[str]:
             f" and {_count(gone.events, 'event')} that came later"
         )
     if replaced.kept_as is not None:
-        yield f"the old database is kept as {replaced.kept_as}"
+        yield f"the old database is kept as {one_line(replaced.kept_as)}"
 
 
 def describe_step(result: Result) -> str:

@@ -71,7 +71,7 @@ def create_command(
     )
     click.echo(created.token)
     if streams.output_is_lost():
-        raise click.ClickException(
+        raise inputs.CommandFailed(
             "the new token could not be shown, and the database has only its hash;"
             f" revoke it: orderapi token revoke {created.token_id}"
         )
@@ -115,7 +115,7 @@ def _opened(database: str | None, *, read_only: bool = False) -> Iterator[Store]
         except TokenRefused as error:
             raise inputs.WrongUse(str(error)) from error
         except StoreUnavailable as error:
-            raise click.ClickException(f"the tokens are unchanged: {error.reason}") from error
+            raise inputs.CommandFailed(f"the tokens are unchanged: {error.reason}") from error
 
 
 def _cells(token: Token, now: datetime) -> tuple[str, ...]:
