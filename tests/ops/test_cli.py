@@ -1,4 +1,4 @@
-"""The command line's frame: exit codes, one clear line on wrong use, help, the progress bar."""
+"""What all commands share: exit codes, one line on wrong use, help, and the progress bar."""
 
 import os
 import pty
@@ -23,13 +23,13 @@ from tests.support.front import run
 from tests.support.running import free_port
 
 ORDERAPI = str(Path(sys.executable).parent / "orderapi")
-# What a command cannot be used without.
+# The arguments that a command requires.
 FILES = {"backup": ["orders-1.db"], "restore": ["orders-1.db"]}
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """A sound database with three orders, which nobody serves."""
+    """A sound database with three orders, which no process serves."""
     return filled(tmp_path / "orders.db", 3)
 
 
@@ -236,7 +236,7 @@ def test_an_audit_that_cannot_go_on_exits_with_1(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout is not None
         assert running.stderr is not None
-        # It has more to say than a pipe holds (64 KiB), so it waits in the middle of its work.
+        # Its output exceeds the 64 KiB of a pipe, so the command waits in the middle of its work.
         assert running.stdout.read(1)
         database.unlink()
         running.stdout.read()
@@ -247,7 +247,7 @@ def test_an_audit_that_cannot_go_on_exits_with_1(tmp_path: Path) -> None:
 
 
 def test_audit_cannot_change_what_it_looks_at(database: Path) -> None:
-    # Not even where the file may be written and nobody else has it open.
+    # This holds although the file can be written and no other process has it open.
     with closing(SqliteStore(database, read_only=True)) as store:
         with pytest.raises(StoreUnavailable) as caught:
             store.write(lambda tx: tx.probe.touch())
@@ -277,7 +277,7 @@ def test_backup_and_restore_show_what_they_are_at_on_a_terminal(database: Path) 
 
 
 def on_a_terminal(*arguments: str) -> tuple[int, str, str]:
-    """Run a command with a terminal for stderr; give its code, what came there, and its stdout."""
+    """Run a command with a terminal as stderr. Return the exit code, that output, and stdout."""
     terminal, stderr = pty.openpty()
     try:
         done = subprocess.run(

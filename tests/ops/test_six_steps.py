@@ -1,4 +1,4 @@
-"""The six steps that the service is accepted by, and the SQL that goes with each."""
+"""The six steps of the acceptance of the service, and the SQL statements of each step."""
 
 import json
 from typing import Any

@@ -81,7 +81,7 @@ def test_a_lost_answer_passes_for_the_failure_after_the_commit(live: Server) -> 
 
     with fronted(live) as front:
         front.answers[FAIL] = keep_waiting
-        # Long enough for a right answer on a busy machine.
+        # This is long enough for a right answer on a busy machine.
         results = list(verify(Target(front.url, timeout_s=5), new_trials()))
         is_over.set()
     assert [result.verdict for result in results] == [OK] * 6
@@ -138,5 +138,5 @@ def test_a_path_in_the_url_is_kept(live: Server) -> None:
     with fronted(live) as front:
         result = run(f"{front.url}/shop/")
         assert {path.partition("?")[0] for _, path, _ in front.requests} == {"/shop/orders"}
-    # The right server has nothing there.
+    # The right server has no such path.
     assert "saw 404, /problems/not-found" in line(result, "step 1")

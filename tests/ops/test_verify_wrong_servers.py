@@ -162,7 +162,7 @@ def test_a_server_that_answers_409_but_orders_all_the_same_is_found_out(live: Se
 def test_a_server_that_fails_before_its_commit_is_found_out(live: Server) -> None:
     problem = {"type": "/problems/simulated-failure"}
     with fronted(live) as front:
-        # The order is made under the run's key only when it is retried.
+        # This server makes the order only when it is retried.
         front.answers[FAIL] = lambda _: ServerAnswer(500, {}, json.dumps(problem).encode())
         front.answers[FAIL_LIST] = orders(lambda _: [])
         front.answers[SECOND_RETRY] = without_header("idempotent-replayed")

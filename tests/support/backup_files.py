@@ -65,7 +65,7 @@ def with_orders(path: Path, *keys: str) -> Path:
 
 
 def left_by_a_kill(path: Path, *keys: str) -> Path:
-    """Place orders in a database and leave it as a killed process does: they are in the WAL."""
+    """Place orders in a database. They are only in its WAL, as after the kill of a process."""
     living = path.with_name("living.db")
     path.rename(living)
     with closing(SqliteStore(living)) as store:
@@ -84,7 +84,7 @@ def keys_in(path: Path) -> set[str]:
 
 
 def findings(path: Path) -> list[str]:
-    """What the audit finds in a file that nobody writes."""
+    """Return the findings of the audit in a file that no process writes."""
     with closing(maintenance_of(path)) as maintenance, maintenance.backup_in(path) as copy:
         return list(audit(copy, lambda _done, _total: None))
 
@@ -94,7 +94,7 @@ def maintenance_of(path: Path) -> Maintenance:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Every file of a directory that says something: no lock, no index of a WAL, no empty WAL."""
+    """Return the files of a directory, except for locks, WAL indexes and empty WALs."""
     return {
         file.name: file.read_bytes()
         for file in directory.iterdir()

@@ -1,4 +1,4 @@
-"""A server in front of a right one, which spoils what goes to and fro; and runs of `verify`."""
+"""A server that changes requests to a right server and its answers, and runs of `verify`."""
 
 import os
 import re
@@ -25,7 +25,7 @@ Tamper = Callable[[ServerAnswer], ServerAnswer]
 
 
 def run(*arguments: str, command: str = "verify", **settings: str) -> Result:
-    """Run a command under these settings alone."""
+    """Run a command with these settings and no others."""
     environ: dict[str, str | None] = {
         name: None for name in os.environ if name.startswith("ORDERAPI_")
     }
@@ -34,23 +34,23 @@ def run(*arguments: str, command: str = "verify", **settings: str) -> Result:
 
 
 def verdicts(result: Result) -> dict[str, str]:
-    """The verdict of each step, by the name that its line begins with."""
+    """Return the verdict of each step by its name."""
     found = re.findall(r"^(ok|FAILED|skipped) +(step \d|rows of order \d)", result.stdout, re.M)
     return {name: verdict for verdict, name in found}
 
 
 def line(result: Result, name: str) -> str:
-    """The one line about a step."""
+    """Return the only line about a step."""
     (found,) = re.findall(rf"^(?:ok|FAILED|skipped) +{name}\b.*$", result.stdout, re.M)
     return str(found)
 
 
 @dataclass
 class Front:
-    """A server in front of a right one, which spoils what goes to and fro.
+    """A server in front of a right server. It changes requests and answers.
 
-    `answers` changes the answer to the request of that number, `keys` the key that it goes on
-    with; `commits` runs once it has been answered.
+    Each of these maps the number of a request to a change. `answers` changes the answer, and `keys`
+    replaces the key of the request. A function in `commits` runs after the right server's answer.
     """
 
     behind: Server
@@ -104,5 +104,5 @@ def fronted(behind: Server) -> Iterator[Front]:
 
 
 def body(text: bytes) -> Tamper:
-    """Put another body in the place of the right one."""
+    """Replace the right body."""
     return lambda answer: replace(answer, body=text)

@@ -1,4 +1,4 @@
-"""Damage in the file itself."""
+"""The audit finds damage in the bytes of the file."""
 
 import re
 import sqlite3
@@ -39,7 +39,7 @@ def _page_start(offset: int) -> int:
     return offset // PAGE_BYTES * PAGE_BYTES
 
 
-# A row of idempotency_keys has the hash after client and key, an index on them has not.
+# In a row of idempotency_keys, the hash follows the client and the key. An index has no hash.
 KEY_IN_TABLE = rb"publickey-150[0-9a-f]{64}"
 KEY_IN_INDEX = rb"publickey-150(?![0-9a-f]{64})"
 
@@ -82,7 +82,7 @@ def test_what_lies_behind_a_damaged_page_of_orders_is_audited_still(database: Pa
         db.execute("UPDATE idempotency_keys SET status_code = 500 WHERE order_id = ?", (last,))
         db.commit()
     middle = _order_id_of(database, "key-150").encode()
-    # A row of orders begins with its id.
+    # A row of orders begins with the order_id.
     offset = _only_offset(database, re.escape(middle) + rb"publiccust\d")
     _overwrite(database, _page_start(offset), b"\xee\xee")
     found = findings(database)
@@ -99,7 +99,7 @@ def test_bytes_flipped_in_the_middle_of_the_file_are_found(database: Path, part:
     assert findings(database)
 
 
-# SQLite quotes what it cannot read; bytes that are not UTF-8 then break the message as well.
+# SQLite quotes text that it cannot read. Bytes that are not UTF-8 then damage its message too.
 @pytest.mark.parametrize("damage", [b"CREATE TRIGGEL", b"CREATE \xffRIGGER"])
 def test_damage_to_the_schema_itself_is_found(database: Path, damage: bytes) -> None:
     offset = _only_offset(database, rb"CREATE TRIGGER ledger_is_never_deleted")
