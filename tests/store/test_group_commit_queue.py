@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from orderapi.errors import StoreUnavailable
-from orderapi.store.group_commit import JOBS_MOST, Batch, GroupCommit, Natively
+from orderapi.store.group_commit import GroupCommit
+from orderapi.store.jobs import JOBS_MAX, Batch, Natively
 from tests.support.store_crowd import Crowd
 from tests.support.waiting import wait_until
 
@@ -76,11 +77,11 @@ def test_what_waits_is_one_batch(bench: Bench) -> None:
 def test_a_batch_has_a_limit_and_the_rest_is_the_next_one() -> None:
     bench = Bench()
     with bench.lock:
-        crowd = Crowd(bench.submit, JOBS_MOST + 50, bench.commits.in_hand)
+        crowd = Crowd(bench.submit, JOBS_MAX + 50, bench.commits.in_hand)
     crowd.join()
     bench.commits.close()
-    assert max(map(len, bench.batches)) <= JOBS_MOST
-    assert bench.ran == list(range(JOBS_MOST + 50))
+    assert max(map(len, bench.batches)) <= JOBS_MAX
+    assert bench.ran == list(range(JOBS_MAX + 50))
 
 
 def test_no_wake_up_is_lost_among_many_submitters(bench: Bench) -> None:

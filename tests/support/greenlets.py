@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orderapi.store.group_commit import native_sleep
+from orderapi.store.native import native_sleep
 from orderapi.store.sqlite.connection import Connection
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.running import REPOSITORY

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orderapi.errors import StoreUnavailable
-from orderapi.store.group_commit import Job
+from orderapi.store.jobs import Job
 from orderapi.store.sqlite.connection import Connection, as_ours
 from orderapi.store.statements.transaction import WriteTx
 

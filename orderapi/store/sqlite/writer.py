@@ -11,14 +11,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from orderapi.errors import StoreUnavailable
-from orderapi.store.group_commit import (
-    Batch,
-    GroupCommit,
-    Job,
-    Natively,
-    native_lock,
-    native_sleep,
-)
+from orderapi.store.group_commit import GroupCommit
+from orderapi.store.jobs import Batch, Job, Natively
+from orderapi.store.native import native_lock, native_sleep
 from orderapi.store.sqlite.checkpoint import Checkpointer
 from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, unavailable, until
 from orderapi.store.sqlite.database import Database

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
 from gevent import get_hub
 
-from orderapi.store import group_commit as batch
-from orderapi.store.group_commit import native_sleep
+from orderapi.store.greenlet_drain import _NativeThread
+from orderapi.store.native import native_sleep
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.greenlets import disk_slowed, prepared, run_in_greenlets
 from tests.support.placing import held, place
@@ -71,12 +72,16 @@ def test_a_blocked_loop_would_be_found(tmp_path: Path, lock: str) -> None:
     assert float(printed) > 2 * GAP_MOST_S
 
 
+def in_place(_: _NativeThread, act: Callable[[], Any]) -> Any:
+    return act()
+
+
 def write_and_read_behind(path: Path, lock: str, where: str = "") -> None:
     """Write, checkpoint and read, while somebody holds a lock and when nobody does."""
     seconds = awake_s
     if where == "in place":
         seconds = time.monotonic
-        batch._native_caller = contextmanager(lambda: iter([lambda act: act()]))
+        _NativeThread.run = in_place  # type: ignore[assignment, method-assign]
     store = prepared(path)
     place(store, "first")
     with ticking(seconds) as gaps:

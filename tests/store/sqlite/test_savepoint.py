@@ -8,7 +8,7 @@ import pytest
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store.contract import WriteTx
-from orderapi.store.group_commit import Job
+from orderapi.store.jobs import Job
 from orderapi.store.sqlite.savepoint import run_in_savepoint
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place, placing

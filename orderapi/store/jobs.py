@@ -1,0 +1,86 @@
+"""The jobs of group commit: what one is, what a batch takes, and what runs the batches."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from orderapi.errors import StoreUnavailable
+
+# In a larger transaction, the first request would wait long for the last one, and the other
+# requests of an event loop would wait for all of them. It would not save much.
+JOBS_MAX = 128
+
+# Runs a call that may block, and returns its result or raises its error.
+Natively = Callable[[Callable[[], Any]], Any]
+
+
+class Job:
+    """One unit of work: what to run, until when, and how it ended."""
+
+    __slots__ = ("_error", "_result", "deadline", "fn", "is_gone", "waiter")
+
+    def __init__(self, fn: Callable[[Any], Any], deadline: float) -> None:
+        self.fn = fn
+        self.deadline = deadline
+        # Set when nobody waits any more. A job that has not begun is then skipped. A job that has
+        # begun is committed, and nobody receives its result.
+        self.is_gone = False
+        # What its request waits with. It belongs to the drain.
+        self.waiter: Any = None
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """Note how it ended. A result must be committed before, or have nothing to commit."""
+        self._result = result
+        self._error = error
+
+    def outcome(self) -> Any:
+        """Return the result of a job that has ended, or raise its error."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class Batch:
+    """What one drain takes from the queue."""
+
+    def __init__(self, queue: deque[Job]) -> None:
+        self._queue = queue
+        self.taken: list[Job] = []
+
+    def take(self) -> list[Job]:
+        """Take the oldest jobs, and return those whose requests still wait."""
+        now = time.monotonic()
+        alive: list[Job] = []
+        while self._queue and len(alive) < JOBS_MAX:
+            job = self._queue.popleft()
+            self.taken.append(job)
+            if job.is_gone or job.deadline <= now:
+                job.end(error=StoreUnavailable("no outcome by the deadline"))
+            else:
+                alive.append(job)
+        return alive
+
+
+class Drain(Protocol):
+    """What runs the batches, and what the requests of this process wait with."""
+
+    def start(self) -> None:
+        """Start it. Raises StoreUnavailable if the system has no more threads now."""
+
+    def enter(self, job: Job) -> None:
+        """Prepare a job for `wait`, before it is queued."""
+
+    def announce(self) -> None:
+        """Let the batches run: something was queued, or the drain should stop."""
+
+    def wait(self, job: Job) -> bool:
+        """Wait for the job until its deadline, and tell whether it was handed out."""
+
+    def hand_out(self, job: Job) -> None:
+        """Let the request of a job that has ended continue. Called once for each job."""
+
+    def stop(self, timeout_s: float) -> bool:
+        """Run what is queued, then end. Tells whether it has ended within `timeout_s`."""
