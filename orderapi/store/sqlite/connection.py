@@ -6,13 +6,13 @@ WAL and `synchronous=FULL`: a COMMIT returns after fsync of the WAL (sqlite.org/
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
 from orderapi.errors import StoreCorrupt, StoreFailure, StoreUnavailable
-from orderapi.store.statements.execution import Row
+from orderapi.store.statements.execution import Parameters, Row
 
 T = TypeVar("T")
 
@@ -79,11 +79,11 @@ class Connection(sqlite3.Connection):
         )
         return int(size_bytes)
 
-    def rows(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
+    def rows(self, sql: str, parameters: Parameters) -> list[Row]:
         """Run a statement and read its rows to the end."""
         return self.execute(sql, parameters).fetchall()
 
-    def rows_in_transaction(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
+    def rows_in_transaction(self, sql: str, parameters: Parameters) -> list[Row]:
         """Run a statement that must not commit alone, as after a failure that rolled back all."""
         self.refuse_autocommit()
         return self.rows(sql, parameters)

@@ -18,7 +18,7 @@ class Run:
     has_written: bool = False
 
 
-def run_in_savepoint(job: Job, connection: Connection) -> Run:
+def run_in_savepoint(job: Job, connection: Connection, tx: WriteTx) -> Run:
     """Run one job of a transaction; a failure of our own undoes that job alone.
 
     After a driver's error nothing is known to be left of the whole transaction: SQLITE_FULL, for
@@ -31,13 +31,14 @@ def run_in_savepoint(job: Job, connection: Connection) -> Run:
     connection.execute("SAVEPOINT job")
     changes = connection.total_changes
     try:
-        result = job.fn(WriteTx(connection.rows_in_transaction))
+        result = job.fn(tx)
     except BaseException as error:
         if isinstance(as_ours(error), StoreUnavailable):
             raise
         connection.refuse_autocommit()
         connection.execute("ROLLBACK TO job")
         connection.execute("RELEASE job")
+        tx.numbers.forget()
         return Run(error=error)
     connection.refuse_autocommit()
     connection.execute("RELEASE job")

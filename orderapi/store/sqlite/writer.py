@@ -18,6 +18,7 @@ from orderapi.store.sqlite.checkpoint import Checkpointer
 from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, unavailable, until
 from orderapi.store.sqlite.database import Database
 from orderapi.store.sqlite.savepoint import Run, run_in_savepoint
+from orderapi.store.statements.transaction import WriteTx
 
 if TYPE_CHECKING:
     from orderapi.store.contract import Measures
@@ -96,7 +97,8 @@ class Writer:
         connection = until(deadline, lambda: self._current_connection(natively), time.sleep)
         try:
             until(deadline, lambda: connection.execute("BEGIN IMMEDIATE"), time.sleep)
-            runs = [run_in_savepoint(job, connection) for job in jobs]
+            tx = WriteTx(connection.rows_in_transaction)
+            runs = [run_in_savepoint(job, connection, tx) for job in jobs]
             writes = sum(run.has_written for run in runs)
             if writes:
                 began_at = time.monotonic()

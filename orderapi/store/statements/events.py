@@ -2,11 +2,13 @@
 
 from orderapi import uuid7
 from orderapi.records import Event, LastEvent, Order
-from orderapi.store.statements.execution import Execute, one_row, values_of
+from orderapi.store.statements.execution import Execute, one_row
+from orderapi.store.statements.numbers import Numbers
 from orderapi.store.statements.timestamp import now_ms
 
 # In the order of the fields of `records.Event`.
 _COLUMNS = "sequence, event_id, type, order_id, client_id, payload, created_at, traceparent"
+_INSERT_EVENT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - a constant of ours
 
 
 class EventReads:
@@ -45,7 +47,11 @@ class EventReads:
 
 
 class EventWrites(EventReads):
-    """What is read and written of the events."""
+    """What is read and written of the events. A transaction numbers them with `numbers`."""
+
+    def __init__(self, execute: Execute, numbers: Numbers) -> None:
+        super().__init__(execute)
+        self._numbers = numbers
 
     def append_event(
         self, event_type: str, order: Order, payload: str, traceparent: str | None = None
@@ -54,17 +60,18 @@ class EventWrites(EventReads):
 
         Writers are serialised. Therefore the numbers have no gaps and follow the order of commits.
         """
+        sequence = self._numbers.next_sequence()
         self._execute(
-            "INSERT INTO events"
-            " (sequence, event_id, type, order_id, client_id, payload, created_at, traceparent)"
-            " VALUES (:sequence, :event_id, :type, :order_id, :client_id, :payload, :created_at,"
-            " :traceparent)",
-            values_of(order)
-            | {
-                "sequence": self.last_sequence() + 1,
-                "event_id": uuid7.after(order.order_id, now_ms()),
-                "type": event_type,
-                "payload": payload,
-                "traceparent": traceparent,
-            },
+            _INSERT_EVENT,
+            (
+                sequence,
+                uuid7.after(order.order_id, now_ms()),
+                event_type,
+                order.order_id,
+                order.client_id,
+                payload,
+                order.created_at,
+                traceparent,
+            ),
         )
+        self._numbers.note_event(sequence)

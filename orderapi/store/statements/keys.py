@@ -15,8 +15,8 @@ class KeyReads:
         row = one_row(
             self._execute(
                 "SELECT request_hash, status_code, response_body, order_id FROM idempotency_keys"
-                " WHERE client_id = :client_id AND idempotency_key = :key",
-                {"client_id": client_id, "key": key},
+                " WHERE client_id = ? AND idempotency_key = ?",
+                (client_id, key),
             )
         )
         return SavedClaim(*row) if row else None
@@ -33,16 +33,15 @@ class KeyWrites(KeyReads):
         """Save a claim with its answer, permanently, and give that answer."""
         self._execute(
             "INSERT INTO idempotency_keys (client_id, idempotency_key, request_hash, status_code,"
-            " response_body, order_id, created_at)"
-            " VALUES (:client_id, :key, :request_hash, :status, :body, :order_id, :created_at)",
-            {
-                "client_id": claim.client_id,
-                "key": claim.key,
-                "request_hash": claim.fingerprint,
-                "status": reply.status,
-                "body": reply.body,
-                "order_id": reply.order_id,
-                "created_at": self._now,
-            },
+            " response_body, order_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                claim.client_id,
+                claim.key,
+                claim.fingerprint,
+                reply.status,
+                reply.body,
+                reply.order_id,
+                self._now,
+            ),
         )
         return reply

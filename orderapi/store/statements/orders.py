@@ -1,9 +1,8 @@
 """Orders and their ledger entries."""
 
-from orderapi import uuid7
 from orderapi.records import Effects, NewOrder, Order, OrderPage
 from orderapi.store.statements.execution import Execute, one_row, values_of
-from orderapi.store.statements.timestamp import now_ms
+from orderapi.store.statements.numbers import Numbers
 
 _ORDER_COLUMNS = (
     "orders.order_id, orders.client_id, customer_id, item_id, quantity, status, orders.created_at"
@@ -32,8 +31,8 @@ class OrderReads:
         row = one_row(
             self._execute(
                 f"SELECT {_ORDER_COLUMNS} FROM orders"  # noqa: S608 - a constant of ours
-                " WHERE order_id = :order_id AND client_id = :client_id",
-                {"order_id": order_id, "client_id": client_id},
+                " WHERE order_id = ? AND client_id = ?",
+                (order_id, client_id),
             )
         )
         return Order(*row) if row else None
@@ -65,31 +64,50 @@ class OrderReads:
 class OrderWrites(OrderReads):
     """What is read and written of the orders, at the time `now`."""
 
-    def __init__(self, execute: Execute, now: str) -> None:
+    def __init__(self, execute: Execute, now: str, numbers: Numbers) -> None:
         super().__init__(execute)
         self._now = now
+        self._numbers = numbers
 
     def insert_order(self, new: NewOrder, status: str) -> Order:
         """Store an order under a new id, which is greater than every id before it."""
-        (newest,) = one_row(self._execute("SELECT MAX(order_id) FROM orders", {})) or (None,)
         order = Order(
-            order_id=uuid7.after(newest, now_ms()),
-            **values_of(new),
-            status=status,
-            created_at=self._now,
+            self._numbers.next_order_id(),
+            new.client_id,
+            new.customer_id,
+            new.item_id,
+            new.quantity,
+            status,
+            self._now,
         )
         self._execute(
             "INSERT INTO orders"
-            " (order_id, client_id, customer_id, item_id, quantity, status, created_at) VALUES"
-            " (:order_id, :client_id, :customer_id, :item_id, :quantity, :status, :created_at)",
-            values_of(order),
+            " (order_id, client_id, customer_id, item_id, quantity, status, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                order.order_id,
+                order.client_id,
+                order.customer_id,
+                order.item_id,
+                order.quantity,
+                order.status,
+                order.created_at,
+            ),
         )
+        self._numbers.note_order(order.order_id)
         return order
 
     def insert_ledger_entry(self, order: Order, entry_type: str) -> None:
         """Enter what happened to an order in the ledger."""
         self._execute(
             "INSERT INTO ledger (order_id, customer_id, item_id, quantity, entry_type, created_at)"
-            " VALUES (:order_id, :customer_id, :item_id, :quantity, :entry_type, :created_at)",
-            values_of(order) | {"entry_type": entry_type},
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                order.order_id,
+                order.customer_id,
+                order.item_id,
+                order.quantity,
+                entry_type,
+                order.created_at,
+            ),
         )

@@ -5,6 +5,7 @@ from orderapi.store.statements.backups import BackupReads, BackupWrites
 from orderapi.store.statements.events import EventReads, EventWrites
 from orderapi.store.statements.execution import Execute
 from orderapi.store.statements.keys import KeyReads, KeyWrites
+from orderapi.store.statements.numbers import Numbers
 from orderapi.store.statements.orders import OrderReads, OrderWrites
 from orderapi.store.statements.probe import ProbeWrites
 from orderapi.store.statements.relay import RelayReads, RelayWrites
@@ -33,9 +34,10 @@ class WriteTx:
 
     def __init__(self, execute: Execute) -> None:
         now = now_text()
-        self.orders = OrderWrites(execute, now)
+        self.numbers = Numbers(execute)
+        self.orders = OrderWrites(execute, now, self.numbers)
         self.keys = KeyWrites(execute, now)
-        self.events = EventWrites(execute)
+        self.events = EventWrites(execute, self.numbers)
         self.relay = RelayWrites(execute, now)
         self.tokens = TokenWrites(execute, now)
         self.backups = BackupWrites(execute, now)

@@ -109,6 +109,16 @@ def test_a_failure_of_our_own_undoes_that_job_alone(store: SqliteStore, database
     assert commits_in_wal(database) == before + 1
 
 
+def test_a_job_that_is_undone_leaves_no_gap_in_the_numbers(
+    store: SqliteStore, database: Path
+) -> None:
+    fns = [placing("a"), refuse_after_writing, placing("b"), fail_with_a_bug, placing("c")]
+    in_one_batch(store, database, fns)
+    placed = query(database, "SELECT sequence, order_id FROM events ORDER BY sequence")
+    assert [sequence for sequence, _ in placed] == [1, 2, 3]
+    assert sorted(order_id for _, order_id in placed) == [order_id for _, order_id in placed]
+
+
 # What is the driver's: the whole batch.
 
 

@@ -20,8 +20,9 @@ def test_no_job_is_run_outside_a_transaction(store: SqliteStore, database: Path)
     place(store, "first")
     assert store._writer._connection is not None
     job = Job(placing("alone"), time.monotonic() + 8)
+    tx = WriteTx(store._writer._connection.rows_in_transaction)
     with pytest.raises(StoreUnavailable) as refused:
-        run_in_savepoint(job, store._writer._connection)
+        run_in_savepoint(job, store._writer._connection, tx)
     assert refused.value.reason == "the transaction has ended early"
     assert not store._writer._connection.in_transaction
     assert counts(database) == [1, 1, 1, 1]
