@@ -15,6 +15,8 @@ from tests.deploy.drill.machine import Machine
 
 DATABASE = "/var/lib/orderapi/orders.db"
 ENV_FILE = "/etc/orderapi/orderapi.env"
+# It retries until the service answers with success.
+PATIENT_CURL = "curl -sf --retry 60 --retry-all-errors --retry-delay 1"
 INSTALL = "/root/{}/deploy/install.sh"
 
 
@@ -37,7 +39,7 @@ class Box:
                 self.wrong.append(f"{version} {option}: exit {done.returncode}, {said}")
 
     def wait_until_serving(self) -> None:
-        self.run("curl -sf --retry 60 --retry-all-errors --retry-delay 1 127.0.0.1/readyz")
+        self.run(f"{PATIENT_CURL} 127.0.0.1/readyz")
 
     def expect(self, what: str, *, holds: bool) -> None:
         if not holds:

@@ -129,6 +129,7 @@ def _expect_delivery(box: Box, there: Receiver, when: str, also: str | None = No
 
 
 def _order(box: Box) -> str:
+    """Place a new order, and give its id."""
     order = json.dumps({"customer_id": "relayed", "item_id": "item1", "quantity": 1})
     key = "$(cat /proc/sys/kernel/random/uuid)"
     headers = f'-H "Content-Type: application/json" -H "Idempotency-Key: {key}"'
