@@ -89,6 +89,7 @@ WALLS = {
     "prometheus_client": {
         "orderapi.telemetry",
         "orderapi.server.metric_files",
+        "orderapi.server.shared_values",
         "orderapi.web.metrics",
     },
     "greenlet": {"orderapi.server."},

@@ -19,6 +19,7 @@ from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
 
 from orderapi.errors import StartRefused
+from orderapi.server.shared_values import SharedFiles, value_class
 from orderapi.telemetry import DIRECTORY_VARIABLE
 
 PREFIX = "orderapi-metrics-"
@@ -44,11 +45,11 @@ class MetricFiles:
         _remove_abandoned(parent)
         self.directory, self._lock = _new_directory(parent)
         atexit.register(self._remove)
-        self._process: str | None = _MASTER
         self._allocate(_MASTER, _MASTER_FILE_BYTES)
         os.environ[DIRECTORY_VARIABLE] = str(self.directory)
         # Every metric that is made from now on uses this class of values.
-        values.ValueClass = values.MultiProcessValue(lambda: self._process)
+        self._files = SharedFiles(self.directory, _MASTER)
+        values.ValueClass = value_class(self._files)
 
     def pre_fork(self, master: Any, worker: Any) -> None:
         """Give a new worker the first slot that no other worker has.
@@ -68,7 +69,7 @@ class MetricFiles:
 
     def post_fork(self, worker: Any) -> None:
         """Count in the files of the worker's slot from now on."""
-        self._process = worker.metrics_slot
+        self._files.process = worker.metrics_slot
 
     def post_worker_init(self, worker: Any) -> None:
         """Count nothing in a worker that has no slot."""

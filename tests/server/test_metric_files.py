@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from prometheus_client import values
+from prometheus_client.mmap_dict import MmapedDict
 
 from orderapi.app import create_app
 from orderapi.server.metric_files import FILE_BYTES, PREFIX, MetricFiles
@@ -216,6 +217,36 @@ def test_what_waited_in_a_dead_worker_is_gone_and_what_it_counted_stays(files: M
     assert counted()["orderapi_orders_created_total"] == 1
     assert counted()["orderapi_write_queue_length"] == 0
     assert counted()["orderapi_waiting_readers"] == 0
+
+
+def test_the_files_have_the_content_that_prometheus_clients_own_values_write(
+    files: MetricFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count(telemetry: Telemetry) -> None:
+        telemetry.watch(queue_length=lambda: 3, waiting_readers=lambda: 2)
+        for duration_s in (0.0005, 0.003, 0.003, 99.0):
+            telemetry.count_request("/orders", "POST", 201, duration_s)
+        telemetry.count_reply(is_replayed=True)
+        telemetry.note_batch(7, 0.25)
+        telemetry.sample()
+
+    def content(directory: Path, process: str) -> dict[tuple[str, str], float]:
+        return {
+            (kind, key): value
+            for kind in FILE_BYTES
+            for key, value, _, _ in MmapedDict.read_all_values_from_file(
+                str(directory / f"{kind}_{process}.db")
+            )
+        }
+
+    files.post_fork(Master(files).fork())
+    count(Telemetry())
+    own = tmp_path / "own"
+    own.mkdir()
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(own))
+    monkeypatch.setattr(values, "ValueClass", values.MultiProcessValue(lambda: "own"))
+    count(Telemetry())
+    assert content(files.directory, "0") == content(own, "own")
 
 
 def test_all_that_can_be_counted_fits_into_the_files_as_they_were_allocated(
