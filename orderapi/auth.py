@@ -134,7 +134,7 @@ class Tokens:
         # Set first: other requests of this process need not ask the same meanwhile.
         self._polled_at = now
         try:
-            version = self._store.read(lambda tx: tx.tokens.version(), now)
+            version = self._store.read_one(lambda tx: tx.tokens.version(), now)
             if version != self._version:
                 version, tokens = self._store.read(
                     lambda tx: (tx.tokens.version(), tx.tokens.list_tokens()), now

@@ -159,7 +159,7 @@ class Feed:
         """Poll the number of the last event; None if the store cannot be read."""
         try:
             # The deadline is now: one attempt, so that no reader waits longer than it asked for.
-            return self._store.read(lambda tx: tx.events.last_sequence(), time.monotonic())
+            return self._store.read_one(lambda tx: tx.events.last_sequence(), time.monotonic())
         except Exception:
             # Whatever the failure is, the released readers meet it too and report it.
             return None

@@ -51,6 +51,13 @@ class Store(Protocol):
         Raises StoreUnavailable if the store cannot be read by the deadline.
         """
 
+    def read_one(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
+        """Run `fn`, which runs one statement at most. This costs less than `read`.
+
+        Raises StoreUnavailable as `read` does, and RuntimeError if `fn` ran several statements,
+        because each of them saw a snapshot of its own.
+        """
+
     def write(self, fn: Callable[[WriteTx], T], deadline: float | None = None) -> T:
         """Run `fn` in one transaction, and return its result once that is on stable storage.
 

@@ -44,7 +44,7 @@ def blueprint(store: Store, telemetry: Telemetry, *, fault_injection: bool) -> B
         # Replays and conflicts are answered from a snapshot: they go on when nothing can be
         # written.
         deadline = this_request.deadline()
-        reply = store.read(lambda tx: find_reply(tx, claim), deadline)
+        reply = store.read_one(lambda tx: find_reply(tx, claim), deadline)
         if reply is None:
             new_order = NewOrder(client_id, **payload)
             traceparent = this_request.traceparent()
@@ -58,7 +58,7 @@ def blueprint(store: Store, telemetry: Telemetry, *, fault_injection: bool) -> B
     @orders.get("/orders/<order_id>")
     def show_order(order_id: str) -> Response:
         client_id = auth.caller().client_id
-        order = store.read(
+        order = store.read_one(
             lambda tx: tx.orders.find_order(client_id, order_id), this_request.deadline()
         )
         if order is None:
@@ -74,7 +74,7 @@ def blueprint(store: Store, telemetry: Telemetry, *, fault_injection: bool) -> B
         before = cursor.decode(query.cursor, filters) if query.cursor is not None else None
         # One more than asked for tells whether there is a next page.
         page = OrderPage(client_id, query.customer_id, query.key, before, query.limit + 1)
-        found = store.read(lambda tx: tx.orders.list_orders(page), this_request.deadline())
+        found = store.read_one(lambda tx: tx.orders.list_orders(page), this_request.deadline())
         shown = found[: query.limit]
         has_more = len(found) > query.limit
         next_cursor = cursor.encode(shown[-1].order_id, filters) if has_more else None

@@ -64,6 +64,25 @@ def test_a_read_gives_what_fn_gives(store: Store) -> None:
     assert store.read(lambda tx: tx.orders.list_orders(EVERYTHING)) == []
 
 
+def test_a_read_of_one_statement_gives_what_fn_gives(store: Store) -> None:
+    place(store, "key")
+    claim, _ = request_for("key")
+    conflicting, _ = request_for("key", quantity=2)
+    for _ in range(2):
+        reply = store.read_one(lambda tx: find_reply(tx, claim))
+        assert reply is not None
+        assert reply.replayed
+        with pytest.raises(KeyReused):
+            store.read_one(lambda tx: find_reply(tx, conflicting))
+
+
+def test_several_statements_are_refused_where_one_is_promised(store: Store) -> None:
+    """Each of them would see a snapshot of its own."""
+    with pytest.raises(RuntimeError, match="ran several"):
+        store.read_one(lambda tx: (tx.events.last_sequence(), tx.events.last_sequence()))
+    assert store.read_one(lambda tx: tx.events.last_sequence()) == 0
+
+
 def test_every_fn_of_the_service_runs_on_a_bare_native_thread(store: Store) -> None:
     bare = BareThreadStore(store)
     claim, new_order = request_for("bare")

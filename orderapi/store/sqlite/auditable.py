@@ -26,7 +26,7 @@ class SqliteAuditable:
 
     def read(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
         """See `maintenance.Auditable`."""
-        return self._readers.run(lambda connection: fn(ReadTx(connection.rows)), deadline)
+        return self._readers.run(lambda connection: fn(connection.tx), deadline)
 
     def check(self) -> Iterator[str]:
         """See `maintenance.Auditable`. `integrity.findings` says what is checked at which cost."""

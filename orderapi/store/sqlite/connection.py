@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from orderapi.errors import StoreCorrupt, StoreFailure, StoreUnavailable
 from orderapi.store.statements.execution import Parameters, Row
+from orderapi.store.statements.transaction import ReadTx
 
 T = TypeVar("T")
 
@@ -50,6 +51,9 @@ class Connection(sqlite3.Connection):
             isolation_level=None,
             check_same_thread=False,
         )
+        # The statements that read, which are made once, and how many have run.
+        self.tx = ReadTx(self.rows)
+        self.statements = 0
         # What the database file was like when this connection began to read it without any lock.
         self.stamp: tuple[int, ...] | None = None
         # Whether the connection must be closed as soon as it has been used once.
@@ -81,6 +85,7 @@ class Connection(sqlite3.Connection):
 
     def rows(self, sql: str, parameters: Parameters) -> list[Row]:
         """Run a statement and read its rows to the end."""
+        self.statements += 1
         return self.execute(sql, parameters).fetchall()
 
     def rows_in_transaction(self, sql: str, parameters: Parameters) -> list[Row]:

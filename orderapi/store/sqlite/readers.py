@@ -4,7 +4,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orderapi.store.contract import REQUEST_TIME_S
 from orderapi.store.sqlite.connection import (
@@ -16,8 +16,12 @@ from orderapi.store.sqlite.connection import (
     until,
 )
 from orderapi.store.sqlite.database import Database
+from orderapi.store.statements.transaction import ReadTx
 
 T = TypeVar("T")
+
+# Runs a unit of work on a connection, and returns its result.
+Act = Callable[[Connection, Callable[[Any], Any]], Any]
 
 # A program that keeps all others out of the database makes every reader wait. All readers of this
 # process share this time, because otherwise each of them would wait for its own.
@@ -41,6 +45,32 @@ class Readers:
         `deadline` is a time of `time.monotonic()` in seconds. The default is REQUEST_TIME_S after
         the call. Raises StoreUnavailable if the database cannot be read by then.
         """
+        return self._run(_in_transaction, fn, deadline)
+
+    def run_one(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
+        """Run `fn`, which runs one statement at most, and so needs no transaction around it.
+
+        Raises StoreUnavailable as `run` does, and RuntimeError if `fn` ran several statements.
+        """
+        return self._run(_in_one_statement, fn, deadline)
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _run(self, act: Act, fn: Callable[[Any], T], deadline: float | None) -> T:
+        try:
+            return self._run_once(act, fn)
+        except OUR_FAULTS:
+            raise
+        except DRIVER_ERRORS as error:
+            if not is_busy(error):
+                raise unavailable(error) from error
+        return self._run_when_free(act, fn, deadline)
+
+    def _run_when_free(self, act: Act, fn: Callable[[Any], T], deadline: float | None) -> T:
+        """Run `fn` once no other program keeps all others out of the database any more."""
         began_at = time.monotonic()
         if deadline is None:
             deadline = began_at + REQUEST_TIME_S
@@ -50,36 +80,29 @@ class Readers:
         try:
             # SQLite itself would wait inside C, and that would stop an event loop.
             give_up_at = min(deadline, since + PATIENCE_S)
-            return until(give_up_at, lambda: self._run_once(fn), time.sleep)
+            result: T = until(give_up_at, lambda: self._run_once(act, fn), time.sleep)
         except OUR_FAULTS:
             raise
         except DRIVER_ERRORS as error:
             if is_busy(error):
                 self._shut_out = since, time.monotonic()
             raise unavailable(error) from error
+        return result
 
-    def close(self) -> None:
-        """Close the connections that are not in use."""
-        while self._idle:
-            self._idle.pop().close()
-
-    def _run_once(self, fn: Callable[[Connection], T]) -> T:
+    def _run_once(self, act: Act, fn: Callable[[Any], T]) -> T:
         connection = self._take()
         try:
-            connection.execute("BEGIN")
-            result = fn(connection)
-            connection.execute("COMMIT")
+            result: T = act(connection, fn)
             if connection.stamp is not None and connection.stamp != self._database.files.stamp():
                 # Somebody has written meanwhile, and this connection has no lock against that.
                 connection.close()
-                return self._run_once(fn)
+                return self._run_once(act, fn)
         except sqlite3.Error:
             connection.close()
             raise
         except BaseException:
             # This error is our own, for example a conflict. The connection is kept, because to open
             # one is slow, and may hang where to read does not.
-            connection.execute("ROLLBACK")
             self._put_back(connection)
             raise
         self._put_back(connection)
@@ -100,3 +123,24 @@ class Readers:
                 return connection
             connection.close()
         return self._database.open_reader()
+
+
+def _in_transaction(connection: Connection, fn: Callable[[Connection], T]) -> T:
+    connection.execute("BEGIN")
+    try:
+        result = fn(connection)
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        raise
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _in_one_statement(connection: Connection, fn: Callable[[ReadTx], T]) -> T:
+    before = connection.statements
+    result = fn(connection.tx)
+    if connection.statements - before > 1:
+        raise RuntimeError("a unit of work of one statement ran several")
+    return result

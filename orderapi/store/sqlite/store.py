@@ -32,7 +32,11 @@ class SqliteStore:
 
     def read(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
         """See `contract.Store`."""
-        return self._readers.run(lambda connection: fn(ReadTx(connection.rows)), deadline)
+        return self._readers.run(lambda connection: fn(connection.tx), deadline)
+
+    def read_one(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
+        """See `contract.Store`."""
+        return self._readers.run_one(fn, deadline)
 
     def write(self, fn: Callable[[WriteTx], T], deadline: float | None = None) -> T:
         """See `contract.Store`."""
