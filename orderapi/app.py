@@ -19,7 +19,7 @@ from orderapi.web import (
     proxy,
     this_request,
 )
-from orderapi.web.lean import LeanFlask
+from orderapi.web.dispatch import LeanFlask
 
 
 def create_app(settings: Settings, store: Store | None = None) -> Flask:
@@ -41,8 +41,8 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     app.extensions["telemetry"] = telemetry
     # `/orders/` and `//orders` are other paths, and not found.
     app.url_map.merge_slashes = False
-    proxy.register(app)
     this_request.register(app, telemetry)
+    proxy.register(app)
     auth.register(app, tokens)
     failures.register(app, telemetry)
     app.register_blueprint(problem_pages.blueprint)

@@ -2,12 +2,11 @@
 
 from functools import partial
 
-from flask import Flask, g
+from flask import Flask
 
-from orderapi.auth import ANYBODY, READ, WRITE, Caller, Tokens
+from orderapi.auth import READ, WRITE, Caller, Tokens
 from orderapi.errors import Unauthorized
 from orderapi.web import this_request
-from orderapi.web.lean import current_request
 
 # The blueprints that answer without a token. Every other path needs one.
 OPEN_BLUEPRINTS = frozenset({"health", "metrics", "problems"})
@@ -17,44 +16,42 @@ _SCHEME = "bearer"
 
 
 def register(app: Flask, tokens: Tokens | None) -> None:
-    """Let in who has a token for it; without `tokens`, let everybody in as the public client."""
-    app.before_request(partial(_let_in, tokens))
+    """Require a token for each request; without `tokens`, every caller is the public client."""
+    if tokens is not None:
+        app.before_request(partial(_let_in, tokens))
 
 
 def caller() -> Caller:
-    """Give the caller of the current request."""
-    found: Caller = g.caller
-    return found
+    """Return the caller of the current request."""
+    return this_request.current().caller
 
 
 def refuse_if_ended() -> None:
-    """Check the token once more, for a request that has waited for long since it was let in.
+    """Check the token again, for a request that has waited since its token was checked.
 
-    Raises Unauthorized when the token has expired or was revoked meanwhile.
+    Raises Unauthorized if the token has expired or was revoked in the meantime.
     """
-    if g.token is not None:
-        tokens, token = g.token
-        tokens.refuse_if_ended(token)
+    token = this_request.current().token
+    if token is not None:
+        tokens, text = token
+        tokens.refuse_if_ended(text)
 
 
-def _let_in(tokens: Tokens | None) -> None:
-    incoming = current_request()
-    g.caller, g.token = ANYBODY, None
-    if tokens is None:
+def _let_in(tokens: Tokens) -> None:
+    this = this_request.current()
+    # The dispatch refuses a path or a method that does not exist, after this.
+    if this.rule is None or this.rule.endpoint.partition(".")[0] in OPEN_BLUEPRINTS:
         return
-    # A path or a method that does not exist is answered as such by Flask, after this.
-    if incoming.routing_exception is not None or incoming.blueprint in OPEN_BLUEPRINTS:
-        return
-    token = _sent_token(incoming.environ.get("HTTP_AUTHORIZATION"))
-    g.caller, g.token = tokens.find_caller(token), (tokens, token)
-    this_request.note(client=g.caller.client_id, token_id=g.caller.token_id)
-    g.caller.require(READ if incoming.method in _READING_METHODS else WRITE)
+    text = _sent_token(this.environ.get("HTTP_AUTHORIZATION"))
+    this.caller, this.token = tokens.find_caller(text), (tokens, text)
+    this_request.note(client=this.caller.client_id, token_id=this.caller.token_id)
+    this.caller.require(READ if this.environ["REQUEST_METHOD"] in _READING_METHODS else WRITE)
 
 
 def _sent_token(header: str | None) -> str:
-    """Give the token in an `Authorization` header (RFC 6750 section 2.1).
+    """Return the token in an `Authorization` header (RFC 6750 section 2.1).
 
-    Raises Unauthorized when there is none.
+    Raises Unauthorized if the header has none.
     """
     if header is None:
         raise Unauthorized(is_token_sent=False)

@@ -3,14 +3,14 @@
 import logging
 from functools import partial
 
-from flask import Flask, Response
+from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from orderapi import errors, logs
 from orderapi.telemetry import Telemetry
 from orderapi.web import problems
-from orderapi.web.lean import Answer
 from orderapi.web.problems import BY_SLUG, RETRY_AFTER_S
+from orderapi.web.whole_response import WholeResponse
 
 _log = logging.getLogger(__name__)
 
@@ -43,43 +43,44 @@ def register(app: Flask, telemetry: Telemetry) -> None:
     app.register_error_handler(Exception, _from_surprise)
 
 
-def _from_our_error(error: errors.OrderApiError) -> Response:
+def _from_our_error(error: errors.OrderApiError) -> WholeResponse:
     slug = _SLUGS.get(type(error))
     return _respond(slug, str(error)) if slug else _from_surprise(error)
 
 
-def _from_invalid_input(error: errors.ValidationFailed) -> Response:
+def _from_invalid_input(error: errors.ValidationFailed) -> WholeResponse:
     return _respond("validation-failed", str(error), errors=_readable(error))
 
 
-def _from_conflict(telemetry: Telemetry, error: errors.KeyReused) -> Response:
+def _from_conflict(telemetry: Telemetry, error: errors.KeyReused) -> WholeResponse:
     telemetry.count_conflict()
     return _from_our_error(error)
 
 
-def _from_unavailable_store(telemetry: Telemetry, error: errors.StoreUnavailable) -> Response:
+def _from_unavailable_store(telemetry: Telemetry, error: errors.StoreUnavailable) -> WholeResponse:
     telemetry.count_store_error(error.kind.value)
     _log.warning("store unavailable", extra={"reason": error.reason})
     response = _respond("store-unavailable", str(error))
-    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    response.add_header("Retry-After", str(RETRY_AFTER_S))
     return response
 
 
-def _from_unauthorized(telemetry: Telemetry, error: errors.Unauthorized) -> Response:
+def _from_unauthorized(telemetry: Telemetry, error: errors.Unauthorized) -> WholeResponse:
     """Answer 401; the reason is named only where a token was sent (RFC 6750 section 3)."""
     telemetry.count_refused_token("unauthorized")
     response = _respond("unauthorized", str(error))
     reason = ', error="invalid_token"' if error.is_token_sent else ""
-    response.headers["WWW-Authenticate"] = f'Bearer realm="orderapi"{reason}'
+    response.add_header("WWW-Authenticate", f'Bearer realm="orderapi"{reason}')
     return response
 
 
-def _from_missing_scope(telemetry: Telemetry, error: errors.ScopeMissing) -> Response:
+def _from_missing_scope(telemetry: Telemetry, error: errors.ScopeMissing) -> WholeResponse:
     """Answer 403, with the scope that is needed (RFC 6750 section 3.1)."""
     telemetry.count_refused_token("insufficient-scope")
     response = _respond("insufficient-scope", str(error))
-    response.headers["WWW-Authenticate"] = (
-        f'Bearer realm="orderapi", error="insufficient_scope", scope="{error.scope}"'
+    response.add_header(
+        "WWW-Authenticate",
+        f'Bearer realm="orderapi", error="insufficient_scope", scope="{error.scope}"',
     )
     return response
 
@@ -91,22 +92,22 @@ def _readable(error: errors.ValidationFailed) -> dict[str, object]:
     }
 
 
-def _from_http_exception(error: HTTPException) -> Response:
+def _from_http_exception(error: HTTPException) -> WholeResponse:
     """Turn what Flask and Werkzeug refuse into one of our problems, keeping `Allow`."""
     status = error.code or 500
     slug = _SLUGS_OF_STATUS.get(status, "bad-request" if status < 500 else "internal-error")
     response = _respond(slug, BY_SLUG[slug].meaning)
     allow = error.get_response().headers.get("Allow")
     if allow:
-        response.headers["Allow"] = allow
+        response.add_header("Allow", allow)
     return response
 
 
-def _from_surprise(error: Exception) -> Response:
+def _from_surprise(error: Exception) -> WholeResponse:
     _log.error("unexpected failure", exc_info=error)
     return _respond("internal-error", BY_SLUG["internal-error"].meaning)
 
 
-def _respond(slug: str, detail: str, **members: object) -> Response:
+def _respond(slug: str, detail: str, **members: object) -> WholeResponse:
     body = problems.document(slug, detail, logs.request_id.get(), **members)
-    return Answer(body, BY_SLUG[slug].status, problems.MEDIA_TYPE)
+    return WholeResponse(body, BY_SLUG[slug].status, problems.MEDIA_TYPE)

@@ -3,12 +3,12 @@
 import threading
 import time
 
-from flask import Blueprint, Response
+from flask import Blueprint
 
 from orderapi.documents import dump
 from orderapi.errors import StoreUnavailable
 from orderapi.store.contract import Store
-from orderapi.web.lean import Answer
+from orderapi.web.whole_response import WholeResponse
 
 # A commit, or a verdict of the probe, counts for this long. A probe may take as long to commit.
 FRESH_S = 2.0
@@ -19,14 +19,14 @@ def blueprint(readiness: "Readiness") -> Blueprint:
     health = Blueprint("health", __name__)
 
     @health.get("/healthz")
-    def show_liveness() -> Response:
-        return Answer(dump({"status": "ok"}))
+    def show_liveness() -> WholeResponse:
+        return WholeResponse(dump({"status": "ok"}))
 
     @health.get("/readyz")
-    def show_readiness() -> Response:
+    def show_readiness() -> WholeResponse:
         if not readiness.is_ready():
             raise StoreUnavailable("the readiness probe did not commit")
-        return Answer(dump({"status": "ready"}))
+        return WholeResponse(dump({"status": "ready"}))
 
     return health
 

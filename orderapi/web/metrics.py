@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 
-from flask import Blueprint, Response
+from flask import Blueprint
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -17,7 +17,7 @@ from orderapi.records import LastBackup, RelayState, StoreUsage
 from orderapi.store.contract import Store
 from orderapi.telemetry import Telemetry
 from orderapi.web.health import Readiness
-from orderapi.web.lean import Answer
+from orderapi.web.whole_response import WholeResponse
 
 
 def blueprint(store: Store, telemetry: Telemetry, readiness: Readiness) -> Blueprint:
@@ -25,12 +25,12 @@ def blueprint(store: Store, telemetry: Telemetry, readiness: Readiness) -> Bluep
     metrics = Blueprint("metrics", __name__)
 
     @metrics.get("/metrics")
-    def show_metrics() -> Response:
+    def show_metrics() -> WholeResponse:
         state, last_backup = store.read(lambda tx: (tx.relay.find_state(), tx.backups.find_last()))
         stored = _Stored(state, last_backup, store.usage(), readiness.is_ready(), time.time())
         telemetry.sample()
         text = generate_latest(telemetry.registry()) + generate_latest(stored)
-        return Answer(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return WholeResponse(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return metrics
 

@@ -3,91 +3,129 @@
 import re
 import time
 import uuid
-from functools import partial
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, current_app, g
-from werkzeug.exceptions import NotFound
+from flask import Flask
 
 from orderapi import logs, trace_context
+from orderapi.auth import ANYBODY, Tokens
 from orderapi.store.contract import REQUEST_TIME_S
 from orderapi.telemetry import Telemetry
-from orderapi.web.lean import current_request
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from werkzeug.routing import Rule
 
 HEADER = "X-Request-ID"
+PATH_MAX_CHARS = 256
 
 _ACCEPTED = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
-PATH_MAX_CHARS = 256
+# The server notes here when it had received the last byte of the body, in seconds of
+# `time.monotonic()`.
+_WHOLE_AT = "orderapi.whole_at"
+
+
+class ThisRequest:
+    """One request, from its arrival to its response. Moments are of `time.monotonic()`."""
+
+    __slots__ = (
+        "arrived_at",
+        "caller",
+        "environ",
+        "id",
+        "noted",
+        "rule",
+        "token",
+        "traceparent",
+        "whole_at",
+    )
+
+    def __init__(self, environ: "WSGIEnvironment") -> None:
+        self.environ = environ
+        self.arrived_at = time.monotonic()
+        self.whole_at: float = environ.get(_WHOLE_AT, self.arrived_at)
+        self.id = choose_id(environ.get("HTTP_X_REQUEST_ID"))
+        # The rule that its path and method match; None if there is none.
+        self.rule: Rule | None = None
+        # Who sends the request, and the token that says so.
+        self.caller = ANYBODY
+        self.token: tuple[Tokens, str] | None = None
+        # Its trace (W3C Trace Context); None if it names none.
+        self.traceparent = trace_context.parse_traceparent(environ.get("HTTP_TRACEPARENT"))
+        # The fields that its line in the log has beside those of every request.
+        self.noted: dict[str, str | bool | int | None] = {}
+        if self.traceparent:
+            self.noted["trace_id"] = trace_context.trace_id(self.traceparent)
+
+
+_current: ContextVar[ThisRequest] = ContextVar("this_request")
+# Return the request that the caller handles.
+current = _current.get
 
 
 def register(app: Flask, telemetry: Telemetry) -> None:
-    """Give every request of `app`, refused ones too, its id, its line and its count."""
-    app.before_request(_begin)
-    app.after_request(partial(_end, telemetry))
+    """Give every request of `app` its id, its line and its count, also if it is refused."""
+    dispatch = app.wsgi_app
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        this = ThisRequest(environ)
+        logs.request_id.set(this.id)
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            headers.append((HEADER, this.id))
+            _report(this, int(status[:3]), telemetry)
+            return start_response(status, headers, *exc_info)
+
+        token = _current.set(this)
+        try:
+            return dispatch(environ, start)
+        finally:
+            _current.reset(token)
+
+    app.wsgi_app = answer  # type: ignore[method-assign]
 
 
 def deadline() -> float:
-    """Tell until when this request may wait, as a time of `time.monotonic()` in seconds.
+    """Return until when this request may wait, as a moment of `time.monotonic()` in seconds.
 
-    The time counts from the last byte of the body, which the server notes in the environ: what a
-    slow client's upload took is not the store's time.
+    The time counts from the last byte of the body, because a slow upload is not the store's time.
     """
-    return float(g.whole_at) + REQUEST_TIME_S
+    return current().whole_at + REQUEST_TIME_S
 
 
-def choose_id(sent: str) -> str:
-    """Give the id that a request sent, if that is of the accepted form, or a new one."""
-    return sent if _ACCEPTED.fullmatch(sent) else str(uuid.uuid4())
-
-
-def traceparent() -> str | None:
-    """Return the trace of this request (W3C Trace Context); None if it names none."""
-    found: str | None = g.traceparent
-    return found
+def choose_id(sent: str | None) -> str:
+    """Return the id that a request has sent, if it has the accepted form, or a new id."""
+    return sent if sent and _ACCEPTED.fullmatch(sent) else str(uuid.uuid4())
 
 
 def note(**fields: str | bool | int | None) -> None:
-    """Add fields to this request's line in the log."""
-    g.noted.update(fields)
+    """Add fields to the line of this request in the log."""
+    current().noted.update(fields)
 
 
-def _begin() -> Response | None:
-    g.arrived_at = time.monotonic()
-    incoming = current_request()
-    g.whole_at = incoming.environ.get("orderapi.whole_at", g.arrived_at)
-    g.traceparent = trace_context.parse_traceparent(incoming.environ.get("HTTP_TRACEPARENT"))
-    g.noted = {"trace_id": trace_context.trace_id(g.traceparent)} if g.traceparent else {}
-    logs.request_id.set(choose_id(incoming.environ.get("HTTP_X_REQUEST_ID", "")))
-    # Werkzeug drops all slashes but one from a path's beginning.
-    if incoming.environ.get("PATH_INFO", "").startswith("//"):
-        raise NotFound
-    if incoming.method == "OPTIONS" and incoming.routing_exception is None:
-        return _answer_options()
-    return None
+def decoded_path(environ: "WSGIEnvironment") -> str:
+    """Return the path of a request as text, with one slash at its beginning."""
+    path: str = environ.get("PATH_INFO", "")
+    if not path.isascii():
+        path = path.encode("latin-1").decode(errors="replace")
+    return "/" + path.lstrip("/")
 
 
-def _answer_options() -> Response:
-    response = Response(status=204)
-    del response.headers["Content-Type"]
-    allowed = current_app.make_default_options_response().headers["Allow"]
-    response.headers["Allow"] = ", ".join(sorted(allowed.split(", ")))
-    return response
-
-
-def _end(telemetry: Telemetry, response: Response) -> Response:
-    incoming = current_request()
-    duration_s = time.monotonic() - g.arrived_at
-    route = incoming.url_rule.rule if incoming.url_rule else None
-    telemetry.count_request(route, incoming.method, response.status_code, duration_s)
-    response.headers[HEADER] = logs.request_id.get() or ""
+def _report(this: ThisRequest, status: int, telemetry: Telemetry) -> None:
+    environ = this.environ
+    method = environ["REQUEST_METHOD"]
+    duration_s = time.monotonic() - this.arrived_at
+    telemetry.count_request(this.rule.rule if this.rule else None, method, status, duration_s)
     logs.log_request(
         {
-            "address": incoming.remote_addr,
-            "method": incoming.method,
-            "path": incoming.path[:PATH_MAX_CHARS],
-            "status": response.status_code,
+            "address": environ.get("REMOTE_ADDR"),
+            "method": method,
+            "path": decoded_path(environ)[:PATH_MAX_CHARS],
+            "status": status,
             "duration_ms": round(duration_s * 1000, 2),
-            **g.noted,
+            **this.noted,
         },
-        response.headers[HEADER],
+        this.id,
     )
-    return response
