@@ -2,10 +2,35 @@
 
 import json
 
+import orjson
+
 from orderapi.records import Order
 
-# This encoder is made once, because `json.dumps` with arguments makes a new one every time.
-encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# The standard encoders define the bytes. They are made once, because `json.dumps` with arguments
+# makes a new one every time.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode_sorted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
+def encode(document: object) -> str:
+    """Write a compact JSON document of objects, lists, texts, integers, booleans and null.
+
+    orjson writes the same text several times faster. It refuses lone surrogates and integers of
+    more than 64 bits, which the standard library accepts. Numbers with a fraction do not occur,
+    because the two libraries write some of them differently.
+    """
+    try:
+        return orjson.dumps(document).decode()
+    except TypeError:
+        return _encode(document)
+
+
+def encode_sorted(document: object) -> str:
+    """Write a document as `encode` does, with the members of each object sorted by name."""
+    try:
+        return orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:
+        return _encode_sorted(document)
 
 
 def order_members(order: Order) -> dict[str, object]:

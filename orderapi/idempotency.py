@@ -1,15 +1,12 @@
 """Idempotency keys and fingerprints: pure functions, no I/O."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 
 from orderapi import fields
+from orderapi.documents import encode_sorted
 from orderapi.errors import KeyInvalid, KeyMissing, KeyReused
 from orderapi.records import Claim, Reply, SavedClaim
-
-# One encoder serves every payload; json.dumps would make a new one for each.
-_canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
 def parse_key(header: str | None) -> str:
@@ -45,7 +42,7 @@ def fingerprint(method: str, path: str, payload: Mapping[str, object]) -> str:
     it may become part of the fingerprint only when a client sends it. Otherwise every saved
     fingerprint would become invalid.
     """
-    return hashlib.sha256(f"{method}\n{path}\n{_canonical(payload)}".encode()).hexdigest()
+    return hashlib.sha256(f"{method}\n{path}\n{encode_sorted(payload)}".encode()).hexdigest()
 
 
 def replay(saved: SavedClaim, claim: Claim) -> Reply:

@@ -80,7 +80,11 @@ WALLS = {
     },
     "marshmallow": {"orderapi.web.schemas."},
     "pythonjsonlogger": {"orderapi.logs"},
-    "orjson": {"orderapi.logs"},
+    "orjson": {
+        "orderapi.logs",
+        "orderapi.documents",
+        "orderapi.web.schemas.json_body",
+    },
     "click": {"orderapi.cli."},
     "gevent": {"orderapi.store.native", "orderapi.store.greenlet_drain", "orderapi.server."},
     "httpx2": {"orderapi.client.exchange", "orderapi.relay.webhook"},

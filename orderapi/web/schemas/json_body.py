@@ -3,6 +3,8 @@
 import json
 import re
 
+import orjson
+
 from orderapi.errors import MalformedJson
 
 # A valid order is one object deep. The limit of Python's own parser differs between its versions.
@@ -10,6 +12,8 @@ DEPTH_MAX = 64
 
 # More digits than any valid quantity has. `int` itself refuses texts of several thousand digits.
 _INTEGER_MAX_DIGITS = 18
+# Both parsers read an integer of less than this as itself; one character may be its sign.
+_SAME_INTEGER = 10 ** (_INTEGER_MAX_DIGITS - 1)
 _STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
@@ -21,6 +25,33 @@ def parse(body: bytes) -> object:
 
     Raises MalformedJson if the body is not JSON, or if it is nested more than DEPTH_MAX deep.
     """
+    parsed = _parse_flat(body)
+    return _parse_strictly(body) if parsed is None else parsed
+
+
+def _parse_flat(body: bytes) -> object | None:
+    """Return an object of texts and small integers, as nearly every body is, or None.
+
+    orjson reads such a body in a tenth of the time, with the same result. It differs for large
+    integers, and it does not show how deep a member was nested that a later member replaced.
+    """
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX:
+        return None
+    try:
+        parsed: object = orjson.loads(body)
+    except ValueError:
+        return None
+    if type(parsed) is not dict:
+        return None
+    for value in parsed.values():
+        if type(value) is not str and (
+            type(value) is not int or not -_SAME_INTEGER < value < _SAME_INTEGER
+        ):
+            return None
+    return parsed
+
+
+def _parse_strictly(body: bytes) -> object:
     try:
         text = body.decode("utf-8")
         parsed: object = _decode(text)
