@@ -1,13 +1,10 @@
 """The server: `gunicorn -c deploy/gunicorn.conf.py wsgi:app`, from the repository's root."""
 
-import gevent
 from gevent import monkey
 
-# gevent must patch before anything else is imported: who has a reference to an unpatched lock
-# keeps it.
+# gevent must patch before anything else is imported, because a module that has a reference to an
+# unpatched lock keeps it.
 monkey.patch_all()
-# gevent would note for each greenlet which other one made it.
-gevent.config.track_greenlet_tree = False
 
 import os
 from types import SimpleNamespace

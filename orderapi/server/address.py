@@ -1,4 +1,4 @@
-"""Whether the service can listen at an address, said by the setting's name.
+"""Checks whether the service can listen at its address. A refusal names the setting.
 
 gunicorn itself tries an unusable address for 5 s and never names where it comes from. It removes
 the file of a unix socket although another service listens there.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from orderapi.errors import SettingsInvalid
 
-# The workers of a killed master die with it, or as soon as their disk answers.
+# The workers of a killed master end with it, or as soon as their disk answers.
 _LEAVING_MAX_S = 5.0
 _PAUSE_S = 0.05
 
@@ -31,7 +31,7 @@ class Address:
         self._directory: int | None = None
 
     def reserve(self) -> None:
-        """Wait until nobody listens at the address; for a path, let no other start pass meanwhile.
+        """Wait until nobody listens at the address. For a path, make other starts wait.
 
         Raises SettingsInvalid if another service goes on listening, or if nobody can listen there.
         """
@@ -43,7 +43,7 @@ class Address:
         self._wait_until_free()
 
     def release(self) -> None:
-        """Let other starts pass, now that this one listens."""
+        """Let other starts continue. This is called when this service listens."""
         if self._directory is not None:
             os.close(self._directory)
             self._directory = None
@@ -98,7 +98,7 @@ def _fail_if_served(path: Path) -> None:
         except (FileNotFoundError, ConnectionRefusedError):
             return
         except BlockingIOError:
-            pass  # somebody listens, and has more clients than it accepts
+            pass  # a process listens, and more clients wait than it accepts
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 

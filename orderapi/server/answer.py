@@ -1,8 +1,8 @@
-"""Running the app for one request (PEP 3333), and writing its answer as one run of bytes.
+"""Running the app for one request (PEP 3333), and writing the answer so that one send suffices.
 
-A head and its body that leave in two sends cost a system call more and wake the client twice. A
-worker that is killed between them would leave a head alone, and then no proxy may send the request
-to another worker.
+If head and body left in two sends, each answer would cost one more system call and wake the client
+twice. A worker that is killed between the two sends would leave a head without a body, and then no
+proxy may send the request to another worker.
 """
 
 import logging
@@ -39,7 +39,7 @@ class Answer:
     def start_response(
         self, status: str, headers: Headers, exc_info: Any = None
     ) -> Callable[[bytes], object]:
-        """Note the head. Nothing has been sent yet, so one after an error replaces the first.
+        """Note the head of the answer. A head that is given after an error replaces the first.
 
         Raises RuntimeError if the app calls it twice without an error.
         """
@@ -50,7 +50,7 @@ class Answer:
         return self._written.append
 
     def collect(self, parts: Iterable[bytes]) -> None:
-        """Take the body from the iterable that the app returned, and close that.
+        """Read the body from the iterable that the app returned, and close the iterable.
 
         Raises RuntimeError if the app has not called start_response.
         """
@@ -66,14 +66,14 @@ class Answer:
             raise RuntimeError("the app did not call start_response")
 
 
-# Gives the answer that is sent when the app fails.
+# A function that returns the answer that is sent when the app fails.
 FailureAnswer = Callable[[Environ], Answer]
 
 
 def run_app(
     app: "WSGIApplication", head: Head, standing_lines: "StandingLines", failure: FailureAnswer
 ) -> tuple[bytes, bytes]:
-    """Run the app for one request, and give its answer's head and body for `join`.
+    """Run the app for one request, and return the head and the body of its answer for `join`.
 
     If the app raises, or if its answer cannot be sent, that is logged and `failure` is the answer.
     """
@@ -87,7 +87,7 @@ def run_app(
 
 
 def write(answer: Answer, head: Head, standing_lines: "StandingLines") -> tuple[bytes, bytes]:
-    """Write an answer's head, which has the body's length so that the client finds its end.
+    """Write the head of an answer. It contains the length, so that the client finds the end.
 
     Raises ValueError for a header with a line break or a character beyond latin-1, and for a length
     that is not the body's.
@@ -112,13 +112,13 @@ def write(answer: Answer, head: Head, standing_lines: "StandingLines") -> tuple[
 
 
 def join(written: tuple[bytes, bytes], *, keeps_alive: bool) -> bytes:
-    """Give the bytes of an answer that says whether its connection is kept."""
+    """Return the bytes of an answer that says whether its connection is kept."""
     head, body = written
     return head + (_KEPT if keeps_alive else _CLOSED) + body
 
 
 class StandingLines:
-    """The lines that every answer has at a moment: Server, which names `server`, and Date."""
+    """The header lines that every answer has: Server, with the value `server`, and Date."""
 
     COUNT = 2
 
@@ -128,7 +128,7 @@ class StandingLines:
         self._lines = ""
 
     def now(self) -> str:
-        """Give the lines; they are made once a second."""
+        """Return the lines of this moment. They are made once a second."""
         second = int(time.time())
         if second != self._second:
             self._second = second

@@ -7,11 +7,11 @@ from typing import Any
 
 from gunicorn import arbiter, sock
 
-# The master looks at its workers' heartbeats at least once a second. If it comes later than this,
-# it was itself stopped, and so were its workers in all likelihood.
+# The master checks the heartbeats of its workers at least once a second. If more time passes
+# between two checks, the master was stopped, and its workers probably were stopped too.
 _LATE_S = 3.0
 
-# Where each unix socket of this process was bound: its path, and the file's device and inode.
+# The file of each unix socket of this process: its path, its device and its inode.
 _own_socket_files: dict[str, tuple[int, int]] = {}
 
 
@@ -27,18 +27,18 @@ class MonotonicTime:
 
     @staticmethod
     def sleep(seconds: float) -> None:
-        """Sleep, by the `time.sleep` of the moment."""
+        """Call `time.sleep`."""
         system_time.sleep(seconds)
 
 
 def prepare_module() -> None:
-    """Replace what gunicorn's modules use: the arbiter's clock, and how sockets are closed."""
+    """Replace the clock of gunicorn's arbiter, and the function that closes its sockets."""
     arbiter.time = MonotonicTime
     sock.close_sockets = close_sockets
 
 
 def be_patient_after_a_pause(master: Any) -> None:
-    """Let a master that was stopped itself wait for a heartbeat before it kills its workers.
+    """Make a master that was itself stopped wait for heartbeats before it kills its workers.
 
     After SIGSTOP and SIGCONT of the whole service, or a stall of the machine, the master may run
     first. It would see heartbeats that are too old, and kill workers that are about to go on.
@@ -57,7 +57,7 @@ def be_patient_after_a_pause(master: Any) -> None:
 
 
 def note_own_socket_files(listeners: Iterable[Any]) -> None:
-    """Note which files this process's unix sockets are, so that a stop removes no others."""
+    """Note the files of this process's unix sockets, so that a stop removes no other file."""
     for listener in listeners:
         path = listener.getsockname()
         if isinstance(path, str) and path:

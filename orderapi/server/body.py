@@ -42,7 +42,7 @@ class SizedBody:
 
     __slots__ = ("_missing", "_parts")
 
-    # The worker never begins to read one that is too large: its length says so.
+    # The worker does not begin to read a body whose announced length is too large.
     is_too_large = False
 
     def __init__(self, length: int) -> None:
@@ -50,7 +50,7 @@ class SizedBody:
         self._parts: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take the next bytes; give what follows the body once it is whole, else None."""
+        """Add the next bytes. Return what follows the body if it is whole now, else None."""
         self._parts.append(data[: self._missing])
         if len(data) < self._missing:
             self._missing -= len(data)
@@ -62,7 +62,7 @@ class SizedBody:
         return b"".join(self._parts)
 
     def cut_short(self) -> Any:
-        """Give the app's input for a body that ends early: it is shorter than was announced."""
+        """Return the input of the app for a body that is shorter than its announced length."""
         return io.BytesIO(self.content())
 
 
@@ -92,7 +92,7 @@ class ChunkedBody:
         self._read = self._read_size
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take the next bytes; give what follows the body once it is whole, else None.
+        """Add the next bytes. Return what follows the body if it is whole now, else None.
 
         Raises Refused for chunks that are malformed.
         """
@@ -111,7 +111,7 @@ class ChunkedBody:
         return bytes(self._content)
 
     def cut_short(self) -> Any:
-        """Give the app's input for a body that ends early: it cannot be read."""
+        """Return the input of the app for a body that ends early. It cannot be read."""
         return Unreadable("The connection ended in the middle of a chunk.")
 
     def _read_size(self) -> bool:
@@ -127,7 +127,7 @@ class ChunkedBody:
 
     def _read_data(self) -> bool:
         part = self._buffer[: self._missing]
-        # What is beyond the maximum is counted and not kept.
+        # Bytes beyond the maximum are not kept.
         self._content += part[: BODY_READ_MAX_BYTES - len(self._content)]
         self._missing -= len(part)
         self._buffer = self._buffer[len(part) :]

@@ -1,4 +1,4 @@
-"""A client's connection: its requests are read one after another, and each is answered.
+"""One connection of a client. Its requests are read one after another, and each is answered.
 
 A connection is driven by its watcher in the event loop. Only the app runs in a greenlet, and it
 runs when its request has arrived whole, so the app never waits for the client.
@@ -15,13 +15,11 @@ from orderapi.server.limits import DISCARD_MAX_BYTES, HEAD_MAX_S, PIPELINED_MAX_
 from orderapi.server.reader import BODY, HEAD, IDLE, Request, RequestReader
 from orderapi.server.service import Service
 from orderapi.server.transport import Transport
+from orderapi.web import this_request
 
-# What a connection is doing: it reads a request, the app handles that, the rest of its answer is
-# sent, what was sent in vain is discarded, or it is closed.
+# The states of a connection: it reads a request, the app handles the request, the client has not
+# read the whole answer, the rest of a refused request is discarded, or the connection is closed.
 READING, HANDLING, SENDING, DISCARDING, CLOSED = range(5)
-
-# When a request was whole, as a time of `time.monotonic()` in seconds, in the environ.
-WHOLE_AT = "orderapi.whole_at"
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -31,7 +29,7 @@ _log = logging.getLogger(__name__)
 class Connection:
     """One client's connection, from its first byte to its end.
 
-    `base` has what the environ of each of its requests has.
+    `base` contains what is the same in the environ of each of its requests.
     """
 
     __slots__ = (
@@ -54,7 +52,7 @@ class Connection:
         self._roster = service.roster
         self._address = base["REMOTE_ADDR"]
         self._reader = RequestReader(base)
-        # Whether the client has ended its side; it may still read.
+        # Whether the client has ended its side. It may still read its answers.
         self._has_ended = False
         self._has_unread_body = False
         self._head = NO_HEAD
@@ -67,7 +65,7 @@ class Connection:
         self._roster.idle[self] = self._roster.clock_s
 
     def read(self) -> None:
-        """Read what has arrived, if anything has, and act on it."""
+        """Read what has arrived, if anything has, and handle it."""
         try:
             data = self._transport.receive()
             if data:
@@ -80,7 +78,7 @@ class Connection:
             self._fail()
 
     def _fail(self) -> None:
-        """End this connection after a mistake of ours, which must not end the worker's loop."""
+        """End this connection after an error in this code, which must not stop the event loop."""
         _log.exception("a connection failed")
         self.close()
 
@@ -120,7 +118,7 @@ class Connection:
         if self._state == DISCARDING:
             self.close()
         elif self._state == READING and (self._reader.phase != IDLE or not self._reader.has_more):
-            # Else requests that have arrived wait for their turn.
+            # Otherwise whole requests have arrived, and they are handled before the end.
             self._end_reading()
 
     def _end_reading(self) -> None:
@@ -135,13 +133,13 @@ class Connection:
             self._run(request)
 
     def _wait(self) -> None:
-        """Begin to wait for the client in the middle of something."""
+        """Begin to wait for the client in the middle of a request or of an answer."""
         self._timing.begin()
         self._roster.idle.pop(self, None)
         self._roster.timed[self] = None
 
     def _run(self, request: Request) -> None:
-        """Let the app handle the request, in a greenlet of the request's own."""
+        """Let the app handle the request in a greenlet."""
         self._state = HANDLING
         self._has_unread_body = request.is_last
         self._is_kept = request.head.keeps_alive and not request.is_last
@@ -149,13 +147,13 @@ class Connection:
         self._roster.timed.pop(self, None)
         environ = request.head.environ
         environ["wsgi.input"] = request.body
-        environ[WHOLE_AT] = time.monotonic()
+        environ[this_request.WHOLE_AT] = time.monotonic()
         self._service.count_request()
         self._head = request.head
         self._service.handlers.run(self)
 
     def answer(self) -> None:
-        """Run the app and send its answer; in a greenlet."""
+        """Run the app and send its answer. This is called in a greenlet."""
         service = self._service
         try:
             written = run_app(service.app, self._head, service.standing_lines, service.failure)
@@ -172,7 +170,7 @@ class Connection:
 
     def _send_last(self, written: tuple[bytes, bytes]) -> None:
         """Send the final answer to a request."""
-        # Decided once, when the answer is written: what the answer says is what is done.
+        # This is decided once, so that the answer says what is done.
         self._is_kept = self._is_kept and not self._roster.is_stopping
         try:
             has_left = self._transport.send(join(written, keeps_alive=self._is_kept))
@@ -191,14 +189,14 @@ class Connection:
             self._go_on()
 
     def _go_on(self) -> None:
-        """Do what comes after an answer: the next request, or the end."""
+        """Begin with the next request after an answer, or end the connection."""
         if not self._is_kept:
             self._end()
             return
         self._state = READING
         self._roster.timed.pop(self, None)
         if self._reader.has_more:
-            # In its turn: a client that has sent many requests at once must not delay others.
+            # Other connections come first, so that many requests sent at once delay nobody else.
             self._service.loop.run_callback(self._read_next)
         elif self._has_ended:
             self.close()
@@ -207,7 +205,7 @@ class Connection:
 
     def _read_next(self) -> None:
         if self._state != READING or self._reader.phase != IDLE or not self._reader.has_more:
-            return  # more has arrived meanwhile, and was read with what was there
+            return  # more bytes have arrived meanwhile, and the request was read with them
         try:
             self._read_request(b"")
             if not self._has_ended:
@@ -242,9 +240,9 @@ class Connection:
         self._roster.timed.pop(self, None)
 
     def let_go(self) -> bool:
-        """Close the connection if it is idle, and tell whether it was.
+        """Close the connection if it is idle, and return whether it is closed.
 
-        What has already arrived is read first: a request is never discarded unread.
+        What has already arrived is read first, so that no request is discarded unread.
         """
         if self._is_idle():
             self.read()
@@ -257,7 +255,7 @@ class Connection:
         return is_between and self._state == READING
 
     def is_slow_head(self) -> bool:
-        """Tell whether the connection waits for the rest of a head."""
+        """Return whether the connection waits for the rest of a head."""
         return self._state == READING and self._reader.phase == HEAD
 
     def judge(self) -> None:
@@ -287,7 +285,7 @@ class Connection:
     def _give_up(self) -> None:
         """End the connection of a client that is too slow.
 
-        A stopping worker gives no answer: the client is to send the request again, elsewhere.
+        A worker that stops gives no answer, so that the client sends the request again.
         """
         if self._state != READING or self._roster.is_stopping:
             self.close()

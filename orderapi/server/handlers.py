@@ -1,7 +1,7 @@
 """The greenlets in which requests are handled; each is kept for further requests.
 
-A new greenlet costs 20 us, most of them for its stack, which Python maps into memory and unmaps
-again. A kept one costs 3 us.
+Python maps memory for the stack of a new greenlet, and unmaps it at its end. On a busy machine, a
+new greenlet took 20 us and a kept one 3 us.
 """
 
 from collections.abc import Callable

@@ -35,15 +35,15 @@ _LONG_LENGTH = re.compile(rb"(\r\ncontent-length:[ \t]*+)0*+[0-9]{19,}+(?=[ \t]*
 # Longer than any body that is read; httptools counts in 64 bits.
 _LENGTH_MAX = b"9" * 18
 
-# httptools refuses a method that it does not know. It is given GET for each method but these, and
-# the app sees the real one.
+# httptools refuses a method that it does not know. For each method but these, httptools reads GET
+# instead, and the app sees the real method.
 _METHODS_PARSED = frozenset(
     (b"GET", b"POST", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PATCH", b"CONNECT")
 )
 # RFC 9110, section 5.3: two of these make a message ambiguous.
 _ONCE_ONLY = frozenset(("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"))
-# Joined with a comma, two keys could pass as one. DEL has no place in either form of a key, so the
-# app refuses the value, wherever the join puts it.
+# Repeated fields are joined with a comma. Two keys that are joined so could be taken for one key.
+# They are joined with DEL instead. Neither form of a key may contain DEL, so the app refuses them.
 _JOINTS = {"HTTP_IDEMPOTENCY_KEY": "\x7f"}
 
 Environ = dict[str, Any]
@@ -54,7 +54,7 @@ class Refused(Exception):
 
 
 class Head:
-    """What the connection needs to know of a request; the app's part is in `environ`.
+    """The head of a request. What the app sees of it is in `environ`.
 
     `length` is that of the body in bytes, or CHUNKED.
     """
@@ -70,14 +70,14 @@ class Head:
         self.expects_continue = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a field to the environ; httptools calls this."""
+        """Add a field to the environ. httptools calls this method."""
         key = _environ_key(name)
         text = value.decode("latin-1").strip(" \t")
         environ = self.environ
         if key not in environ:
             environ[key] = text
         elif key in _ONCE_ONLY:
-            # What is raised here, httptools would wrap.
+            # An exception that is raised here would be wrapped by httptools.
             environ[_REPEATED] = name.decode("latin-1")
         elif key != _DROPPED:
             environ[key] += _JOINTS.get(key, ",") + text
@@ -93,7 +93,9 @@ _REPEATED = "orderapi.repeated"
 def read_head(data: bytes, base: Environ) -> Head:
     """Read the head of a request from `data`, which ends with an empty line.
 
-    `base` has what the environ of every request on the connection has. Raises Refused.
+    `base` contains what is the same in the environ of each request of the connection.
+
+    Raises Refused.
     """
     line = _LINE.match(data)
     if line is None or _FIELDS.fullmatch(data, line.end()) is None:
@@ -117,7 +119,7 @@ def read_head(data: bytes, base: Environ) -> Head:
 
 
 def refuse_hopeless(data: bytes) -> None:
-    """Refuse a head that is incomplete, and that no further bytes can complete.
+    """Refuse an incomplete head if no further bytes can make it valid.
 
     Raises Refused.
     """
@@ -182,10 +184,11 @@ def _parse_fields(head: Head, data: bytes) -> None:
     try:
         httptools.HttpRequestParser(head).feed_data(data)
     except httptools.HttpParserUpgrade:
-        # It has read the whole head. The service answers in HTTP, whatever the client asks for.
+        # httptools has read the whole head. The service continues with HTTP in any case.
         pass
     except httptools.HttpParserError as error:
-        # A length beyond 64 bits is a length all the same, and the app says that it is too large.
+        # httptools refuses a length beyond 64 bits. The app must see it, to answer that it is too
+        # large.
         shorter, count = _LONG_LENGTH.subn(rb"\g<1>" + _LENGTH_MAX, data)
         if not count or shorter == data:
             raise Refused(f"The head cannot be read: {error}.") from None

@@ -1,4 +1,4 @@
-"""Reading one request after another from the bytes of a connection, without a socket or a clock."""
+"""Reading requests from the bytes of a connection. This module knows no socket and no clock."""
 
 import io
 from typing import Any
@@ -26,8 +26,8 @@ _CR = ord("\r")
 class Request:
     """A request as the app gets it.
 
-    `body` is what the app reads. If the request `is_last`, what follows it on the connection is not
-    known to be a request, because its own body was not read to the end.
+    The app reads `body`. If `is_last` is true, the body was not read to its end. Then nobody knows
+    where the next request begins, and the connection must end with the answer.
     """
 
     __slots__ = ("body", "head", "is_last")
@@ -39,9 +39,10 @@ class Request:
 
 
 class RequestReader:
-    """The requests that a connection's bytes are.
+    """Finds the requests in the bytes of one connection.
 
-    `base` has what the environ of each of its requests has. `phase` says what the next bytes are.
+    `base` contains what is the same in the environ of each request of the connection. `phase` says
+    what the next bytes are.
     """
 
     __slots__ = ("_base", "_body", "_buffer", "_has_skipped_line", "_head", "phase")
@@ -55,9 +56,10 @@ class RequestReader:
         self.phase = IDLE
 
     def take(self, data: bytes = b"") -> Request | None:
-        """Take the next bytes, which may be none; give the request if it is whole now.
+        """Add the next bytes, which may be none, and return the request if it is whole now.
 
-        Raises Refused for what cannot be read. Then nothing that follows can be read either.
+        Raises Refused if the request cannot be read. Then the rest of the connection cannot be
+        read either.
         """
         if self.phase == BODY:
             return self._read_body(data)
@@ -65,12 +67,12 @@ class RequestReader:
         return self._read_head(buffer) if buffer else None
 
     def keep(self, data: bytes) -> int:
-        """Keep bytes of further requests for later; tell how many are kept."""
+        """Keep bytes of further requests for later, and return how many bytes are kept."""
         self._buffer += data
         return len(self._buffer)
 
     def end(self) -> Request | None:
-        """Tell that no more bytes will come; give the request that they cut short.
+        """Note that no more bytes will come, and return the request that is cut short, if any.
 
         Raises Refused if its head is not whole.
         """
@@ -81,12 +83,12 @@ class RequestReader:
         return None
 
     def cut_short(self) -> Request:
-        """Give the request whose body is being read, although it is not whole."""
+        """Return the request whose body is being read, although the body is not whole."""
         return self._give(self._body.cut_short(), is_last=True)
 
     @property
     def has_more(self) -> bool:
-        """Whether there are bytes that were not read as a request yet."""
+        """Whether there are bytes that no request has been read from yet."""
         return bool(self._buffer)
 
     @property
@@ -127,7 +129,7 @@ class RequestReader:
         try:
             rest = body.feed(data)
         except Refused as refused:
-            # The app comes first: where it reads no body, it has another answer.
+            # The app decides on the answer, because a 404 or a 401 comes before this refusal.
             return self._give(Unreadable(str(refused)), is_last=True)
         if rest is not None:
             self._buffer = rest

@@ -1,4 +1,4 @@
-"""All connections of a worker by what they wait for, and the clock that limits on time go by."""
+"""The connections of a worker, by what they wait for, and the clock of the limits on time."""
 
 import time
 from typing import Protocol
@@ -7,7 +7,7 @@ from orderapi.server.limits import LINGER_S, SWEEP_LATE_MAX_S
 
 
 class Listed(Protocol):
-    """What the roster needs of a connection."""
+    """What the roster calls on a connection."""
 
     def read(self) -> None:
         """Read what has arrived, if anything has."""
@@ -16,10 +16,10 @@ class Listed(Protocol):
         """End the connection if one of its limits on time is over."""
 
     def let_go(self) -> bool:
-        """Close the connection if it is idle and nothing has arrived on it; tell whether it was."""
+        """Close the connection if it is idle and has sent nothing; return whether it is closed."""
 
     def is_slow_head(self) -> bool:
-        """Tell whether the connection waits for the rest of a head."""
+        """Return whether the connection waits for the rest of a head."""
 
     def close(self) -> None:
         """Close the connection at once."""
@@ -28,9 +28,10 @@ class Listed(Protocol):
 class Roster:
     """The connections of one worker.
 
-    `idle` has those that wait for a request, the longest idle one first. `timed` has those that
-    wait for their client in the middle of something. A connection whose request the app handles is
-    in `all` alone, and no limit on time applies to it.
+    `idle` contains the connections that wait for a request; the one that is idle for longest comes
+    first. `timed` contains those that wait for their client in the middle of a request or of an
+    answer. While the app handles a request, its connection is only in `all`, and no limit on time
+    applies to it.
     """
 
     def __init__(self, connections_max: int) -> None:
@@ -38,8 +39,8 @@ class Roster:
         self.all: set[Listed] = set()
         self.idle: dict[Listed, float] = {}
         self.timed: dict[Listed, None] = {}
-        # The seconds for which this process has been running. While it was stopped, or had no
-        # processor, it could not read, and no client is to blame for silence in that time.
+        # The seconds in which this process was running. While the process was stopped, or had no
+        # processor, it could not read. Therefore silence in that time is no fault of a client.
         self.clock_s = 0.0
         self._swept_at = time.monotonic()
         self.stopping_since_s: float | None = None
@@ -55,10 +56,10 @@ class Roster:
             self.stopping_since_s = self.clock_s
 
     def make_room(self) -> bool:
-        """Make room for a new connection; tell whether there is some.
+        """Make room for a new connection, and return whether there is room now.
 
-        The longest idle connection gives way, then the oldest whose head is not whole yet. A
-        request that is being read or answered never does.
+        The connection that is idle for longest gives way. If no connection is idle, the oldest one
+        whose head is incomplete gives way. A request whose head is whole is never cut off.
         """
         while len(self.all) >= self.connections_max:
             if not self.close_longest_idle():
@@ -66,7 +67,7 @@ class Roster:
         return True
 
     def close_longest_idle(self) -> bool:
-        """Close the connection that can best be spared; tell whether there was one."""
+        """Close one connection that has no request in flight; return whether there was one."""
         for connection in list(self.idle):
             if connection.let_go():
                 return True

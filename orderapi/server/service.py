@@ -11,8 +11,8 @@ from orderapi.server.roster import Roster
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# Gives the answer to a request that cannot be read, from the reason, the X-Request-ID that it sent
-# (or an empty string), and its client's address.
+# A function that returns the answer to a request that cannot be read. Its parameters are the
+# reason, the X-Request-ID that the request sent (or an empty string), and the client's address.
 Refusal = Callable[[str, str, str], Answer]
 
 

@@ -13,8 +13,8 @@ _READABLE, _WRITABLE = 1, 2
 class Transport:
     """A socket that never blocks.
 
-    `on_readable` is called when something has arrived, or the client has ended its side. `on_sent`
-    is called when the rest of a `send` that could not be sent at once has left. `loop` is gevent's.
+    `on_readable` is called when something has arrived, or when the client has ended its side.
+    `on_sent` is called each time that more of an answer has left. `loop` is gevent's event loop.
     """
 
     __slots__ = (
@@ -41,13 +41,13 @@ class Transport:
         self._on_sent = on_sent
         self._unsent = b""
         self._writer: Any = None
-        # One watcher for all of the connection's life: to make one for each request is slower.
+        # The connection keeps one watcher, because a new one for each request would be slower.
         self._reader: Any = loop.io(sock.fileno(), _READABLE)
         self._is_paused = False
         self._reader.start(on_readable)
 
     def receive(self) -> bytes | None:
-        """Give what has arrived: None if nothing has, no bytes if no more will.
+        """Return what has arrived, None if nothing has, or no bytes if the client has ended.
 
         Raises OSError if the client has reset the connection.
         """
@@ -57,7 +57,7 @@ class Transport:
             return None
 
     def send(self, data: bytes) -> bool:
-        """Send bytes, and tell whether all have left; the rest is sent when the client reads on.
+        """Send bytes, and return whether all have left. The rest is sent as the client reads.
 
         Raises OSError if the client is gone.
         """
@@ -81,7 +81,7 @@ class Transport:
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            # `on_sent` meets the same error, or sends no more.
+            # The client is gone. Whatever is sent next raises the same error.
             sent = len(self._unsent)
         self._unsent = self._unsent[sent:]
         if not self._unsent:
@@ -90,16 +90,16 @@ class Transport:
 
     @property
     def has_unsent(self) -> bool:
-        """Whether bytes wait for the client to read on."""
+        """Whether bytes wait until the client reads."""
         return bool(self._unsent)
 
     def pause(self) -> None:
-        """Read no more until `resume`; what arrives stays in the kernel, up to its own bound."""
+        """Stop reading until `resume`. What arrives stays in the kernel, up to its own limit."""
         self._is_paused = True
         self._reader.stop()
 
     def resume(self) -> None:
-        """Read on after a `pause`."""
+        """Continue to read after a `pause`."""
         if self._is_paused:
             self._is_paused = False
             self._reader.start(self._on_readable)
@@ -110,7 +110,7 @@ class Transport:
             self._sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close the socket; once."""
+        """Close the socket. This may be called only once."""
         self._reader.stop()
         self._reader.close()
         self._stop_writing()

@@ -36,8 +36,8 @@ class Worker(base.Worker):  # type: ignore[misc] # gunicorn ships no types
     def run(self) -> None:
         """Serve until told to stop, then wait for requests in flight, for `graceful_timeout`.
 
-        gunicorn's class leaves this method to its workers. That of its gevent worker costs 150 us
-        of processor time more for each request.
+        gunicorn's class leaves this method to its workers. In one run on a busy machine, gunicorn's
+        gevent worker took 314 us of processor time for a GET of a hello app, and this one 45 us.
         """
         hub = get_hub()
         loop = hub.loop

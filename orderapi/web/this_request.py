@@ -22,9 +22,9 @@ HEADER = "X-Request-ID"
 PATH_MAX_CHARS = 256
 
 _ACCEPTED = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
-# The server notes here when it had received the last byte of the body, in seconds of
+# The server notes under this key when it had received the last byte of the body, in seconds of
 # `time.monotonic()`.
-_WHOLE_AT = "orderapi.whole_at"
+WHOLE_AT = "orderapi.whole_at"
 
 
 class ThisRequest:
@@ -45,7 +45,7 @@ class ThisRequest:
     def __init__(self, environ: "WSGIEnvironment") -> None:
         self.environ = environ
         self.arrived_at = time.monotonic()
-        self.whole_at: float = environ.get(_WHOLE_AT, self.arrived_at)
+        self.whole_at: float = environ.get(WHOLE_AT, self.arrived_at)
         self.id = choose_id(environ.get("HTTP_X_REQUEST_ID"))
         # The rule that its path and method match; None if there is none.
         self.rule: Rule | None = None
