@@ -7,6 +7,7 @@ every value of every label comes from a list that is in the code.
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -50,70 +51,57 @@ class Telemetry:
         self._queue_length: Callable[[], int] = _none
         self._waiting_readers: Callable[[], int] = _none
         self._sampled: tuple[int, int] | None = None
-        self._registry = registry = CollectorRegistry()
-        self._requests = Histogram(
+        self._registry = CollectorRegistry()
+        counter = partial(Counter, registry=self._registry)
+        histogram = partial(Histogram, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry, multiprocess_mode="livesum")
+        self._requests = histogram(
             "orderapi_request_duration_seconds",
             "Seconds from the arrival of a request to its answer.",
             ["route", "method", "status_class"],
             buckets=_REQUEST_BUCKETS_S,
-            registry=registry,
         )
-        self._orders_created = Counter(
-            "orderapi_orders_created",
-            "Number of requests that created an order.",
-            registry=registry,
+        self._orders_created = counter(
+            "orderapi_orders_created", "Number of requests that created an order."
         )
-        self._replays = Counter(
-            "orderapi_replays",
-            "Number of requests that got the saved answer of their key again.",
-            registry=registry,
+        self._replays = counter(
+            "orderapi_replays", "Number of requests that got the saved answer of their key again."
         )
-        self._conflicts = Counter(
+        self._conflicts = counter(
             "orderapi_conflicts",
             "Number of requests that were refused because their key belongs to another payload.",
-            registry=registry,
         )
-        self._store_errors = Counter(
+        self._store_errors = counter(
             "orderapi_store_errors",
             "Number of requests that failed because the store could not be used.",
             ["kind"],
-            registry=registry,
         )
-        self._tokens_refused = Counter(
+        self._tokens_refused = counter(
             "orderapi_tokens_refused",
             "Number of requests that were refused because of their token.",
             ["reason"],
-            registry=registry,
         )
-        self._batch_sizes = Histogram(
+        self._batch_sizes = histogram(
             "orderapi_commit_batch_size",
             "Number of writes that shared one commit.",
             buckets=_BATCH_BUCKETS,
-            registry=registry,
         )
-        self._commit_durations = Histogram(
+        self._commit_durations = histogram(
             "orderapi_commit_duration_seconds",
             "Seconds that a commit took, until it was on stable storage.",
             buckets=_COMMIT_BUCKETS_S,
-            registry=registry,
         )
-        self._lock_waits = Histogram(
+        self._lock_waits = histogram(
             "orderapi_write_lock_wait_seconds",
             "Seconds that a batch of writes waited for the lock between processes.",
             buckets=_COMMIT_BUCKETS_S,
-            registry=registry,
         )
-        self._queue_gauge = Gauge(
-            "orderapi_write_queue_length",
-            "Number of writes that wait for their commit now.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        self._queue_gauge = gauge(
+            "orderapi_write_queue_length", "Number of writes that wait for their commit now."
         )
-        self._readers_gauge = Gauge(
+        self._readers_gauge = gauge(
             "orderapi_waiting_readers",
             "Number of readers of events that wait for the next event now.",
-            registry=registry,
-            multiprocess_mode="livesum",
         )
 
     def count_request(self, route: str | None, method: str, status: int, duration_s: float) -> None:
