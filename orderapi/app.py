@@ -25,7 +25,7 @@ from orderapi.web.dispatch import LeanFlask
 def create_app(settings: Settings, store: Store | None = None) -> Flask:
     """Make the WSGI application.
 
-    It expects a database that `store.prepare()` has made; it opens it with the first request.
+    `store.prepare()` must have made the database. The application opens it with the first request.
     """
     store = store or open_store(settings.database_url)
     feed = Feed(store)
@@ -39,7 +39,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     app.extensions["feed"] = feed
     app.extensions["tokens"] = tokens
     app.extensions["telemetry"] = telemetry
-    # `/orders/` and `//orders` are other paths, and not found.
+    # `/orders//x` is another path than `/orders/x`, and is not found.
     app.url_map.merge_slashes = False
     this_request.register(app, telemetry)
     proxy.register(app)

@@ -1,7 +1,7 @@
 """How log lines are written so that no caller ever waits for the reader of the log.
 
 A pipe, a terminal or a collector may stop reading. Then a write blocks, for as long as the reader
-likes. Therefore callers only append their lines to a bounded buffer. A native thread of each
+wants. Therefore callers only append their lines to a bounded buffer. A native thread of each
 process writes the buffered lines. Lines that find the buffer full are dropped. The number of
 dropped lines is written to the log as soon as the reader reads again.
 """
@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 # About 3 MB of lines: a busy second of requests.
 HELD_MAX_LINES = 8192
-# Several processes may share a pipe. A pipe does not mix a write of up to this size with others.
+# Several processes may share a pipe. The system never mixes a write of up to this size with others.
 WRITE_MAX_BYTES = select.PIPE_BUF
-# The lines of this time are written together, so that a busy process does not wake its thread for
-# each line.
+# The thread writes the lines of this time together. So it does not wake for each line of a busy
+# process.
 GATHER_S = 0.005
 # How long a process that ends waits until its last lines are written.
 DRAIN_MAX_S = 1.0
@@ -58,13 +58,13 @@ class LogWriter:
         self._lines: deque[bytes] = deque()
         # Locked as soon as the thread is started, which only one caller may do.
         self._started = self._threads.allocate_lock()
-        # The thread is about to wait, and needs to be woken; only then is waking worth its time.
+        # True while the thread waits, or is about to wait. Only then must a caller wake it.
         self._is_idle = False
         self._is_writing = False
         self._wake = _locked(self._threads)
-        # Nobody releases this lock. To acquire it with a time-out is to sleep natively.
+        # This lock is never released. An attempt to acquire it with a time-out is a native sleep.
         self._sleep = _locked(self._threads)
-        # Two counters, because each has one thread that changes it.
+        # Dropped lines have two counters, so that each counter is changed by one thread alone.
         self._refused = 0
         self._failed = 0
         self._reported = 0
@@ -106,7 +106,7 @@ class LogWriter:
                 self._write_some()
             self._is_writing = False
             self._is_idle = True
-            # A line that came before the thread was idle has woken nobody.
+            # A line that was appended before the thread was idle has not woken it.
             if not self._lines:
                 self._wake.acquire()
                 self._sleep.acquire(timeout=GATHER_S)

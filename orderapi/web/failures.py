@@ -32,7 +32,7 @@ _SLUGS_OF_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
 
 def register(app: Flask, telemetry: Telemetry) -> None:
-    """Let every failure of `app` end in a problem document."""
+    """Answer every failure of `app` with a problem document."""
     app.register_error_handler(errors.OrderApiError, _from_our_error)
     app.register_error_handler(errors.ValidationFailed, _from_invalid_input)
     app.register_error_handler(errors.StoreUnavailable, partial(_from_unavailable_store, telemetry))
@@ -66,7 +66,7 @@ def _from_unavailable_store(telemetry: Telemetry, error: errors.StoreUnavailable
 
 
 def _from_unauthorized(telemetry: Telemetry, error: errors.Unauthorized) -> WholeResponse:
-    """Answer 401; the reason is named only where a token was sent (RFC 6750 section 3)."""
+    """Answer with 401. The reason is named only if a token was sent (RFC 6750 section 3)."""
     telemetry.count_refused_token("unauthorized")
     response = _respond("unauthorized", str(error))
     reason = ', error="invalid_token"' if error.is_token_sent else ""
@@ -75,7 +75,7 @@ def _from_unauthorized(telemetry: Telemetry, error: errors.Unauthorized) -> Whol
 
 
 def _from_missing_scope(telemetry: Telemetry, error: errors.ScopeMissing) -> WholeResponse:
-    """Answer 403, with the scope that is needed (RFC 6750 section 3.1)."""
+    """Answer with 403, and name the required scope (RFC 6750 section 3.1)."""
     telemetry.count_refused_token("insufficient-scope")
     response = _respond("insufficient-scope", str(error))
     response.add_header(
@@ -86,14 +86,14 @@ def _from_missing_scope(telemetry: Telemetry, error: errors.ScopeMissing) -> Who
 
 
 def _readable(error: errors.ValidationFailed) -> dict[str, object]:
-    """Give the messages by names that every JSON parser reads: lone surrogates become `?`."""
+    """Return the messages by names that every JSON parser accepts: lone surrogates become `?`."""
     return {
         name.encode(errors="replace").decode(): messages for name, messages in error.errors.items()
     }
 
 
 def _from_http_exception(error: HTTPException) -> WholeResponse:
-    """Turn what Flask and Werkzeug refuse into one of our problems, keeping `Allow`."""
+    """Answer a refusal of Flask or Werkzeug with a problem document, and keep its `Allow`."""
     status = error.code or 500
     slug = _SLUGS_OF_STATUS.get(status, "bad-request" if status < 500 else "internal-error")
     response = _respond(slug, BY_SLUG[slug].meaning)

@@ -66,7 +66,7 @@ current = _current.get
 
 
 def register(app: Flask, telemetry: Telemetry) -> None:
-    """Give every request of `app` its id, its line and its count, also if it is refused."""
+    """Add an id, a line in the log and a count to every request of `app`, also to a refused one."""
     dispatch = app.wsgi_app
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
