@@ -143,6 +143,7 @@ def backup_command(file: Path, database: str | None) -> None:
         _failing("there is no backup"),
     ):
         is_made = backup(maintenance, file, report.show_progress, report.show_finding)
+        size_bytes = file.stat().st_size if is_made else 0
     with inputs.opened_unchecked(settings) as store:
         reason = note_backup(store, is_verified=is_made)
     if reason is not None:
@@ -151,7 +152,7 @@ def backup_command(file: Path, database: str | None) -> None:
     if not is_made:
         click.echo(f"there is no backup: {one_line(str(file))} would have the same findings")
         sys.exit(CHECK_FAILED)
-    click.echo(f"the backup is {one_line(str(file))} ({file.stat().st_size / 2**20:,.1f} MiB)")
+    click.echo(f"the backup is {one_line(str(file))} ({size_bytes / 2**20:,.1f} MiB)")
 
 
 @main.command("restore")
