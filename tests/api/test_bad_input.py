@@ -1,4 +1,4 @@
-"""What is refused on `POST /orders` before its JSON is read, and that nothing is stored."""
+"""What `POST /orders` refuses before it reads the JSON, and that it stores nothing of it."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""What is refused of a body of `POST /orders` that came whole, and that nothing is stored."""
+"""Which complete bodies `POST /orders` refuses, and that it stores nothing of them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Events as others read them: CloudEvents 1.0 JSON."""
+"""Events in the form that clients read: CloudEvents 1.0 JSON."""
 
 import json
 

@@ -11,7 +11,7 @@ from tests.support.placing import place, place_for
 from tests.support.running import Answer
 
 MOST = 2**63 - 1
-# Longer than any of these tests may take: whoever waits for so long waits in vain.
+# This is longer than any of these tests may take. A reader that waits for so long has failed.
 LONG_S = 30
 
 

@@ -1,4 +1,4 @@
-"""`GET /events?wait=`: whoever waits is answered in time, and holds nothing; without a server."""
+"""`GET /events?wait=`: a waiting reader is answered in time and holds nothing; without a server."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ from tests.support.http_messages import ask, order
 from tests.support.placing import place, place_for
 from tests.support.waiting import wait_until
 
-# Longer than any of these tests may take: whoever waits for so long waits in vain.
+# This is longer than any of these tests may take. A reader that waits for so long has failed.
 LONG_S = 30
 
 
@@ -29,7 +29,7 @@ def page(body: bytes) -> Any:
 
 
 def waiting(feed: Feed, after: int, pool: ThreadPoolExecutor, count: int = 1) -> Future[bytes]:
-    """Begin to wait for what comes after a number; gives back when `count` wait in all."""
+    """Start a reader that waits for events after a number; return when `count` readers wait."""
     started = pool.submit(feed.read, EventPage(PUBLIC_CLIENT, after, 100), LONG_S)
     wait_until(lambda: len(feed._waiting) >= count)
     return started
@@ -90,7 +90,7 @@ def test_whoever_waits_is_not_answered_by_what_is_no_event_of_its_own(
 def test_another_store_s_commit_is_seen(
     store: SqliteStore, database: Path, pool: ThreadPoolExecutor
 ) -> None:
-    """As one of another process is."""
+    """The commit of another process is seen in the same way."""
     feed = Feed(store)
     answer = waiting(feed, 0, pool)
     other = SqliteStore(database)
@@ -102,7 +102,7 @@ def test_another_store_s_commit_is_seen(
 def test_whoever_waits_holds_no_snapshot(
     store: SqliteStore, database: Path, pool: ThreadPoolExecutor
 ) -> None:
-    """A checkpoint that needs the whole WAL succeeds meanwhile."""
+    """A checkpoint that needs the whole WAL succeeds while a reader waits."""
     feed = Feed(store)
     answer = waiting(feed, 0, pool)
     store.write(lambda tx: tx.probe.touch())
@@ -135,7 +135,7 @@ def test_a_process_that_stops_answers_all_who_wait(
     stopping.set()
     for answer in answers:
         assert page(answer.result(10)) == {"events": [], "next": 0}
-    # Not at once, or whoever is sent away would come back at once.
+    # This reader is answered after a delay. Otherwise it would come back at once.
     later = pool.submit(feed.read, EventPage(PUBLIC_CLIENT, 0, 100), LONG_S)
     assert page(later.result(10)) == {"events": [], "next": 0}
 

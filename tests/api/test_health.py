@@ -23,7 +23,7 @@ NEVER = "1970-01-01T00:00:00.000Z"
 
 @contextmanager
 def holding_the_lock(directory: Path) -> Iterator[None]:
-    """Keep every process from committing."""
+    """Prevent every process from committing."""
     with (directory / "orders.db-lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -31,7 +31,7 @@ def holding_the_lock(directory: Path) -> Iterator[None]:
 
 @pytest.fixture
 def _long_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a commit speak for the store for as long as a test may take."""
+    """Make a commit count for the store as long as a test may take."""
     monkeypatch.setattr("orderapi.web.health.FRESH_S", 60.0)
 
 
@@ -116,9 +116,9 @@ def test_writes_that_cannot_commit_are_not_ready_and_everybody_is_told_at_once(
         for answer, took_s in pool.map(probe, range(8)):
             check_problem(answer, "store-unavailable")
             assert int(answer.headers["retry-after"]) > 0
-            # One probe of 2 s is shared; eight after one another would take 16.
+            # The requests share one probe of 2 s. Eight probes in a row would take 16 s.
             assert took_s < 4
-        # The verdict is kept; on a machine that stalls it may age meanwhile, once.
+        # The verdict is kept. If the machine stalls, the verdict may become too old once.
         waits_s = []
         for _ in range(3):
             asked_at = awake_s()

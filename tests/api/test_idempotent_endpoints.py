@@ -1,4 +1,4 @@
-"""Every endpoint that writes is idempotent: whoever adds one gets these tests for it."""
+"""Every endpoint that writes is idempotent: a new endpoint gets these tests by itself."""
 
 import json
 import re
@@ -27,7 +27,7 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def writing_endpoints() -> list[tuple[str, str]]:
-    """Walk the URL map; nothing is opened for it."""
+    """Return the method and the rule of each endpoint that writes; no database is opened."""
     app = create_app(read_settings({}), SqliteStore(Path("never-opened.db")))
     return [
         (method, rule.rule)

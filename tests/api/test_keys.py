@@ -20,7 +20,7 @@ BARE = [character for character in PRINTABLE if character not in ' ,"']
 keys = st.text(PRINTABLE, min_size=1, max_size=255)
 bare_keys = st.text(BARE, min_size=1, max_size=255)
 outer = st.text(" \t", max_size=3)
-# What a header can hold: any character of latin-1.
+# A header can contain any character of latin-1.
 headers = st.text(st.characters(max_codepoint=0xFF), max_size=300)
 texts = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=128).filter(
     lambda text: not text.isspace()
@@ -127,7 +127,8 @@ def test_the_same_text_in_another_field_is_another_payload(one: str, other: str)
     assert same == (one == other)
 
 
-# Saved with every order: were one of these to change, retries of old requests would be conflicts.
+# A digest is saved with every order. If one of these changed, retries of old requests would be
+# conflicts.
 @pytest.mark.parametrize(
     ("payload", "digest"),
     [

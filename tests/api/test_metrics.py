@@ -1,4 +1,4 @@
-"""`/metrics`: how many events there are, and how the relay is doing."""
+"""`/metrics`: the number of events, and the state of the relay."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,7 @@ BLOCKED = "orderapi_relay_blocked_since_timestamp_seconds"
 
 
 def blockage(answer: Answer) -> list[tuple[str, float]]:
-    """Why the relay is held up, and since when."""
+    """Return why the relay is blocked, and since when."""
     (blocked,) = (family for family in families(answer) if family.name == BLOCKED)
     return [(sample.labels["reason"], sample.value) for sample in blocked.samples]
 
@@ -43,7 +43,7 @@ def test_events_wait_until_the_relay_has_delivered_them(
         time.sleep(0.05)
     found = samples(ask(client, "/metrics"))
     assert found["orderapi_events_total"] == found["orderapi_relay_waiting_events"] == 3
-    # From the first one.
+    # The lag counts from the first event.
     assert 0.14 < found["orderapi_relay_lag_seconds"] < 30
     store.write(lambda tx: tx.relay.move_to(2))
     found = samples(ask(client, "/metrics"))

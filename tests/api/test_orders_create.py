@@ -1,4 +1,4 @@
-"""`POST /orders`: one key, one effect, and the same answer ever after."""
+"""`POST /orders`: one key has one effect, and every retry gets the same answer."""
 
 import json
 import re
@@ -23,7 +23,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 @pytest.fixture
 def outsider(tmp_path: Path, store: SqliteStore) -> sqlite3.Connection:
-    """The database behind `client`, as somebody else sees it."""
+    """The database behind `client`, read through another connection."""
     assert store
     return sqlite3.connect(f"file:{tmp_path}/orders.db?mode=ro", uri=True)
 

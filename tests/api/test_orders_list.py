@@ -15,7 +15,7 @@ LINK = re.compile(r'<(/orders\?[^>]+)>; rel="next"')
 
 
 def make(client: FlaskClient, count: int, customer_id: str = "cust1") -> list[str]:
-    """Make orders and give their ids, newest first."""
+    """Make orders, and return their ids, the newest first."""
     ids = [
         order(client, f"{customer_id}-{n}", ORDER | {"customer_id": customer_id}).json["order_id"]
         for n in range(count)
@@ -33,7 +33,7 @@ def ids_of(answer: Answer) -> list[str]:
 
 
 def walk(client: FlaskClient, target: str) -> list[list[str]]:
-    """Follow the Link headers to the end; both ways to the next page agree on every page."""
+    """Follow the Link headers to the end, and assert that `next_cursor` agrees with them."""
     pages = []
     while True:
         page = ask(client, target)

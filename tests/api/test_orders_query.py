@@ -1,4 +1,4 @@
-"""The query of `GET /orders`: what is bad, unknown or given twice is named."""
+"""The query of `GET /orders`: a bad, unknown or repeated parameter is named."""
 
 import pytest
 from flask.testing import FlaskClient

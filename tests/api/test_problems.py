@@ -215,7 +215,7 @@ def test_posting_ignores_the_query(client: FlaskClient) -> None:
     assert (again.status_code, again.data) == (201, first.body)
 
 
-# Each fault in the order of checks, as a change to a request that already has those below it.
+# The faults in the order of the checks. Each request also has the faults below its own.
 TOO_LARGE = b"{" + b" " * 20_000
 FAULTS: list[tuple[str, str, str, tuple[str, ...], bytes]] = [
     ("not-found", "POST", "/nowhere", ("Content-Type: text/plain",), TOO_LARGE),

@@ -1,4 +1,4 @@
-"""`X-Request-ID`, and the log: JSON lines on stderr and nothing else."""
+"""`X-Request-ID`, and the log: stderr has JSON lines and nothing else."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The environment: every setting, and the one line that a bad one gets."""
+"""The environment: every setting, and the one line that refuses a bad value."""
 
 import http.client
 import socket
@@ -192,7 +192,7 @@ def check_refused(server: Server, name: str) -> None:
 def test_a_unix_socket_serves(tmp_path: Path) -> None:
     path = tmp_path / "orders.sock"
     server = Server(tmp_path, BIND=f"unix:{path}")
-    # The test server asks over TCP; this one is asked over its socket.
+    # The helper would wait for an answer over TCP, but this server listens on a unix socket.
     server.start(wait=False)
     try:
         assert ask_socket(path) == 200
