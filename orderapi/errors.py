@@ -1,11 +1,11 @@
-"""Every failure by its name; what HTTP makes of them stands in `web/problems.py`."""
+"""Every failure by its name. `web/failures.py` says what each becomes in HTTP."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
 
 class OrderApiError(Exception):
-    """What this service refuses or fails at; the message is safe to show to its client."""
+    """A refusal or a failure of this service. The message may be shown to its client."""
 
 
 class BodyUnreadable(OrderApiError):
@@ -29,11 +29,11 @@ class KeyInvalid(OrderApiError):
 
 
 class MalformedJson(OrderApiError):
-    """The body is not JSON (RFC 8259), or nested too deep."""
+    """The body is not JSON (RFC 8259), or it is nested too deep."""
 
 
 class ValidationFailed(OrderApiError):
-    """The input is readable, but not what this resource takes.
+    """The input is readable, but this resource does not accept it.
 
     `errors` gives the messages by field or query parameter.
     """
@@ -140,7 +140,7 @@ class SettingsInvalid(StartRefused):
 
 
 class StoreRefused(StartRefused):
-    """The database is not one that this release can serve."""
+    """This release cannot serve the database."""
 
 
 class FileRefused(OperatorError):

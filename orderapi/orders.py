@@ -1,4 +1,4 @@
-"""The story of an order: made exactly once, answered the same way each time.
+"""How an order is made exactly once, and answered in the same way each time.
 
 Nothing here knows HTTP or SQL. `place_order` is the unit of work that everything else serves.
 """
@@ -8,7 +8,7 @@ from orderapi.documents import dump, order_members
 from orderapi.records import Claim, NewOrder, Order, Reply
 from orderapi.store.contract import ReadTx, WriteTx
 
-# Without tokens every caller is this client.
+# While ORDERAPI_AUTH is off, every caller is this client.
 PUBLIC_CLIENT = "public"
 
 # What an order leaves behind: one order with this status, one ledger entry of this type, one event
@@ -20,9 +20,9 @@ REPLY_STATUS = 201
 
 
 def find_reply(tx: ReadTx | WriteTx, claim: Claim) -> Reply | None:
-    """Find the first answer to a claim; None if the key is unknown.
+    """Find the first answer to a claim. Returns None if the key is unknown.
 
-    Raises KeyReused when the key belongs to another payload.
+    Raises KeyReused if the key belongs to another payload.
     """
     saved = tx.keys.find_claim(claim.client_id, claim.key)
     return idempotency.replay(saved, claim) if saved else None
@@ -31,14 +31,14 @@ def find_reply(tx: ReadTx | WriteTx, claim: Claim) -> Reply | None:
 def place_order(
     tx: WriteTx, claim: Claim, new_order: NewOrder, traceparent: str | None = None
 ) -> Reply:
-    """The whole of exactly-once: these statements share one COMMIT.
+    """Place an order exactly once: all of these statements share one COMMIT.
 
     `traceparent` names the trace of the request, and is stored with the event. A replay stores
     nothing.
 
-    Raises KeyReused when the key belongs to another payload.
+    Raises KeyReused if the key belongs to another payload.
     """
-    # Again, because another request may have used the key after the first look-up.
+    # The key is looked up again, because another request may have used it after the first look-up.
     first_reply = find_reply(tx, claim)
     if first_reply:
         return first_reply
@@ -49,7 +49,7 @@ def place_order(
 
 
 def first_answer(order: Order) -> Reply:
-    """Give the answer to the request that made an order; every replay gives the same bytes."""
+    """Give the answer to the request that made an order. Every replay gives the same bytes."""
     return Reply(REPLY_STATUS, dump(order_members(order)), order.order_id)
 
 

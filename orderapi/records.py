@@ -1,4 +1,4 @@
-"""The plain values that travel between the layers; no behaviour, no HTTP, no SQL."""
+"""The plain values that the layers exchange. They know neither HTTP nor SQL."""
 
 from dataclasses import dataclass, field
 
@@ -28,7 +28,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a request says of its identity: one client's idempotency key, for one payload.
+    """The identity of a request: an idempotency key of one client, for one payload.
 
     `fingerprint` is the lower-case hexadecimal SHA-256 of the request's meaning
     (`idempotency.fingerprint`).
@@ -41,7 +41,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer that belongs to a claim, and whether it was given before."""
+    """The answer to a claim, and whether it was given before."""
 
     status: int
     body: str
@@ -80,7 +80,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """How many rows of each kind an order has; one of each is what exactly-once means."""
+    """How many rows of each kind an order has. Exactly once means one of each."""
 
     order_id: str
     ledger_entries: int
@@ -90,7 +90,7 @@ class Effects:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """How many rows a replaced store had that the one in its place has not."""
+    """How many rows of a replaced store are missing in the store in its place."""
 
     orders: int
     keys: int
@@ -101,8 +101,8 @@ class Gone:
 class Replaced:
     """What a restore has replaced.
 
-    `kept_as` is the path that the old database has now, None if there was none. `gone` is None if
-    it cannot be told, for the reason in `unknown`.
+    `kept_as` is the path that the old database has now, or None if there was no database. `gone` is
+    None if the numbers are not known, and `unknown` then says why.
     """
 
     kept_as: str | None
@@ -135,7 +135,7 @@ class LastBackup:
 
 @dataclass(frozen=True, slots=True)
 class LastEvent:
-    """The newest event; `created_at` is RFC 3339 UTC with milliseconds and `Z`."""
+    """The newest event. `created_at` is RFC 3339 UTC with milliseconds and `Z`."""
 
     sequence: int
     created_at: str
@@ -176,7 +176,7 @@ class OrderPage:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Which events of one client to list, oldest first: `limit` of them, after a number."""
+    """Which events of one client to list, oldest first: `limit` events after a number."""
 
     client_id: str
     after: int

@@ -1,19 +1,21 @@
-"""UUIDv7 (RFC 9562 section 5.7) that only grow: a pure function of the one before and the clock."""
+"""UUIDv7 (RFC 9562 section 5.7) that only grow. Each follows from the one before and the clock."""
 
 import secrets
 
 _RANDOM_BITS = 74
 _LOW_BITS = 62
-# A step leaves 2**42 ids to guess between two neighbours, and 2**32 steps in one millisecond.
+# Between two ids of one millisecond there are up to 2**42 others, so that nobody guesses the next
+# one. One millisecond has room for 2**32 such steps.
 _STEP_BITS = 42
 
 
 def after(previous: str | None, now_ms: int) -> str:
     """Give a new id, in lower case, that sorts after `previous`.
 
-    `now_ms` is the Unix time in milliseconds. If it is not later than `previous`'s own time (the
-    same millisecond, or a clock set back), that id's random part is counted up (RFC 9562 section
-    6.2, method 2), and its time goes on by a millisecond when the counter is full.
+    `now_ms` is the Unix time in milliseconds. It may not be later than the time in `previous`: in
+    the same millisecond, or after the clock was set back. Then the random part of `previous` is
+    increased (RFC 9562 section 6.2, method 2). If this part is full, the time of `previous` is
+    increased by a millisecond.
     """
     if previous is None:
         return _text(now_ms, secrets.randbits(_RANDOM_BITS))

@@ -1,4 +1,4 @@
-"""Numbered migrations: which there are, which are due, and whose code may use the result."""
+"""Numbered migrations: which exist, which are due, and which releases work on the result."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _WORKS_WITH = re.compile(r"-- works-with: (\d+)\n")
 class Migration:
     """One step of the schema.
 
-    `works_with` is the oldest schema number whose code still works on this step's result.
+    `works_with` is the oldest schema number whose code still works on the result of this step.
     """
 
     number: int
@@ -23,7 +23,10 @@ class Migration:
 
 
 def load(engine: str) -> list[Migration]:
-    """Read an engine's migrations, in order; their numbers are 1, 2, 3 and so on."""
+    """Read the migrations of an engine, in order.
+
+    Raises ValueError if their numbers are not 1, 2, 3 and so on, or if a header is missing.
+    """
     found = []
     for file in files(f"orderapi.store.{engine}").joinpath("migrations").iterdir():
         name = _NAME.fullmatch(file.name)
@@ -40,10 +43,10 @@ def load(engine: str) -> list[Migration]:
 
 
 def due(known: list[Migration], applied: dict[int, int]) -> list[Migration]:
-    """Tell which migrations are still to be applied.
+    """Return the migrations that must still be applied.
 
-    `applied` maps the numbers that the database has seen to their `works_with`. Raises
-    StoreRefused if it has seen one whose result this release's code does not work on.
+    `applied` maps the numbers of the migrations of the database to their `works_with`. Raises
+    StoreRefused if the code of this release does not work on the result of one of them.
     """
     newest_known = known[-1].number
     needed = max((works_with for n, works_with in applied.items() if n > newest_known), default=0)

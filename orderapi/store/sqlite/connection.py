@@ -1,6 +1,7 @@
-"""One connection to a SQLite file: how it is set up, and the driver's errors made ours.
+"""One connection to a SQLite file: its settings, and how errors of the driver become ours.
 
-WAL and `synchronous=FULL`: a COMMIT returns after fsync of the WAL (sqlite.org/pragma.html).
+With a WAL and `synchronous=FULL`, a COMMIT returns after the fsync of the WAL
+(sqlite.org/pragma.html#pragma_synchronous).
 """
 
 import os
@@ -17,7 +18,7 @@ from orderapi.store.statements.transaction import ReadTx
 
 T = TypeVar("T")
 
-# What the driver raises for mistakes of this program, not of the disk.
+# The driver raises these for mistakes of this program, and not for failures of the disk.
 OUR_FAULTS = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -25,9 +26,9 @@ OUR_FAULTS = (
     sqlite3.NotSupportedError,
     sqlite3.ProgrammingError,
 )
-# A damaged schema is quoted in SQLite's message, which the driver may then fail to decode.
+# SQLite's message may quote a damaged schema. The driver may then fail to decode the message.
 DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-# How long to pause before what was busy is tried again.
+# The pause before a statement that found the database locked is retried.
 BUSY_PAUSE_S = 0.01
 
 _WAL_MAX_BYTES = 64 * 1024 * 1024
@@ -37,10 +38,10 @@ _FOREIGN = ("SQLITE_NOTADB", "SQLITE_ERROR")
 
 
 class Connection(sqlite3.Connection):
-    """A connection with our settings, which any one thread at a time may use.
+    """A connection with our settings. Any thread may use it, but only one at a time.
 
-    `mode` is that of `file_uri`.
-    `busy_timeout_s` is how long SQLite itself waits for others' locks, inside C.
+    `mode` is a mode of `file_uri`. `busy_timeout_s` is how many seconds SQLite itself waits for the
+    locks of others, inside C.
     """
 
     def __init__(self, path: Path, mode: str, *, busy_timeout_s: float = 0.0) -> None:
@@ -72,29 +73,33 @@ class Connection(sqlite3.Connection):
             raise
 
     def value(self, sql: str) -> object:
-        """Run a statement that gives one value."""
+        """Run a statement, and return the one value that it gives."""
         value: object = self.execute(sql).fetchone()[0]
         return value
 
     def size_bytes(self) -> int:
-        """Tell how long the database is, as this connection sees it."""
+        """Return the size of the database in bytes, as this connection sees it."""
         ((size_bytes,),) = self.rows(
             "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", {}
         )
         return int(size_bytes)
 
     def rows(self, sql: str, parameters: Parameters) -> list[Row]:
-        """Run a statement and read its rows to the end."""
+        """Run a statement, and return all of its rows."""
         self.statements += 1
         return self.execute(sql, parameters).fetchall()
 
     def rows_in_transaction(self, sql: str, parameters: Parameters) -> list[Row]:
-        """Run a statement that must not commit alone, as after a failure that rolled back all."""
+        """Run a statement inside a transaction.
+
+        Raises StoreUnavailable if a failure has rolled back the transaction, because the statement
+        would then commit alone.
+        """
         self.refuse_autocommit()
         return self.rows(sql, parameters)
 
     def refuse_autocommit(self) -> None:
-        """Hold that a transaction is open; raises StoreUnavailable if it has ended by itself."""
+        """Raise StoreUnavailable if no transaction is open, because it has ended by itself."""
         if not self.in_transaction:
             raise StoreUnavailable("the transaction has ended early")
 
@@ -111,10 +116,10 @@ def file_uri(path: Path, mode: str) -> str:
 
 
 def until(deadline: float, act: Callable[[], T], pause: Callable[[float], None]) -> T:
-    """Do `act` again while others hold the database's lock, until the deadline.
+    """Run `act`, and retry it while others hold the lock of the database, until the deadline.
 
-    `deadline` is a time of `time.monotonic()` in seconds; `pause` sleeps as the caller's thread
-    must. Raises what `act` last raised.
+    `deadline` is a time of `time.monotonic()` in seconds. `pause` sleeps for some seconds, in the
+    way that suits the thread of the caller. Raises what the last run of `act` raised.
     """
     while True:
         try:
@@ -122,19 +127,20 @@ def until(deadline: float, act: Callable[[], T], pause: Callable[[float], None])
         except sqlite3.Error as error:
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
-        # Where SQLite does not wait itself, as for the recovery of a WAL.
+        # SQLite does not wait in every case by itself, for example while another process recovers
+        # the WAL.
         pause(BUSY_PAUSE_S)
 
 
 def is_busy(error: Exception) -> bool:
-    """Tell whether the same may succeed in a moment."""
+    """Tell whether a retry may succeed in a moment, because only a lock was missing."""
     return getattr(error, "sqlite_errorname", "").startswith(
         ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
     )
 
 
 def unavailable(error: Exception) -> StoreUnavailable:
-    """Make a driver's error ours, by its name, never by its message."""
+    """Translate an error of the driver into ours, by its name and never by its message."""
     name = getattr(error, "sqlite_errorname", None)
     # A name is missing where a text is not UTF-8, in a row or in SQLite's own message.
     if name is None or name.startswith("SQLITE_CORRUPT"):
@@ -145,12 +151,12 @@ def unavailable(error: Exception) -> StoreUnavailable:
 
 
 def as_ours(error: BaseException) -> BaseException:
-    """Give what a caller should see: the disk's failures as StoreUnavailable, all else as it is."""
+    """Return what a caller should see: StoreUnavailable for a failure of the disk, else `error`."""
     if isinstance(error, OUR_FAULTS) or not isinstance(error, DRIVER_ERRORS):
         return error
     return unavailable(error)
 
 
 def reason(error: Exception) -> str:
-    """Say for the log what the driver said."""
+    """Return the name of an error of the driver and its message, for the log."""
     return f"{getattr(error, 'sqlite_errorname', type(error).__name__)}: {error}"

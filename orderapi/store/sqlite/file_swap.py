@@ -1,4 +1,4 @@
-"""Put one database file into another's place, whatever dies on the way; no SQL."""
+"""Put one database file in the place of another, also if the process dies on the way. No SQL."""
 
 import fcntl
 import os
@@ -15,27 +15,29 @@ from orderapi.errors import FileRefused
 from orderapi.store.sqlite.files import beside, size_of
 from orderapi.store.sqlite.lock_file import owner_of
 
-# What SQLite keeps beside a database under its name. The journal is there only after a crash
+# SQLite keeps these files beside a database, under its name. The journal exists only after a crash
 # outside of WAL mode.
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
-# Of the database file (sqlite.org/fileformat2.html, "the lock-byte page"). In WAL mode a connection
-# holds a shared lock on some of these bytes from its first statement until it is closed.
+# Bytes of the database file (sqlite.org/fileformat2.html, "the lock-byte page"). In WAL mode, a
+# connection holds a shared lock on some of these bytes, from its first statement until its end.
 _LOCK_BYTES = (2**30, 512)
-# Of the WAL's index (sqlite.org/walformat.html, "WAL locks"), and the byte after those, which
-# whoever has the index open holds: also of a database that was moved or deleted under his hands.
+# Bytes of the index of the WAL (sqlite.org/walformat.html, "WAL locks"). Every process that has the
+# index open locks the last one of them, also after the database was moved or deleted.
 _WAL_INDEX_LOCK_BYTES = (120, 9)
-# A WAL without a valid header and without a frame, which SQLite takes for an empty one.
+# A WAL without a valid header and without a frame. SQLite treats it as empty.
 _VOID_WAL = bytes(32)
 
 
 @contextmanager
 def exclusively(path: Path) -> Iterator[None]:
-    """Hold a database that nobody has open, and that nobody can open meanwhile.
+    """Hold a database that no process has open, and that no process can open meanwhile.
 
-    It takes the locks by which SQLite's connections know of each other, of whichever program; an
-    idle or stopped process holds them too. This process must have no connection to the database:
-    the end of this drops its locks. Raises FileRefused if a process has the database open.
+    This takes the locks by which the connections of SQLite know of each other, in any program. An
+    idle or stopped process holds them too. This process must have no connection to the database,
+    because the end of the block drops the locks of such a connection.
+
+    Raises FileRefused if a process has the database open.
     """
     with ExitStack() as held:
         for file, lock_bytes in (
@@ -59,9 +61,9 @@ def exclusively(path: Path) -> Iterator[None]:
 
 
 def hand_over(new: Path, path: Path) -> None:
-    """Give `new` the owner and mode of the database at `path`, and put it on stable storage.
+    """Give `new` the owner and the mode of the database at `path`, and put it on stable storage.
 
-    If there is none, its owner is that of the directory.
+    If there is no database, `new` gets the owner of the directory.
     """
     descriptor = os.open(new, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -124,15 +126,15 @@ def _has_frames(path: Path) -> bool:
 def _take_away(path: Path, kept_as: Path, *, is_linked: bool) -> None:
     """Take the database away, and each file that SQLite would apply to the new database."""
     if not _has_frames(path):
-        # A start must refuse from the moment on at which there is no database.
+        # From the moment at which there is no database, a start must be refused.
         _put_void_wal(path, kept_as)
     if is_linked:
         path.unlink(missing_ok=True)
     elif path.exists():
         exclusive_name.move(path, kept_as)
     sync_directory(path.parent)
-    # It stays: the first to open the new database takes it over, which none may do with a file
-    # that is about to be deleted.
+    # The void WAL stays. The first process that opens the new database uses it, so nobody may
+    # delete it afterwards.
     _put_void_wal(path, kept_as)
     beside(path, "-shm").unlink(missing_ok=True)
     beside(path, "-journal").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What SQLite itself can tell of damage in its file; no connection of its own."""
+"""The damage that SQLite itself finds in its file."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -6,34 +6,35 @@ from typing import Any
 
 from orderapi.errors import StoreCorrupt
 
-# After a snapshot so long the writers get a moment to take the WAL in and begin it anew.
+# After a snapshot of this length, the check pauses, so that a writer can make a checkpoint and
+# reset the WAL.
 LONG_S = 0.5
 PAUSE_S = 1.0
 
-# Runs a statement on a snapshot of its own and gives all its rows.
+# Runs a statement on a snapshot of its own, and returns all of its rows.
 Rows = Callable[[str], Sequence[Sequence[Any]]]
 
 SCHEMA = "SELECT name, sql FROM sqlite_schema"
 
-# Given as a table's name, it has the free pages checked too.
+# With this name of a table, SQLite also checks the free pages.
 _THE_SCHEMA_ITSELF = "sqlite_schema"
 
 
 def findings(
     rows: Rows, expected_schema: Mapping[str, str | None], newest_known: int
 ) -> Iterator[str]:
-    """Check the schema, each table with its indexes, and what refers to what; a line per finding.
+    """Check the schema, each table with its indexes, and all references. Gives a line per finding.
 
-    `expected_schema` gives the statement behind each table, index and trigger, by name, as the
-    migrations up to number `newest_known` make them. If a newer release has been here, its schema
-    is not compared.
+    `expected_schema` gives the statement of each table, index and trigger, by name, as the
+    migrations up to number `newest_known` make them. If a newer release has migrated the database,
+    then its schema is not compared.
 
-    `integrity_check` reads a table and its indexes in one snapshot, which keeps the WAL from being
-    reset meanwhile: it cannot be had in smaller parts. So it is run a table at a time, with a pause
-    after each that took long. For a million orders that is 1 to 5 s a table from a warm cache, and
-    the WAL grew to 115 MB at 400 orders a second; from a cold disk it takes many times as long. It
-    leaves out the two things that only a check of the whole file sees: pages in use twice, and
-    pages lost to any use. The former shows in the rows, the latter harms nobody.
+    `integrity_check` reads a table and its indexes in one snapshot. No part of it can be had alone,
+    and the WAL cannot be reset meanwhile. Therefore it is run for one table at a time, with a pause
+    after each check that took long. For a million orders, a check takes 1 to 5 s per table from a
+    warm cache, and the WAL grew to 115 MB at 400 orders a second. From a cold disk it takes many
+    times as long. Two things are left out, because only a check of the whole file finds them. Pages
+    that are used twice show in the rows. Pages that are not used at all do no harm.
     """
     try:
         found = {name: sql for name, sql in rows(SCHEMA)}  # noqa: C416 - a row is no pair to mypy

@@ -1,4 +1,4 @@
-"""Put a backup in the place of a SQLite database, which nobody may have open."""
+"""Put a backup in the place of a SQLite database, which no process may have open."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from orderapi.store.sqlite.file_swap import SIDE_FILES, exclusively, hand_over, 
 from orderapi.store.sqlite.files import DatabaseFiles, beside, size_of
 from orderapi.store.sqlite.lock_file import owner_of
 
-# Whoever writes holds the lock for milliseconds, a start for as long as its migrations take.
+# A process that writes holds the lock for milliseconds. A start holds it during its migrations.
 _LOCK_TIMEOUT_S = 2.0
 
 _COUNT_GONE = """\
@@ -34,14 +34,16 @@ SELECT
 
 @contextmanager
 def restoring(path: Path, *, force: bool) -> Iterator["SqliteRestore"]:
-    """Hold the lock between processes on the database at `path`: none can start to serve or write.
+    """Hold the lock between processes of the database at `path`, so that no service can start.
 
-    Raises FileRefused if a process has the database open, if there is one, without `force`, or if
-    this process may not replace it; StoreRefused if the lock is not free in time.
+    Raises FileRefused if a process has the database open, if there is a database and `force` is not
+    given, or if this process may not replace it. Raises StoreRefused if the lock is not free in
+    time.
     """
     files = DatabaseFiles(path)
     _refuse_unwritable(files.path)
-    # Before the lock: whoever holds that for long, as a stopped process may, has the database open.
+    # This is checked before the lock is taken. A process that holds the lock for long, for example
+    # because it was stopped, has the database open.
     with exclusively(files.path):
         _refuse_existing(files.path, force=force)
     try:
@@ -81,7 +83,7 @@ class SqliteRestore:
 
     def take(self, backup: Path, on_progress: OnProgress) -> None:
         """See `maintenance.Restore`."""
-        # What a killed restore has left: a journal would be applied to this copy.
+        # A killed restore may have left a journal, and SQLite would apply it to this copy.
         self.clear()
         _refuse_no_backup(backup, self._path)
         try:
@@ -117,14 +119,14 @@ class SqliteRestore:
         return Replaced(None if kept_as is None else str(kept_as), gone, unknown)
 
     def clear(self) -> None:
-        """Delete the copy and what its start, SQLite or a kill has left beside it."""
+        """Delete the copy, and every file beside it that a start, SQLite or a kill has left."""
         for suffix in ("", "-lock", "-void", *SIDE_FILES):
             beside(self._copy, suffix).unlink(missing_ok=True)
 
     def _settle(self) -> tuple[Gone | None, str]:
-        """Take the old database's WAL in, so that it is one file; count what it alone has.
+        """Move the WAL of the old database into its file, and count what the backup does not have.
 
-        A damaged one stays as it is.
+        A damaged database stays as it is.
         """
         if not size_of(self._path):
             return None, "there was no database"

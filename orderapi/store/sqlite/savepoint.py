@@ -1,4 +1,4 @@
-"""One job of a transaction, in a savepoint: a failure of its own undoes it alone."""
+"""One job of a transaction, in a savepoint: a failure of the job itself undoes this job alone."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +19,14 @@ class Run:
 
 
 def run_in_savepoint(job: Job, connection: Connection, tx: WriteTx) -> Run:
-    """Run one job of a transaction; a failure of our own undoes that job alone.
+    """Run one job of a transaction. A failure of our own undoes this job alone.
 
-    After a driver's error nothing is known to be left of the whole transaction: SQLITE_FULL, for
-    one, rolls all of it back, and a savepoint outside a transaction would commit alone. So that is
-    raised, and ends the batch.
+    After an error of the driver, the whole transaction may be gone. SQLITE_FULL, for example, rolls
+    all of it back. A savepoint outside of a transaction would then commit alone. Therefore such an
+    error is raised, and it ends the batch.
     """
     if job.is_gone:
-        return Run(error=StoreUnavailable("nobody waits for it"))
+        return Run(error=StoreUnavailable("the request no longer waits for its outcome"))
     connection.refuse_autocommit()
     connection.execute("SAVEPOINT job")
     changes = connection.total_changes

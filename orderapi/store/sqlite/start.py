@@ -1,4 +1,4 @@
-"""What a start does with a SQLite file: refuse what is not ours or broken, make or migrate it."""
+"""What a start does with a SQLite file: it makes it, migrates it, or refuses it."""
 
 import os
 import sqlite3
@@ -22,12 +22,13 @@ from orderapi.store.sqlite.files import DatabaseFiles
 # "ORDA": marks the database file as ours (sqlite.org/fileformat.html, offset 68).
 APPLICATION_ID = 0x4F524441
 LOCK_TIMEOUT_S = 30.0
-# A corrupt small database stops the start; reading a large one would take longer than a start may.
-QUICK_CHECK_MOST_BYTES = 128 * 1024 * 1024
+# Damage in a small database stops the start. A large database is not checked, because that would
+# take longer than a start may take.
+QUICK_CHECK_MAX_BYTES = 128 * 1024 * 1024
 # SQLite needs this much for the index of a WAL.
 _ROOM_MIN_BYTES = 64 * 1024
 # STRICT tables came with SQLite 3.37.
-SQLITE_OLDEST = (3, 37, 0)
+SQLITE_VERSION_MIN = (3, 37, 0)
 
 
 def prepare(
@@ -40,7 +41,7 @@ def prepare(
 
     Raises StoreRefused if this release cannot serve the database.
     """
-    if sqlite3.sqlite_version_info < SQLITE_OLDEST:
+    if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN:
         raise StoreRefused(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is needed")
     path = files.path
     if not path.parent.is_dir():
@@ -65,28 +66,27 @@ def prepare(
 
 
 def refuse_unprepared(connection: Connection, known: list[Migration]) -> None:
-    """Hold that an open database is one that `prepare` has left.
-
-    Raises StoreUnavailable if it is not.
-    """
+    """Raise StoreUnavailable if an open database is not ours, or if a migration of it is due."""
     if connection.value("PRAGMA application_id") != APPLICATION_ID:
-        raise StoreUnavailable("the database is not ours")
+        raise StoreUnavailable("the database is not one of orderapi")
     try:
         if migrate.due(known, _applied(connection)):
-            raise StoreUnavailable("the database's schema is not up to date")
+            raise StoreUnavailable(
+                "the schema of the database is not up to date; restart the service"
+            )
     except StoreRefused as error:
         raise StoreUnavailable(str(error)) from error
 
 
 def schema_of(known: list[Migration]) -> dict[str, str | None]:
-    """Give the statement behind each table, index and trigger that the `known` migrations make."""
+    """Return the statement of each table, index and trigger that the `known` migrations make."""
     with closing(Connection(Path("schema"), "memory")) as connection:
         _apply_due(connection, known)
         return dict(connection.execute(integrity.SCHEMA).fetchall())
 
 
 def _if_full(path: Path) -> str:
-    """SQLite says of a full disk that an index of its WAL cannot be enlarged, for example."""
+    """Return what to add to an error of SQLite, which does not always say that a disk is full."""
     status = os.statvfs(path.parent)
     is_full = status.f_bavail * status.f_frsize < _ROOM_MIN_BYTES or not status.f_favail
     return f"; the disk of {path.parent} is full" if is_full else ""
@@ -100,7 +100,7 @@ def _refuse_foreign(connection: Connection, path: Path) -> None:
 
 
 def _refuse_corrupt(connection: Connection, path: Path) -> None:
-    if connection.size_bytes() <= QUICK_CHECK_MOST_BYTES:
+    if connection.size_bytes() <= QUICK_CHECK_MAX_BYTES:
         finding = str(connection.value("PRAGMA quick_check(1)"))
         if finding != "ok":
             raise StoreRefused(f"{path} is corrupt: {' '.join(finding.split())}")
@@ -112,7 +112,7 @@ def _enter_wal_mode(connection: Connection) -> None:
 
 
 def _apply_due(connection: Connection, known: list[Migration]) -> None:
-    # Also when nothing is due: it shows that the database can be written.
+    # This also happens when no migration is due, because it shows that the database can be written.
     connection.execute("BEGIN IMMEDIATE")
     try:
         if connection.value("PRAGMA application_id") != APPLICATION_ID:
@@ -140,7 +140,7 @@ def _applied(connection: Connection) -> dict[int, int]:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script at the ends of its statements; a trigger's inner ones do not count."""
+    """Split a script into statements. A trigger with its inner statements is one of them."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

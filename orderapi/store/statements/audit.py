@@ -1,4 +1,4 @@
-"""The statements of the audit, which reads every row: in ranges, one short snapshot each."""
+"""The statements of the audit. It reads every row in ranges, and each range in a short snapshot."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +7,8 @@ from orderapi.store.statements.execution import Execute
 
 ClientKey = tuple[str, str]
 
-# What the audit reads of each table that belongs to an order. A row's own name and its time stand
-# outside, the rest, which the order decides, between them.
+# What the audit reads of each table that belongs to an order. The first column names the row, and
+# the last one is its time. The order decides what the columns between them contain.
 AUDITED_COLUMNS = {
     "orders": (
         "order_id", "client_id", "customer_id", "item_id", "quantity", "status", "created_at",
@@ -31,19 +31,20 @@ _ENDS = " UNION ALL ".join(
 
 
 class AuditReads:
-    """The audit's reading statements, on one snapshot.
+    """The statements of the audit, on one snapshot.
 
-    A range of orders is `start <= order_id < end`; an `end` of None leaves it open. All ranges
-    together are every row: the first starts at the empty text, the next where the last one ended.
+    A range of orders is `start <= order_id < end`. If `end` is None, the range has no end. The
+    first range starts at the empty text, and each further range starts where the one before it
+    ended. So all ranges together contain every row.
     """
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
 
     def find_range_end(self, start: str, size: int) -> str | None:
-        """Find where a range ends in which no table names more than `size` different orders.
+        """Find the end of a range in which no table names more than `size` different orders.
 
-        None if no table names so many from `start` on.
+        Returns None if no table names that many orders from `start` on.
         """
         ((end,),) = self._execute(
             f"SELECT MIN(order_id) FROM ({_ENDS}) AS ends",  # noqa: S608 - constants of ours
@@ -52,7 +53,7 @@ class AuditReads:
         return end  # type: ignore[no-any-return]
 
     def find_next_order_id(self, table: str, after: str) -> str | None:
-        """Find the next order that a table names, in the order of ids."""
+        """Find the smallest order id after `after` in a table. Returns None if there is none."""
         ((order_id,),) = self._execute(
             f"SELECT MIN(order_id) FROM {table} WHERE order_id > :after",  # noqa: S608 - of AUDITED_COLUMNS
             {"after": after},
@@ -60,7 +61,7 @@ class AuditReads:
         return order_id  # type: ignore[no-any-return]
 
     def list_range(self, table: str, start: str, end: str | None) -> list[Sequence[Any]]:
-        """List a table's AUDITED_COLUMNS of a range of orders, sorted by order_id."""
+        """List the AUDITED_COLUMNS of a table for a range of orders, sorted by order_id."""
         before_end = "" if end is None else " AND order_id < :end"
         rows = self._execute(
             f"SELECT {', '.join(AUDITED_COLUMNS[table])} FROM {table}"  # noqa: S608 - constants of ours
@@ -85,12 +86,12 @@ class AuditReads:
         ]
 
     def has_repeated_event_ids(self, digits: str) -> bool:
-        """Tell whether more than one event has an id, of those that end with one of `digits`."""
+        """Tell whether several events have one id, among the ids that end with one of `digits`."""
         repeated, parameters = _repeated_event_ids(digits)
         return bool(list(self._execute(f"{repeated} LIMIT 1", parameters)))
 
     def list_repeated_event_ids(self, digits: str) -> list[tuple[str, int]]:
-        """List ids that more than one event has, each with the number of each such event."""
+        """List the ids that several events have, each id with the number of each such event."""
         repeated, parameters = _repeated_event_ids(digits)
         rows = self._execute(
             f"SELECT event_id, sequence FROM events WHERE event_id IN ({repeated})"  # noqa: S608 - constants of ours
@@ -100,7 +101,7 @@ class AuditReads:
         return [(event_id, sequence) for event_id, sequence in rows]
 
     def find_key_range_end(self, start: ClientKey, size: int) -> ClientKey | None:
-        """Find the key that comes after `size` different ones from `start` on; None at the end."""
+        """Find the key that follows `size` different keys from `start` on. None is the end."""
         rows = self._execute(
             "SELECT DISTINCT client_id, idempotency_key FROM idempotency_keys"
             " WHERE (client_id, idempotency_key) >= (:client_id, :key)"
@@ -110,7 +111,7 @@ class AuditReads:
         return next(((client_id, key) for client_id, key in list(rows)), None)
 
     def list_repeated_keys(self, start: ClientKey, end: ClientKey | None) -> list[ClientKey]:
-        """List the keys, from `start` on and before `end`, that more than one row has."""
+        """List the keys that several rows have, from `start` on and before `end`."""
         end_client_id, end_key = end or (None, None)
         before_end = "" if end is None else " AND (client_id, idempotency_key) < (:to_id, :to_key)"
         rows = self._execute(

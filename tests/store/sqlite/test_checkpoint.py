@@ -18,7 +18,7 @@ from tests.support.placing import place
 from tests.support.rows import counts
 
 # An order touches about ten pages of 4 KiB, and every hundredth order checkpoints.
-WAL_MOST_BYTES = 8 * 1024 * 1024
+WAL_MAX_BYTES = 8 * 1024 * 1024
 
 
 def wal_bytes(path: Path) -> int:
@@ -31,7 +31,7 @@ def test_the_wal_stays_small_under_writes(store: SqliteStore, database: Path) ->
     for number in range(600):
         place(store, f"key-{number}")
         largest = max(largest, wal_bytes(path))
-    assert largest < WAL_MOST_BYTES
+    assert largest < WAL_MAX_BYTES
     # What was checkpointed lies in the database file.
     assert path.stat().st_size > 100 * 1024
 
@@ -83,7 +83,7 @@ def test_every_checkpoint_is_made_under_the_lock(
         original(self, execute_and_look)
 
     monkeypatch.setattr(Checkpointer, "checkpoint", look_at_the_lock)
-    monkeypatch.setattr(checkpoint, "PAGES_MOST", 10 * 11)
+    monkeypatch.setattr(checkpoint, "PAGES_MAX", 10 * 11)
     for number in range(45):
         place(store, f"key-{number}")
     store.close()
@@ -159,7 +159,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(checkpoint, "PAGES_MOST", 1)
+    monkeypatch.setattr(checkpoint, "PAGES_MAX", 1)
     monkeypatch.setattr(checkpoint, "RESTART_ABOVE_FRAMES", 50)
     bench = Bench(tmp_path / "filling.db")
     yield bench
@@ -197,7 +197,7 @@ def test_the_wal_is_reset_once_the_reader_is_gone(bench: Bench, clock: Clock) ->
         reader.execute("SELECT * FROM filling").fetchall()
         while bench.frames() < 120:
             bench.write()
-        clock.now_s += checkpoint.RESTART_PAUSE_MOST_S
+        clock.now_s += checkpoint.RESTART_PAUSE_MAX_S
     assert bench.write()
     bench.write()
     assert bench.frames() < 10
@@ -209,10 +209,10 @@ def test_overlapping_readers_do_not_let_the_wal_grow_for_good(
     store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is always one reader with a snapshot; never one snapshot for long."""
-    monkeypatch.setattr(checkpoint, "PAGES_MOST", 5 * 11)
+    monkeypatch.setattr(checkpoint, "PAGES_MAX", 5 * 11)
     monkeypatch.setattr(checkpoint, "RESTART_ABOVE_FRAMES", 200)
     monkeypatch.setattr(checkpoint, "RESTART_PAUSE_S", 0.05)
-    monkeypatch.setattr(checkpoint, "RESTART_PAUSE_MOST_S", 0.1)
+    monkeypatch.setattr(checkpoint, "RESTART_PAUSE_MAX_S", 0.1)
     path = database
     place(store, "first")
     before = resets(path)
