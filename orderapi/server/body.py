@@ -8,7 +8,7 @@ import io
 import re
 from typing import Any
 
-from orderapi.server.head import Refused
+from orderapi.server.head import RequestRefused
 from orderapi.server.limits import (
     BODY_READ_MAX_BYTES,
     CHUNK_FRAMING_MAX_BYTES,
@@ -94,7 +94,7 @@ class ChunkedBody:
     def feed(self, data: bytes) -> bytes | None:
         """Add the next bytes. Return what follows the body if it is whole now, else None.
 
-        Raises Refused for chunks that are malformed.
+        Raises RequestRefused for chunks that are malformed.
         """
         self._buffer += data
         while not self._is_whole and self._read():
@@ -120,7 +120,7 @@ class ChunkedBody:
             return False
         parts = _CHUNK_LINE.fullmatch(line)
         if parts is None:
-            raise Refused("A chunk of the body has no valid size.")
+            raise RequestRefused("A chunk of the body has no valid size.")
         self._missing = int(parts[1], 16)
         self._read = self._read_data if self._missing else self._read_trailer
         return True
@@ -138,7 +138,7 @@ class ChunkedBody:
 
     def _read_data_end(self) -> bool:
         if not b"\r\n".startswith(self._buffer[:2]):
-            raise Refused("A chunk of the body is longer than its size.")
+            raise RequestRefused("A chunk of the body is longer than its size.")
         if len(self._buffer) < 2:
             return False
         self._discard(2)
@@ -153,20 +153,20 @@ class ChunkedBody:
         if not line:
             self._is_whole = True
         elif self._trailers > FIELDS_MAX:
-            raise Refused("The body has too many fields behind its chunks.")
+            raise RequestRefused("The body has too many fields behind its chunks.")
         elif not _TRAILER.fullmatch(line) or line.split(b":")[0].lower() in _NEVER_TRAILERS:
-            raise Refused("A field behind the chunks of the body is malformed.")
+            raise RequestRefused("A field behind the chunks of the body is malformed.")
         return True
 
     def _next_line(self, max_bytes: int) -> bytes | None:
         end = self._buffer.find(b"\n")
         if end < 0:
             if len(self._buffer) > max_bytes:
-                raise Refused("A line between the chunks of the body is too long.")
+                raise RequestRefused("A line between the chunks of the body is too long.")
             return None
         line = self._buffer[:end]
         if end > max_bytes or not line.endswith(b"\r"):
-            raise Refused(
+            raise RequestRefused(
                 "A line between the chunks of the body is too long, or not ended by CRLF."
             )
         self._discard(end + 1)
@@ -175,7 +175,7 @@ class ChunkedBody:
     def _discard(self, count: int) -> None:
         self._framing_bytes += count
         if self._framing_bytes > CHUNK_FRAMING_MAX_BYTES:
-            raise Refused("The body's chunks have too many bytes beside their data.")
+            raise RequestRefused("The body's chunks have too many bytes beside their data.")
         self._buffer = self._buffer[count:]
 
 

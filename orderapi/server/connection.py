@@ -10,7 +10,7 @@ import time
 
 from orderapi.server import timing
 from orderapi.server.answer import join, run_app, write
-from orderapi.server.head import NO_HEAD, Environ, Refused
+from orderapi.server.head import NO_HEAD, Environ, RequestRefused
 from orderapi.server.limits import DISCARD_MAX_BYTES, HEAD_MAX_S, PIPELINED_MAX_BYTES
 from orderapi.server.reader import BODY, HEAD, IDLE, Request, RequestReader
 from orderapi.server.service import Service
@@ -98,7 +98,7 @@ class Connection:
         phase = reader.phase
         try:
             request = reader.take(data)
-        except Refused as refused:
+        except RequestRefused as refused:
             self._refuse(str(refused))
             return
         if request is None and reader.phase != phase:
@@ -124,7 +124,7 @@ class Connection:
     def _end_reading(self) -> None:
         try:
             request = self._reader.end()
-        except Refused as refused:
+        except RequestRefused as refused:
             self._refuse(str(refused))
             return
         if request is None:

@@ -49,7 +49,7 @@ _JOINTS = {"HTTP_IDEMPOTENCY_KEY": "\x7f"}
 Environ = dict[str, Any]
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that cannot be read. The text says why, in a sentence for its client."""
 
 
@@ -95,11 +95,11 @@ def read_head(data: bytes, base: Environ) -> Head:
 
     `base` contains what is the same in the environ of each request of the connection.
 
-    Raises Refused.
+    Raises RequestRefused.
     """
     line = _LINE.match(data)
     if line is None or _FIELDS.fullmatch(data, line.end()) is None:
-        raise Refused(_why_not(data))
+        raise RequestRefused(_why_not(data))
     method, target, minor = line.groups()
     _check_sizes(data, line.end())
     head = Head(base.copy(), "HTTP/1.1" if minor == b"1" else "HTTP/1.0")
@@ -121,17 +121,17 @@ def read_head(data: bytes, base: Environ) -> Head:
 def refuse_hopeless(data: bytes) -> None:
     """Refuse an incomplete head if no further bytes can make it valid.
 
-    Raises Refused.
+    Raises RequestRefused.
     """
     line = data.partition(b"\r\n")[0]
     if _BARE_LF.search(data):
-        raise Refused("A line of the head ends with a line feed alone.")
+        raise RequestRefused("A line of the head ends with a line feed alone.")
     if not _PARTIAL_LINE.fullmatch(line):
-        raise Refused("The request line is not printable ASCII.")
+        raise RequestRefused("The request line is not printable ASCII.")
     if len(line) > REQUEST_LINE_MAX_BYTES + len(b"\r"):
-        raise Refused(_line_too_long())
+        raise RequestRefused(_line_too_long())
     if len(data) > HEAD_MAX_BYTES:
-        raise Refused(_head_too_long())
+        raise RequestRefused(_head_too_long())
 
 
 def sent_request_id(data: bytes) -> str:
@@ -159,15 +159,15 @@ def _why_not(data: bytes) -> str:
 
 def _check_sizes(data: bytes, line_end: int) -> None:
     if line_end > REQUEST_LINE_MAX_BYTES + len(b"\r\n"):
-        raise Refused(_line_too_long())
+        raise RequestRefused(_line_too_long())
     if len(data) > HEAD_MAX_BYTES:
-        raise Refused(_head_too_long())
+        raise RequestRefused(_head_too_long())
     if data.count(b"\r\n") - 2 > FIELDS_MAX:
-        raise Refused(f"The head has more than {FIELDS_MAX} fields.")
+        raise RequestRefused(f"The head has more than {FIELDS_MAX} fields.")
     if len(data) > FIELD_MAX_BYTES:
         longest = max(len(field) for field in data[line_end:].split(b"\r\n"))
         if longest + len(b"\r\n") > FIELD_MAX_BYTES:
-            raise Refused(f"A field of the head is longer than {FIELD_MAX_BYTES} bytes.")
+            raise RequestRefused(f"A field of the head is longer than {FIELD_MAX_BYTES} bytes.")
 
 
 def _line_too_long() -> str:
@@ -191,7 +191,7 @@ def _parse_fields(head: Head, data: bytes) -> None:
         # large.
         shorter, count = _LONG_LENGTH.subn(rb"\g<1>" + _LENGTH_MAX, data)
         if not count or shorter == data:
-            raise Refused(f"The head cannot be read: {error}.") from None
+            raise RequestRefused(f"The head cannot be read: {error}.") from None
         for key in [key for key in head.environ if key.startswith(("HTTP_", "CONTENT_"))]:
             del head.environ[key]
         _parse_fields(head, shorter)
@@ -199,7 +199,7 @@ def _parse_fields(head: Head, data: bytes) -> None:
     del head.environ[_DROPPED]
     repeated = head.environ.pop(_REPEATED, None)
     if repeated is not None:
-        raise Refused(f"The head has two fields '{repeated}'.")
+        raise RequestRefused(f"The head has two fields '{repeated}'.")
 
 
 @lru_cache(maxsize=512)
@@ -232,7 +232,7 @@ def _split_other_target(method: str, target: str) -> tuple[str, str]:
     except ValueError:
         is_allowed = False
     if not is_allowed:
-        raise Refused("The request target is neither a path nor a URL.")
+        raise RequestRefused("The request target is neither a path nor a URL.")
     return parts.path, parts.query
 
 
@@ -240,9 +240,9 @@ def _check_host(environ: Environ, version: str) -> None:
     host = environ.get("HTTP_HOST")
     if host is None:
         if version == "HTTP/1.1":
-            raise Refused("The head has no field 'Host'.")
+            raise RequestRefused("The head has no field 'Host'.")
     elif not _is_host(host):
-        raise Refused("The field 'Host' is not a host and a port.")
+        raise RequestRefused("The field 'Host' is not a host and a port.")
 
 
 def _set_server(environ: Environ) -> None:
@@ -263,14 +263,14 @@ def _body_length(environ: Environ, version: str) -> int:
     length = environ.get("CONTENT_LENGTH")
     if coding is not None:
         if coding.lower() != "chunked" or version != "HTTP/1.1":
-            raise Refused("The only transfer coding that is read is 'chunked', in HTTP/1.1.")
+            raise RequestRefused("The only transfer coding that is read is 'chunked', in HTTP/1.1.")
         if length is not None:
-            raise Refused("The head has a 'Content-Length' and a 'Transfer-Encoding'.")
+            raise RequestRefused("The head has a 'Content-Length' and a 'Transfer-Encoding'.")
         return CHUNKED
     if length is None:
         return 0
     if not _DIGITS.fullmatch(length):
-        raise Refused("The field 'Content-Length' is not a number.")
+        raise RequestRefused("The field 'Content-Length' is not a number.")
     return int(length[:4000])
 
 
@@ -279,7 +279,7 @@ def _read_expectation(head: Head) -> None:
     if expected is None:
         return
     if expected.lower() != "100-continue":
-        raise Refused("The only expectation that is met is '100-continue'.")
+        raise RequestRefused("The only expectation that is met is '100-continue'.")
     # RFC 9110, section 10.1.1: one from an HTTP/1.0 client is ignored.
     head.expects_continue = head.version == "HTTP/1.1"
 

@@ -10,7 +10,7 @@ from orderapi.server.head import (
     NO_HEAD,
     Environ,
     Head,
-    Refused,
+    RequestRefused,
     read_head,
     refuse_hopeless,
     sent_request_id,
@@ -58,8 +58,8 @@ class RequestReader:
     def take(self, data: bytes = b"") -> Request | None:
         """Add the next bytes, which may be none, and return the request if it is whole now.
 
-        Raises Refused if the request cannot be read. Then the rest of the connection cannot be
-        read either.
+        Raises RequestRefused if the request cannot be read. Then the rest of the connection cannot
+        be read either.
         """
         if self.phase == BODY:
             return self._read_body(data)
@@ -74,12 +74,12 @@ class RequestReader:
     def end(self) -> Request | None:
         """Note that no more bytes will come, and return the request that is cut short, if any.
 
-        Raises Refused if its head is not whole.
+        Raises RequestRefused if its head is not whole.
         """
         if self.phase == BODY:
             return self.cut_short()
         if self._buffer.strip(b"\r\n"):
-            raise Refused("The connection ended before the head of the request was whole.")
+            raise RequestRefused("The connection ended before the head of the request was whole.")
         return None
 
     def cut_short(self) -> Request:
@@ -128,7 +128,7 @@ class RequestReader:
         body = self._body
         try:
             rest = body.feed(data)
-        except Refused as refused:
+        except RequestRefused as refused:
             # The app decides on the answer, because a 404 or a 401 comes before this refusal.
             return self._give(Unreadable(str(refused)), is_last=True)
         if rest is not None:

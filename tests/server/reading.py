@@ -9,7 +9,7 @@ from gunicorn.http.message import Request as GunicornRequest
 from gunicorn.http.unreader import IterUnreader
 from gunicorn.http.wsgi import create
 
-from orderapi.server.head import Refused
+from orderapi.server.head import RequestRefused
 from orderapi.server.limits import FIELD_MAX_BYTES, REQUEST_LINE_MAX_BYTES
 from orderapi.server.reader import RequestReader
 
@@ -49,7 +49,7 @@ def ours(*parts: bytes) -> Found:
                     return Found(tuple(requests), "whole")
                 request = reader.take()
         cut = reader.end()
-    except Refused as refused:
+    except RequestRefused as refused:
         return Found(tuple(requests), "refused", str(refused))
     if cut is not None:
         return Found(tuple(requests), "cut")
