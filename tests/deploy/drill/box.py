@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.deploy.drill import load
 from tests.deploy.drill.machine import Machine
@@ -37,6 +38,12 @@ class Box:
             said = done.stderr.strip().splitlines()[-1:]
             if done.returncode != 1 or not re.search(fails_with, " ".join(said)):
                 self.wrong.append(f"{version} {option}: exit {done.returncode}, {said}")
+
+    def order(self, key: str) -> Any:
+        """Place an order once, and give the JSON of the response, whatever its status is."""
+        order = json.dumps({"customer_id": "cust1", "item_id": "item1", "quantity": 1})
+        headers = f"-H 'Content-Type: application/json' -H 'Idempotency-Key: \"{key}\"'"
+        return json.loads(self.run(f"curl -s 127.0.0.1/orders {headers} -d '{order}'"))
 
     def wait_until_serving(self) -> None:
         self.run(f"{PATIENT_CURL} 127.0.0.1/readyz")

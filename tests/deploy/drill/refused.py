@@ -41,25 +41,18 @@ def run(box: Box) -> None:
 
 def _full_disk(box: Box) -> None:
     """A start on a full disk is not refused: reads and replays work, and new orders get a 503."""
-    order_id = json.loads(_order(box, "before"))["order_id"]
+    order_id = box.order("before")["order_id"]
     box.machine.run("dd if=/dev/zero of=/var/lib/fill bs=1M status=none", check=False)
     box.run("systemctl restart orderapi")
     box.run(f"{PATIENT_CURL} 127.0.0.1/orders/{order_id}")
-    replayed, refused = _order(box, "before"), _order(box, "while full")
+    replayed, refused = box.order("before"), box.order("while full")
     print(f"a full disk: {refused}")
-    box.expect(f"no replay: {replayed}", holds=json.loads(replayed).get("order_id") == order_id)
-    box.expect(f"no refusal: {refused}", holds=json.loads(refused)["status"] == 503)
+    box.expect(f"no replay: {replayed}", holds=replayed.get("order_id") == order_id)
+    box.expect(f"no refusal: {refused}", holds=refused["status"] == 503)
     box.run("rm /var/lib/fill")
     box.wait_until_serving()
-    made = _order(box, "while full")
-    box.expect(f"no order after the disk has room: {made}", holds="order_id" in json.loads(made))
-
-
-def _order(box: Box, key: str) -> str:
-    """Place an order, and give the body of the response, whatever its status is."""
-    order = json.dumps({"customer_id": "full", "item_id": "item1", "quantity": 1})
-    headers = f"-H 'Content-Type: application/json' -H 'Idempotency-Key: \"{key}\"'"
-    return box.run(f"curl -s 127.0.0.1/orders {headers} -d '{order}'")
+    made = box.order("while full")
+    box.expect(f"no order after the disk has room: {made}", holds="order_id" in made)
 
 
 def _taken_port(box: Box) -> None:

@@ -1,6 +1,5 @@
 """The relay on a machine: it is configured, upgraded, and stopped by its receiver."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -8,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from tests.deploy.drill import receiver
 from tests.deploy.drill.box import DATABASE, ENV_FILE, Box
@@ -130,11 +130,7 @@ def _expect_delivery(box: Box, there: Receiver, when: str, also: str | None = No
 
 def _order(box: Box) -> str:
     """Place a new order, and give its id."""
-    order = json.dumps({"customer_id": "relayed", "item_id": "item1", "quantity": 1})
-    key = "$(cat /proc/sys/kernel/random/uuid)"
-    headers = f'-H "Content-Type: application/json" -H "Idempotency-Key: {key}"'
-    answer = box.run(f"curl -sf 127.0.0.1/orders {headers} -d '{order}'")
-    return str(json.loads(answer)["order_id"])
+    return str(box.order(str(uuid4()))["order_id"])
 
 
 def _relay(box: Box) -> tuple[str, str]:
