@@ -162,6 +162,17 @@ def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
     assert query(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
 
 
+def test_a_path_with_bytes_that_are_not_utf_8_is_used(tmp_path: Path) -> None:
+    directory = Path(os.fsdecode(os.fsencode(tmp_path) + b"/data-\xff"))
+    directory.mkdir()
+    path = directory / os.fsdecode(b"orders-\xfe.db")
+    store = SqliteStore(path)
+    store.prepare()
+    assert not place(store, "key").replayed
+    store.close()
+    assert path.stat().st_size > 0
+
+
 @pytest.fixture
 def public_directory() -> Iterator[Path]:
     """A directory that every user can reach; pytest's own are closed to others."""
