@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 
 from orderapi.app import create_app
 from orderapi.settings import read_settings
@@ -12,6 +13,12 @@ from tests.support.http_messages import stores_nothing
 from tests.support.programs import Program, find_or_install
 from tests.support.rows import counts
 from tests.support.running import Server, serving
+
+# A property holds on a machine that stalls, too: hypothesis measures no time.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(hookwrapper=True)
