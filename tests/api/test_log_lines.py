@@ -15,26 +15,26 @@ from orderapi import logs
 from tests.support.running import REPOSITORY
 
 values = st.one_of(
-    st.text(st.characters()),
-    st.text(st.characters(exclude_categories=["Cs"])),
+    st.text(st.characters(), max_size=12),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
     st.integers(),
     st.booleans(),
     st.none(),
     st.floats(0, 1e7).map(lambda seconds: round(seconds, 2)),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=3),
 )
-names = st.text(string.ascii_lowercase + "_", min_size=1)
+names = st.text(string.ascii_lowercase + "_", min_size=1, max_size=8)
 
 
-@given(st.dictionaries(names, values))
+@given(st.dictionaries(names, values, max_size=6))
 def test_a_line_is_printable_ascii_and_the_same_as_from_the_standard_encoder(
     members: dict[str, Any],
 ) -> None:
     line = logs._serialize(members)
     assert line.isascii()
     assert line.isprintable()
-    standard = JsonEncoder(ensure_ascii=True).encode(members)
-    assert json.loads(line) == json.loads(standard)
-    assert list(json.loads(line)) == list(members)
+    assert line == JsonEncoder(ensure_ascii=True).encode(members)
 
 
 BOTH_WAYS = """
