@@ -1,4 +1,4 @@
-"""Every limit of the HTTP server, with the reason for its size.
+"""Every limit of the HTTP server, and why it has its size.
 
 A limit on time counts only the time in which the service itself was running: see `Roster.clock_s`.
 """

@@ -90,7 +90,7 @@ class LeanFlask(Flask):
             *(name for name in self.before_request_funcs if name is not None),
         ]
         if unsupported:
-            raise NotImplementedError("LeanFlask calls only before_request functions of the app.")
+            raise RuntimeError("LeanFlask calls only before_request functions of the app")
 
 
 def _answer_options(context: "_Context") -> WholeResponse:

@@ -174,7 +174,7 @@ def test_a_function_that_would_never_be_called_is_refused(
 ) -> None:
     app = with_id(add_views(LeanFlask(__name__)))
     add(app)
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(RuntimeError, match="calls only before_request functions"):
         app.test_client().get("/things")
 
 
