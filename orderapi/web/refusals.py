@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from orderapi import logs
 from orderapi.telemetry import Telemetry
 from orderapi.web import problems, this_request
+from orderapi.web.response_headers import NO_SNIFFING, NOT_STORED
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -45,5 +46,10 @@ def _refuse(slug: str, detail: str, sent_request_id: str, noted: dict[str, str])
     request_id = this_request.choose_id(sent_request_id)
     body = problems.document(slug, detail, request_id)
     logs.log_request({**noted, "status": status}, request_id)
-    headers = [("Content-Type", problems.MEDIA_TYPE), (this_request.HEADER, request_id)]
+    headers = [
+        ("Content-Type", problems.MEDIA_TYPE),
+        (this_request.HEADER, request_id),
+        NO_SNIFFING,
+        NOT_STORED,
+    ]
     return f"{status} {HTTPStatus(status).phrase.upper()}", headers, body

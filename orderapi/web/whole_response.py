@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from werkzeug.http import HTTP_STATUS_CODES
 
+from orderapi.web.response_headers import NO_SNIFFING, NOT_STORED
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
@@ -15,7 +17,8 @@ class WholeResponse:
     """A response that a view returns, and that the server calls as a WSGI application.
 
     `body` is text, which is sent in UTF-8, or its bytes. Without a `media_type` there is no body.
-    A response of Flask makes objects for headers that this service never reads again.
+    `cache` is the header that says who may store the response. A response of Flask makes objects
+    for headers that this service never reads again.
     """
 
     __slots__ = ("_body", "headers", "status")
@@ -25,10 +28,11 @@ class WholeResponse:
         body: str | bytes = b"",
         status: int = 200,
         media_type: str | None = "application/json",
+        cache: tuple[str, str] = NOT_STORED,
     ) -> None:
         self.status = status
         self._body = body.encode() if isinstance(body, str) else body
-        self.headers: list[tuple[str, str]] = []
+        self.headers: list[tuple[str, str]] = [NO_SNIFFING, cache]
         if media_type is not None:
             self.headers.append(("Content-Type", media_type))
             self.headers.append(("Content-Length", str(len(self._body))))

@@ -75,6 +75,14 @@ def test_without_the_service_each_request_gets_a_bad_gateway(site: Site) -> None
         assert answer.headers["server"] == "nginx"
 
 
+def test_the_documents_of_nginx_have_the_protecting_headers_of_the_service(site: Site) -> None:
+    for target in ("/orders", "/metrics", "/%ff%00"):
+        answer = ask(site, target)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+
+
 def test_the_site_serves_as_soon_as_the_service_serves(nginx: str) -> None:
     with new_site(nginx) as site:
         site.start()
