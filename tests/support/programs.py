@@ -33,8 +33,10 @@ def find_or_install(name: str, package: str) -> str:
 
 
 def _find(name: str) -> str | None:
-    # On Debian, the path of an ordinary user does not contain /usr/sbin.
-    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    # On Debian, the path of a user contains neither /usr/sbin nor the programs of PostgreSQL.
+    postgres = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    directories = [os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *map(str, postgres)]
+    return shutil.which(name, path=":".join(directories))
 
 
 def _install(package: str) -> None:
