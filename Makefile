@@ -35,7 +35,7 @@ lint: $(VENV)/.test $(VENV)/.lint
 # Writes the versions and hashes from which releases are installed. Run this target after a change of
 # the dependencies in setup.cfg.
 lock: $(VENV)/.lock
-	$(BIN)/uv pip compile setup.cfg --extra relay --extra release --universal --python-version 3.11 \
+	$(BIN)/uv pip compile setup.cfg --extra postgres --extra relay --extra release --universal --python-version 3.11 \
 	    --generate-hashes --no-annotate --custom-compile-command "make lock" \
 	    --quiet --output-file deploy/requirements.lock
 
@@ -48,7 +48,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.made setup.cfg pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[relay]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[postgres,relay]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run

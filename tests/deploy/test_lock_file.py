@@ -22,7 +22,12 @@ def required() -> list[Requirement]:
     settings = configparser.ConfigParser()
     settings.read(REPOSITORY / "setup.cfg")
     extras = settings["options.extras_require"]
-    lists = (settings["options"]["install_requires"], extras["relay"], extras["release"])
+    lists = (
+        settings["options"]["install_requires"],
+        extras["postgres"],
+        extras["relay"],
+        extras["release"],
+    )
     lines = "\n".join(lists).splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
