@@ -1,12 +1,13 @@
 """How an order is made exactly once, and answered in the same way each time.
 
-Nothing here knows HTTP or SQL. `place_order` is the unit of work that everything else serves.
+Nothing here knows HTTP or SQL. `place_order` is the unit of work that everything else serves. An
+engine of the store runs it, or does the same in one statement of its own.
 """
 
 from orderapi import idempotency
 from orderapi.documents import dump, order_members
 from orderapi.records import Claim, NewOrder, Order, Reply
-from orderapi.store.contract import ReadTx, WriteTx
+from orderapi.store.statements.transaction import ReadTx, WriteTx
 
 # While ORDERAPI_AUTH is off, every caller is this client.
 PUBLIC_CLIENT = "public"

@@ -17,7 +17,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.cli",),
     ("orderapi.web", "orderapi.ops", "orderapi.relay"),
     ("orderapi.auth", "orderapi.events", "orderapi.web.schemas"),
-    ("orderapi.orders", "orderapi.store.open"),
+    ("orderapi.store.open",),
     ("orderapi.store.sqlite.store", "orderapi.store.sqlite.maintenance"),
     ("orderapi.store.sqlite.writer", "orderapi.store.sqlite.restore"),
     ("orderapi.store.sqlite.auditable",),
@@ -39,6 +39,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.store.greenlet_drain", "orderapi.store.thread_drain"),
     ("orderapi.store.jobs", "orderapi.store.native"),
     ("orderapi.store.contract", "orderapi.store.maintenance"),
+    ("orderapi.orders",),
     ("orderapi.store.statements", "orderapi.store.migrate"),
     (
         "orderapi.settings",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from orderapi.records import StoreUsage
+from orderapi.records import Claim, NewOrder, Reply, StoreUsage
 from orderapi.store.statements.transaction import ReadTx, WriteTx
 
 __all__ = ["ANSWER_MAX_S", "REQUEST_TIME_S", "Measures", "ReadTx", "Store", "WriteTx"]
@@ -63,6 +63,24 @@ class Store(Protocol):
 
         An exception in `fn` undoes all that `fn` wrote. Raises StoreUnavailable if the outcome is
         not known by the deadline. In this case either everything was written, or nothing.
+        """
+
+    def place(
+        self,
+        claim: Claim,
+        new_order: NewOrder,
+        traceparent: str | None = None,
+        deadline: float | None = None,
+    ) -> Reply:
+        """Place an order exactly once, or give the first answer to its claim again.
+
+        This has the effects of `orders.place_order` in one transaction. It returns once they are on
+        stable storage. Each engine chooses how: orders that wait at the same time share a
+        transaction, and a replay need not wait for one. `traceparent` names the trace of the
+        request.
+
+        Raises KeyReused if the key belongs to another payload, and StoreUnavailable as `write`
+        does.
         """
 
     def lease(self, name: str) -> bool:

@@ -16,7 +16,6 @@ from orderapi.errors import (
     OrderNotFound,
     SimulatedFailure,
 )
-from orderapi.orders import find_reply, place_order
 from orderapi.records import Claim, NewOrder, OrderPage, Reply
 from orderapi.store.contract import Store
 from orderapi.telemetry import Telemetry
@@ -45,14 +44,12 @@ def blueprint(store: Store, telemetry: Telemetry, *, fault_injection: bool) -> B
         payload = load_order(body)
         client_id = auth.caller().client_id
         claim = Claim(client_id, key, idempotency.fingerprint("POST", "/orders", payload))
-        # Replays and conflicts are answered from a snapshot. Therefore they continue while nothing
-        # can be written.
-        deadline = this_request.deadline()
-        reply = store.read_one(lambda tx: find_reply(tx, claim), deadline)
-        if reply is None:
-            new_order = NewOrder(client_id, **payload)
-            traceparent = this_request.current().traceparent
-            reply = store.write(lambda tx: place_order(tx, claim, new_order, traceparent), deadline)
+        reply = store.place(
+            claim,
+            NewOrder(client_id, **payload),
+            this_request.current().traceparent,
+            this_request.deadline(),
+        )
         telemetry.count_reply(is_replayed=reply.replayed)
         this_request.note(order_id=reply.order_id, replayed=reply.replayed)
         if fault_injection and not reply.replayed and _asks_for_failure(environ):

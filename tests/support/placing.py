@@ -22,7 +22,7 @@ def place(
     deadline: float | None = None,
 ) -> Reply:
     claim, new_order = request_for(key, quantity, customer_id)
-    return store.write(lambda tx: place_order(tx, claim, new_order), deadline)
+    return store.place(claim, new_order, deadline=deadline)
 
 
 def placing(key: str, quantity: int = 1, customer_id: str = "cust1") -> Fn:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from orderapi.errors import StoreUnavailable
-from orderapi.records import StoreUsage
+from orderapi.orders import find_reply, place_order
+from orderapi.records import Claim, NewOrder, Reply, StoreUsage
 from orderapi.store.contract import REQUEST_TIME_S, Measures
 from orderapi.store.sqlite import start
 from orderapi.store.sqlite.connection import DRIVER_ERRORS
@@ -44,6 +45,25 @@ class SqliteStore:
             deadline = time.monotonic() + REQUEST_TIME_S
         result: T = self._writer.run(fn, deadline)
         return result
+
+    def place(
+        self,
+        claim: Claim,
+        new_order: NewOrder,
+        traceparent: str | None = None,
+        deadline: float | None = None,
+    ) -> Reply:
+        """See `contract.Store`.
+
+        Replays and conflicts are answered from a snapshot. Therefore they continue while nothing
+        can be written.
+        """
+        if deadline is None:
+            deadline = time.monotonic() + REQUEST_TIME_S
+        reply = self.read_one(lambda tx: find_reply(tx, claim), deadline)
+        if reply is not None:
+            return reply
+        return self.write(lambda tx: place_order(tx, claim, new_order, traceparent), deadline)
 
     def lease(self, name: str) -> bool:
         """See `contract.Store`. The lease is a lock on the file `<database>-<name>-lock`."""
