@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 
+from tests.support.processes import kill_all, send, working_in
 from tests.support.programs import find_or_install
 from tests.support.running import free_port
 from tests.support.waiting import wait_until
@@ -68,7 +69,7 @@ class PostgresServer:
         command += [f"--{name}={value}" for name, value in settings.items()]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=self.directory, stdout=log, stderr=log, **_as_owner()
+                command, cwd=self.directory, stdout=log, stderr=log, **as_owner()
             )
         if wait:
             self.wait_until_serving()
@@ -93,15 +94,21 @@ class PostgresServer:
     def kill(self) -> None:
         """Kill every process of the server with SIGKILL, as a crash of the machine would."""
         assert self.process is not None
-        processes = [self.process.pid, *_children(self.process.pid)]
-        # Stopped first, the postmaster can react to nothing.
-        self.process.send_signal(signal.SIGSTOP)
-        for pid in processes:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_all(self._pids())
         self.process.wait()
         self.process = None
-        wait_until(lambda: not any(map(_is_running, processes)), "the end of all processes")
+
+    def pause(self) -> None:
+        """Stop every process of the server. Connections to it stay open and are silent."""
+        send(self._pids(), signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the processes of a paused server run on."""
+        send(self._pids(), signal.SIGCONT)
+
+    def _pids(self) -> list[int]:
+        assert self.process is not None
+        return [self.process.pid, *working_in(self.data)]
 
     def query(
         self, sql: str, parameters: Any = None, database: str = "postgres"
@@ -147,10 +154,7 @@ def server_directory() -> Iterator[Path]:
     # What a server leaves in memory is removed by root too, if the tests run as root.
     directory = Path(tempfile.mkdtemp(prefix="orderapi-pg-", dir=parent))
     try:
-        if os.geteuid() == 0:
-            owner = _owner()
-            os.chown(directory, owner.pw_uid, owner.pw_gid)
-        yield directory
+        yield owned(directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -158,7 +162,7 @@ def server_directory() -> Iterator[Path]:
 def run_as_owner(*command: str) -> None:
     """Run a command as the user that runs the servers."""
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd="/", check=False, **_as_owner()
+        command, capture_output=True, text=True, cwd="/", check=False, **as_owner()
     )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
@@ -169,8 +173,7 @@ def _template() -> Path:
     template = Path(tempfile.gettempdir()) / f"orderapi-pg-{_owner().pw_uid}-{binary.parts[-3]}"
     made = template / "made"
     template.mkdir(exist_ok=True)
-    if os.geteuid() == 0:
-        os.chown(template, _owner().pw_uid, _owner().pw_gid)
+    owned(template)
     with (template / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one process of the test run at a time
         if not made.exists():
@@ -189,21 +192,16 @@ def _owner() -> pwd.struct_passwd:
     return pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
 
 
-def _as_owner() -> dict[str, Any]:
+def owned(path: Path) -> Path:
+    """Let a path belong to the user that runs the servers, and give it back."""
+    if os.geteuid() == 0:
+        os.chown(path, _owner().pw_uid, _owner().pw_gid)
+    return path
+
+
+def as_owner() -> dict[str, Any]:
     """Give the arguments that let `subprocess` run a program as that user."""
     if os.geteuid() != 0:
         return {}
-    owner = _owner()
-    return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
-
-
-def _children(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children]
-
-
-def _is_running(pid: int) -> bool:
-    with suppress(OSError):
-        # The state is the field after the name in parentheses (proc(5)). Z is a zombie.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    return False
+    user = _owner()
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
