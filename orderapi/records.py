@@ -60,6 +60,32 @@ class SavedClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredClaim:
+    """One row of the idempotency keys. `created_at` is RFC 3339 UTC with milliseconds and `Z`."""
+
+    client_id: str
+    key: str
+    fingerprint: str
+    status: int
+    body: str
+    order_id: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What the ledger says of an order. `created_at` is RFC 3339 UTC with milliseconds and `Z`."""
+
+    ledger_id: int
+    order_id: str
+    customer_id: str
+    item_id: str
+    quantity: int
+    entry_type: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """What was committed, in its place in the order of all commits.
 

@@ -1,7 +1,7 @@
 """What the audit proves about all events together: gapless numbers, their order, and unique ids."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from orderapi.errors import StoreCorrupt
@@ -40,23 +40,34 @@ def _check_rows(store: Auditable) -> Iterator[str]:
         except StoreCorrupt as error:
             yield f"events from sequence {expected} on: cannot be read: {error.reason}"
             return
-        for sequence, times, event_id, order_id in found[:RANGE_EVENTS]:
-            if times != 1 or sequence != expected:
-                yield from _explain_sequence(sequence, times, expected)
-            if not isinstance(event_id, str) or not _UUID.fullmatch(event_id):
-                yield (
-                    f"events sequence {sequence}: event_id is {show(event_id)}, which is not a UUID"
-                )
-            if isinstance(order_id, str) and isinstance(previous, str) and order_id <= previous:
-                yield (
-                    f"events sequence {sequence - 1} and {sequence}: order_id {show(order_id)} was"
-                    f" committed before order_id {show(previous)}, so one of them has the event of"
-                    " another order"
-                )
-            expected, previous = max(expected, sequence + 1), order_id
+        yield from check_run(found[:RANGE_EVENTS], expected, previous)
         if len(found) <= RANGE_EVENTS:
             return
+        last_sequence, _, _, previous = found[RANGE_EVENTS - 1]
+        expected = max(expected, last_sequence + 1)
         start = found[RANGE_EVENTS][0]
+
+
+def check_run(
+    found: Sequence[tuple[int, int, object, object]], expected: int, previous: object
+) -> Iterator[str]:
+    """Check events that follow each other. Yield one line for each number or id that is wrong.
+
+    `found` is a result of `list_sequences`. `expected` is the number that the first event should
+    have, and `previous` is the order_id of the event before it, if that is known.
+    """
+    for sequence, times, event_id, order_id in found:
+        if times != 1 or sequence != expected:
+            yield from _explain_sequence(sequence, times, expected)
+        if not isinstance(event_id, str) or not _UUID.fullmatch(event_id):
+            yield f"events sequence {sequence}: event_id is {show(event_id)}, which is not a UUID"
+        if isinstance(order_id, str) and isinstance(previous, str) and order_id <= previous:
+            yield (
+                f"events sequence {sequence - 1} and {sequence}: order_id {show(order_id)} was"
+                f" committed before order_id {show(previous)}, so one of them has the event of"
+                " another order"
+            )
+        expected, previous = max(expected, sequence + 1), order_id
 
 
 def _explain_sequence(sequence: int, times: int, expected: int) -> Iterator[str]:

@@ -32,6 +32,15 @@ _ROW_NAMES = {
     "idempotency_keys": ("idempotency_key", "client_id"),
     "events": ("sequence",),
 }
+# What is proven of the rows of each table: that there is one, and that it agrees with the order.
+_PROVEN = {
+    "ledger": ("ledger entry", "the ledger entry agrees with the order"),
+    "idempotency_keys": (
+        "idempotency record",
+        "the fingerprint and the saved answer are those of the order, byte for byte",
+    ),
+    "events": ("event", "the event agrees with the order"),
+}
 _BESIDE_ORDERS = [table for table in AUDITED_COLUMNS if table != "orders"]
 _ORDER_ID_AT = {table: columns.index("order_id") for table, columns in AUDITED_COLUMNS.items()}
 
@@ -69,7 +78,7 @@ def _explain_range(rows: Mapping[str, list[Row]]) -> Iterator[str]:
     seen = None
     for row in rows["orders"]:
         if row[0] == seen:
-            yield f"{_name('orders', row)}: occurs more than once"
+            yield from check_repetition([row])
             continue
         seen = row[0]
         yield from _check_order(row, {table: by.pop(seen, []) for table, by in by_order.items()})
@@ -87,16 +96,42 @@ def _by_order(table: str, rows: list[Row]) -> defaultdict[object, list[Row]]:
     return groups
 
 
-def _check_order(row: Row, rows: dict[str, list[Row]]) -> Iterator[str]:
+def check_repetition(repeated: list[Row]) -> Iterator[str]:
+    """Yield one line for each further row of an order whose first row is elsewhere."""
+    for row in repeated:
+        yield f"{_name('orders', row)}: occurs more than once"
+
+
+def _check_order(row: Row, rows: Mapping[str, list[Row]]) -> Iterator[str]:
+    for _, findings in checks_of_order(row, rows):
+        yield from findings
+
+
+def checks_of_order(row: Row, rows: Mapping[str, list[Row]]) -> Iterator[tuple[str, Iterator[str]]]:
+    """Yield each check of one order: what it proves, and its findings, which are none if it passes.
+
+    `row` is the row of the order, and `rows` has its rows in the other tables, all with
+    AUDITED_COLUMNS.
+    """
     order = Order(*row)
-    yield from _check_form(order)
+    yield "the order has a valid id, status and time", _check_form(order)
     for table, expected in _expected_rows(order).items():
-        found = rows[table]
-        if len(found) != 1:
-            names = "".join(f"; {_name(table, each)}" for each in found)
-            yield f"{_name('orders', row)}: has {len(found)} rows in {table}, not 1{names}"
-        for each in found:
-            yield from _explain(table, each, expected, order)
+        name, agreement = _PROVEN[table]
+        yield f"the order has exactly one {name}", _check_number(row, table, rows[table])
+        yield agreement, _check_agreement(table, rows[table], expected, order)
+
+
+def _check_number(row: Row, table: str, found: list[Row]) -> Iterator[str]:
+    if len(found) != 1:
+        names = "".join(f"; {_name(table, each)}" for each in found)
+        yield f"{_name('orders', row)}: has {len(found)} rows in {table}, not 1{names}"
+
+
+def _check_agreement(
+    table: str, found: list[Row], expected: tuple[object, ...], order: Order
+) -> Iterator[str]:
+    for each in found:
+        yield from _explain(table, each, expected, order)
 
 
 def _check_form(order: Order) -> Iterator[str]:

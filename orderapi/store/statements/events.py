@@ -7,8 +7,8 @@ from orderapi.store.statements.numbers import Numbers
 from orderapi.store.statements.timestamp import now_ms
 
 # In the order of the fields of `records.Event`.
-_COLUMNS = "sequence, event_id, type, order_id, client_id, payload, created_at, traceparent"
-_INSERT_EVENT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - a constant of ours
+EVENT_COLUMNS = "sequence, event_id, type, order_id, client_id, payload, created_at, traceparent"
+_INSERT_EVENT = f"INSERT INTO events ({EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - a constant of ours
 
 
 class EventReads:
@@ -34,7 +34,7 @@ class EventReads:
         """
         mine = "" if client_id is None else " AND client_id = :client_id"
         rows = self._execute(
-            f"SELECT {_COLUMNS}"  # noqa: S608 - constants of ours
+            f"SELECT {EVENT_COLUMNS}"  # noqa: S608 - constants of ours
             f" FROM events WHERE sequence > :after{mine} ORDER BY sequence LIMIT :limit",
             {"after": after, "limit": limit, "client_id": client_id},
         )

@@ -5,6 +5,7 @@ from orderapi.store.statements.backups import BackupReads, BackupWrites
 from orderapi.store.statements.events import EventReads, EventWrites
 from orderapi.store.statements.execution import Execute
 from orderapi.store.statements.keys import KeyReads, KeyWrites
+from orderapi.store.statements.lookup import LookupReads
 from orderapi.store.statements.numbers import Numbers
 from orderapi.store.statements.orders import OrderReads, OrderWrites
 from orderapi.store.statements.probe import ProbeWrites
@@ -24,6 +25,7 @@ class ReadTx:
         self.tokens = TokenReads(execute)
         self.backups = BackupReads(execute)
         self.audit = AuditReads(execute)
+        self.lookup = LookupReads(execute)
 
 
 class WriteTx:

@@ -40,16 +40,16 @@ def test_progress_counts_every_order(database: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("script", "expected"), BROKEN.values(), ids=BROKEN.keys())
 def test_what_was_broken_by_hand_is_named(database: Path, script: str, expected: list[str]) -> None:
     with closing(sqlite3.connect(database, isolation_level=None)) as db:
-        names = _names_of_the_middle(db)
+        names = names_of_the_middle(db)
         db.execute("PRAGMA foreign_keys = OFF")
-        db.executescript(_filled(script, names))
+        db.executescript(filled(script, names))
     found = findings(database)
     for line in expected:
-        assert any(_filled(line, names) in each for each in found), found
+        assert any(filled(line, names) in each for each in found), found
     assert all("\n" not in line for line in found)
 
 
-def _names_of_the_middle(db: sqlite3.Connection) -> dict[str, str]:
+def names_of_the_middle(db: sqlite3.Connection) -> dict[str, str]:
     ((order_id, ledger_id, sequence),) = db.execute(
         "SELECT orders.order_id, ledger_id, sequence FROM idempotency_keys"
         " JOIN orders USING (order_id) JOIN ledger USING (order_id) JOIN events USING (order_id)"
@@ -69,7 +69,7 @@ def _names_of_the_middle(db: sqlite3.Connection) -> dict[str, str]:
     }
 
 
-def _filled(text: str, names: dict[str, str]) -> str:
+def filled(text: str, names: dict[str, str]) -> str:
     for name, value in names.items():
         text = text.replace(name, value)
     return text

@@ -1,0 +1,129 @@
+"""What operators look up: the rows of one order, and who has an id. The rows are of any client.
+
+Each statement finds its rows through an index, so it reads few rows in a database of any size.
+"""
+
+from orderapi.records import Event, LedgerEntry, Order, StoredClaim
+from orderapi.store.statements.audit import AUDITED_COLUMNS
+from orderapi.store.statements.events import EVENT_COLUMNS
+from orderapi.store.statements.execution import Execute, Row, one_row
+
+_ORDER_COLUMNS = "order_id, client_id, customer_id, item_id, quantity, status, created_at"
+_LEDGER_COLUMNS = "ledger_id, order_id, customer_id, item_id, quantity, entry_type, created_at"
+_CLAIM_COLUMNS = (
+    "client_id, idempotency_key, request_hash, status_code, response_body, order_id, created_at"
+)
+
+# An event has an id that is greater than the id of its order, and few other orders have an id
+# between the two: those of the same millisecond. So the order of an event is among the orders just
+# before the id of the event. The table of events needs no index on this id.
+EVENT_ID_WINDOW_ORDERS = 1_000
+
+# Each step finds the next client in the index of the keys, so the statement reads one entry per
+# client and not one per key. SQLite and PostgreSQL have no such "loose" scan of their own.
+_CLIENTS = (
+    "WITH RECURSIVE clients (client_id) AS ("
+    " SELECT MIN(client_id) FROM idempotency_keys"
+    " UNION ALL"
+    " SELECT (SELECT MIN(client_id) FROM idempotency_keys"
+    "  WHERE idempotency_keys.client_id > clients.client_id)"
+    " FROM clients WHERE clients.client_id IS NOT NULL)"
+)
+
+
+class LookupReads:
+    """What operators look up, on one snapshot."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+
+    def find_order(self, order_id: str) -> Order | None:
+        """Find an order of any client."""
+        row = one_row(
+            self._execute(f"SELECT {_ORDER_COLUMNS} FROM orders WHERE order_id = ?", (order_id,))  # noqa: S608 - a constant of ours
+        )
+        return Order(*row) if row else None
+
+    def list_orders_of_customer(self, customer_id: str, limit: int) -> list[Order]:
+        """List the newest orders of a customer, of any client."""
+        rows = self._execute(
+            f"SELECT {_ORDER_COLUMNS} FROM orders WHERE customer_id = ?"  # noqa: S608 - a constant of ours
+            " ORDER BY order_id DESC LIMIT ?",
+            (customer_id, limit),
+        )
+        return [Order(*row) for row in rows]
+
+    def list_ledger_of_order(self, order_id: str) -> list[LedgerEntry]:
+        """List the ledger entries of an order."""
+        rows = self._execute(
+            f"SELECT {_LEDGER_COLUMNS} FROM ledger WHERE order_id = ? ORDER BY ledger_id",  # noqa: S608 - a constant of ours
+            (order_id,),
+        )
+        return [LedgerEntry(*row) for row in rows]
+
+    def list_claims_of_order(self, order_id: str) -> list[StoredClaim]:
+        """List the idempotency records of an order."""
+        rows = self._execute(
+            f"SELECT {_CLAIM_COLUMNS} FROM idempotency_keys WHERE order_id = ?",  # noqa: S608 - a constant of ours
+            (order_id,),
+        )
+        return [StoredClaim(*row) for row in rows]
+
+    def list_claims_of_key(self, key: str) -> list[StoredClaim]:
+        """List the idempotency records of a key, one for each client that has used it."""
+        rows = self._execute(
+            # CROSS JOIN makes SQLite begin with the clients, so that it can use the index.
+            f"{_CLIENTS} SELECT {_columns('idempotency_keys', _CLAIM_COLUMNS)}"  # noqa: S608 - constants of ours
+            " FROM clients CROSS JOIN idempotency_keys"
+            " WHERE idempotency_keys.client_id = clients.client_id AND idempotency_key = ?"
+            " ORDER BY idempotency_keys.client_id",
+            (key,),
+        )
+        return [StoredClaim(*row) for row in rows]
+
+    def list_clients(self) -> list[str]:
+        """List every client that has made an order, sorted by name."""
+        rows = self._execute(
+            f"{_CLIENTS} SELECT client_id FROM clients WHERE client_id IS NOT NULL"  # noqa: S608 - a constant of ours
+            " ORDER BY client_id",
+            (),
+        )
+        return [client_id for (client_id,) in rows]
+
+    def list_events_of_order(self, order_id: str) -> list[Event]:
+        """List the events of an order."""
+        return self._events(f"SELECT {EVENT_COLUMNS} FROM events WHERE order_id = ?", order_id)  # noqa: S608 - a constant of ours
+
+    def list_events_with_id(self, event_id: str) -> list[Event]:
+        """List the events with an id; there is one at most, unless the database is damaged."""
+        return self._events(
+            f"SELECT {_columns('events', EVENT_COLUMNS)} FROM"  # noqa: S608 - constants of ours
+            " (SELECT order_id FROM orders WHERE order_id <= ?"
+            f"  ORDER BY order_id DESC LIMIT {EVENT_ID_WINDOW_ORDERS}) AS before_it"
+            " CROSS JOIN events WHERE events.order_id = before_it.order_id AND event_id = ?",
+            event_id,
+            event_id,
+        )
+
+    def find_event(self, sequence: int) -> Event | None:
+        """Find the event with a number."""
+        events = self._events(
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE sequence = ?",  # noqa: S608 - a constant of ours
+            sequence,
+        )
+        return events[0] if events else None
+
+    def list_audited_rows(self, table: str, order_id: str) -> list[Row]:
+        """List the AUDITED_COLUMNS of a table for one order."""
+        rows = self._execute(
+            f"SELECT {', '.join(AUDITED_COLUMNS[table])} FROM {table} WHERE order_id = ?",  # noqa: S608 - of AUDITED_COLUMNS
+            (order_id,),
+        )
+        return list(rows)
+
+    def _events(self, sql: str, *parameters: object) -> list[Event]:
+        return [Event(*row) for row in self._execute(sql, parameters)]
+
+
+def _columns(table: str, names: str) -> str:
+    return ", ".join(f"{table}.{name}" for name in names.split(", "))
