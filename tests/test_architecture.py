@@ -15,6 +15,7 @@ PACKAGE = REPOSITORY / "orderapi"
 LAYERS: list[tuple[str, ...]] = [
     ("orderapi.cli.commands", "orderapi.app", "orderapi.server"),
     ("orderapi.cli",),
+    ("orderapi.console",),
     ("orderapi.web", "orderapi.ops", "orderapi.relay"),
     ("orderapi.auth", "orderapi.events", "orderapi.web.schemas"),
     ("orderapi.store.open",),
@@ -71,8 +72,9 @@ APART = tuple(SHARED)
 LEAVES = {leaf for leaves in SHARED.values() for leaf in leaves}
 
 WALLS = {
-    "flask": {"orderapi.app", "orderapi.web."},
-    "werkzeug": {"orderapi.web."},
+    "flask": {"orderapi.app", "orderapi.web.", "orderapi.console."},
+    "werkzeug": {"orderapi.web.", "orderapi.console."},
+    "markupsafe": {"orderapi.console.words"},
     "sqlite3": {
         "orderapi.store.sqlite.connection",
         "orderapi.store.sqlite.readers",

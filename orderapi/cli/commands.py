@@ -11,6 +11,7 @@ import click
 
 from orderapi import logs
 from orderapi.cli import inputs, streams
+from orderapi.cli.console import console_command
 from orderapi.cli.report import Report, describe_restored, describe_step, summarise_steps
 from orderapi.cli.tokens import token_group
 from orderapi.errors import FileRefused, StartRefused, StoreRefused, StoreUnavailable, one_line
@@ -48,6 +49,7 @@ def main() -> None:
 
 
 main.add_command(token_group)
+main.add_command(console_command)
 
 
 @main.command("verify")

@@ -25,6 +25,7 @@ _SLUGS: dict[type[errors.OrderApiError], str] = {
     errors.BodyTooLarge: "body-too-large",
     errors.NotJson: "unsupported-media-type",
     errors.SimulatedFailure: "simulated-failure",
+    errors.ValidationFailed: "validation-failed",
     errors.Unauthorized: "unauthorized",
     errors.ScopeMissing: "insufficient-scope",
 }
@@ -43,9 +44,14 @@ def register(app: Flask, telemetry: Telemetry) -> None:
     app.register_error_handler(Exception, _from_surprise)
 
 
+def slug_of(error: errors.OrderApiError) -> str:
+    """Return the slug of the problem that answers an error: `internal-error` if it has no own."""
+    return _SLUGS.get(type(error), "internal-error")
+
+
 def _from_our_error(error: errors.OrderApiError) -> WholeResponse:
-    slug = _SLUGS.get(type(error))
-    return _respond(slug, str(error)) if slug else _from_surprise(error)
+    slug = slug_of(error)
+    return _from_surprise(error) if slug == "internal-error" else _respond(slug, str(error))
 
 
 def _from_invalid_input(error: errors.ValidationFailed) -> WholeResponse:

@@ -1,0 +1,145 @@
+"""What one search box finds: every id that a person may have copied from somewhere."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from orderapi import fields
+from orderapi.console.links import client_path, customer_path, order_path
+from orderapi.orders import PUBLIC_CLIENT
+from orderapi.records import Event, StoredClaim
+from orderapi.store.contract import ReadTx
+
+# The longest text that can be found is a customer, or a quoted key with an escape per character.
+QUERY_MAX_CHARS = 2 * fields.KEY_MAX_CHARS + 2
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NUMBER = re.compile(r"#?([0-9]{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Something that has the text as an id. `kind` says which id, `path` is its page.
+
+    `of_client` is None for what belongs to no client. `made_at` is None for what has no time.
+    """
+
+    kind: str
+    value: str
+    path: str
+    of_client: str | None = None
+    made_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A kind of id that the text may have been, and what it means that nothing has it."""
+
+    kind: str
+    meaning: str
+
+
+def find(tx: ReadTx, query: str) -> tuple[list[Hit], list[Miss]]:
+    """Look for a text as each kind of id whose form it has."""
+    hits: list[Hit] = []
+    misses: list[Miss] = []
+    for kind, meaning, look_up in _kinds(tx, query.strip()):
+        found = list(look_up())
+        hits += found
+        if not found:
+            misses.append(Miss(kind, meaning))
+    return hits, misses
+
+
+def _kinds(tx: ReadTx, query: str) -> Iterator[tuple[str, str, Callable[[], Iterator[Hit]]]]:
+    """Yield each kind of id that has this form: its name, what a miss means, and its look-up."""
+    lowered = query.lower()
+    if _UUID.fullmatch(lowered):
+        yield (
+            "an order id",
+            "No order has this id. The service has never answered with it.",
+            lambda: _orders(tx, lowered),
+        )
+        yield (
+            "an event id",
+            "No event has this id. It was never in the feed, and never delivered.",
+            lambda: _events("event id", tx.lookup.list_events_with_id(lowered)),
+        )
+    number = _NUMBER.fullmatch(query)
+    if number:
+        last = tx.events.last_sequence()
+        yield (
+            "an event number",
+            f"No event has this number. The last event has the number {last:,}.",
+            lambda: _events("event number", [tx.lookup.find_event(int(number[1]))]),
+        )
+    key = _key_of(query)
+    if key is not None:
+        yield (
+            "an idempotency key",
+            "No order was ever made under this key, by any client. A retry with this key will"
+            " make one.",
+            lambda: _claims(tx.lookup.list_claims_of_key(key)),
+        )
+    yield (
+        "a customer",
+        "No order names this customer, by any client. Upper and lower case are different.",
+        lambda: _customers(tx, query),
+    )
+    yield (
+        "a client",
+        "No client has this name: there is no token for it, and it has made no order.",
+        lambda: _clients(tx, query),
+    )
+
+
+def _key_of(query: str) -> str | None:
+    try:
+        return fields.parse_key_parameter(query)
+    except fields.FieldInvalid:
+        return None
+
+
+def _orders(tx: ReadTx, order_id: str) -> Iterator[Hit]:
+    order = tx.lookup.find_order(order_id)
+    if order is not None:
+        yield Hit("order id", order_id, order_path(order_id), order.client_id, order.created_at)
+
+
+def _events(kind: str, events: list[Event] | list[Event | None]) -> Iterator[Hit]:
+    for event in events:
+        if event is not None:
+            yield Hit(
+                kind,
+                f"event {event.sequence:,}",
+                order_path(event.order_id),
+                event.client_id,
+                event.created_at,
+            )
+
+
+def _claims(claims: list[StoredClaim]) -> Iterator[Hit]:
+    for claim in claims:
+        yield Hit(
+            "idempotency key",
+            claim.key,
+            order_path(claim.order_id),
+            claim.client_id,
+            claim.created_at,
+        )
+
+
+def _customers(tx: ReadTx, customer_id: str) -> Iterator[Hit]:
+    for order in tx.lookup.list_orders_of_customer(customer_id, limit=1):
+        yield Hit("customer", customer_id, customer_path(customer_id), None, order.created_at)
+
+
+def _clients(tx: ReadTx, client_id: str) -> Iterator[Hit]:
+    if client_id in known_clients(tx):
+        yield Hit("client", client_id, client_path(client_id))
+
+
+def known_clients(tx: ReadTx) -> list[str]:
+    """List every client by name: those with tokens, those with orders, and the public one."""
+    with_tokens = {token.client_id for token in tx.tokens.list_tokens()}
+    return sorted({PUBLIC_CLIENT} | with_tokens | set(tx.lookup.list_clients()))

@@ -1,0 +1,76 @@
+"""The story of an order: everything that is stored about it, in one snapshot."""
+
+from dataclasses import dataclass
+
+from orderapi.ops.proof import Check, prove_order
+from orderapi.records import Event, LedgerEntry, Order, RelayState, StoredClaim
+from orderapi.store.contract import ReadTx
+from orderapi.trace_context import trace_id
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What has become of an event on its way to the webhook.
+
+    `state` is `delivered`, `next` (the relay works on it), `blocked` (attempts have failed) or
+    `waiting`. `ahead` is how many events the relay delivers before this one. `moved_at` is when the
+    relay last moved, or None if it never has.
+    """
+
+    state: str
+    ahead: int
+    relay: RelayState
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One order and its rows. Damage may have left a list empty, or with several rows."""
+
+    order: Order
+    claims: list[StoredClaim]
+    ledger: list[LedgerEntry]
+    events: list[Event]
+    delivery: Delivery | None
+    before: Event | None
+    after: Event | None
+    checks: list[Check]
+
+    @property
+    def trace_ids(self) -> list[str]:
+        """The traces of the requests that made the order."""
+        return [trace_id(event.traceparent) for event in self.events if event.traceparent]
+
+    @property
+    def failed(self) -> list[Check]:
+        """The checks that have findings."""
+        return [check for check in self.checks if check.findings]
+
+
+def tell(tx: ReadTx, order_id: str) -> Story | None:
+    """Read the story of an order. None if there is no such order."""
+    order = tx.lookup.find_order(order_id)
+    if order is None:
+        return None
+    events = tx.lookup.list_events_of_order(order_id)
+    sequence = events[0].sequence if events else None
+    return Story(
+        order,
+        tx.lookup.list_claims_of_order(order_id),
+        tx.lookup.list_ledger_of_order(order_id),
+        events,
+        None if sequence is None else _delivery(tx.relay.find_state(), sequence),
+        None if sequence is None else tx.lookup.find_event(sequence - 1),
+        None if sequence is None else tx.lookup.find_event(sequence + 1),
+        prove_order(tx, order_id),
+    )
+
+
+def _delivery(relay: RelayState, sequence: int) -> Delivery:
+    ahead = max(0, sequence - relay.position - 1)
+    if sequence <= relay.position:
+        state = "delivered"
+    elif ahead:
+        state = "waiting"
+    else:
+        state = "blocked" if relay.failures else "next"
+    return Delivery(state, ahead, relay)

@@ -1,0 +1,98 @@
+"""No statement of the console reads a whole table, and none reads more than some thousand rows."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.statements.audit import AUDITED_COLUMNS
+from orderapi.store.statements.execution import Parameters, Row
+from orderapi.store.statements.lookup import EVENT_ID_WINDOW_ORDERS, LookupReads
+from tests.support.console_pages import order
+
+ID = "0198c0de-0000-7000-8000-000000000000"
+
+LOOKUPS: dict[str, Callable[[LookupReads], object]] = {
+    "find_order": lambda lookup: lookup.find_order(ID),
+    "list_orders_of_customer": lambda lookup: lookup.list_orders_of_customer("cust1", 50),
+    "list_ledger_of_order": lambda lookup: lookup.list_ledger_of_order(ID),
+    "list_claims_of_order": lambda lookup: lookup.list_claims_of_order(ID),
+    "list_claims_of_key": lambda lookup: lookup.list_claims_of_key("key-1"),
+    "list_clients": lambda lookup: lookup.list_clients(),
+    "list_events_of_order": lambda lookup: lookup.list_events_of_order(ID),
+    "list_events_with_id": lambda lookup: lookup.list_events_with_id(ID),
+    "find_event": lambda lookup: lookup.find_event(7),
+    "list_audited_rows": lambda lookup: [
+        lookup.list_audited_rows(table, ID) for table in AUDITED_COLUMNS
+    ],
+}
+
+
+@pytest.fixture
+def db(store: SqliteStore, database: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a database with orders of three clients."""
+    for number in range(60):
+        order(store, f"key-{number}", client_id=("public", "shop", "desk")[number % 3])
+    with closing(sqlite3.connect(database)) as connection:
+        yield connection
+
+
+def test_every_lookup_is_in_the_table() -> None:
+    assert {name for name in vars(LookupReads) if not name.startswith("_")} == set(LOOKUPS)
+
+
+@pytest.mark.parametrize("look_up", LOOKUPS.values(), ids=LOOKUPS)
+def test_a_lookup_searches_an_index_and_scans_no_table(
+    db: sqlite3.Connection, look_up: Callable[[LookupReads], object]
+) -> None:
+    plans: list[str] = []
+
+    def explained(sql: str, parameters: Parameters) -> list[Row]:
+        plans.extend(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
+        return []
+
+    look_up(LookupReads(explained))
+    assert plans
+    for step in plans:
+        # What is scanned are the few rows that the statement itself has found before.
+        assert not step.startswith("SCAN") or step in ("SCAN clients", "SCAN before_it"), plans
+
+
+def test_the_clients_are_found_without_reading_every_key(
+    db: sqlite3.Connection, store: SqliteStore
+) -> None:
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    def list_clients() -> int:
+        nonlocal steps
+        steps = 0
+        lookup = LookupReads(lambda sql, parameters: db.execute(sql, parameters).fetchall())
+        assert lookup.list_clients() == ["desk", "public", "shop"]
+        return steps
+
+    db.set_progress_handler(count, 1)
+    list_clients()  # the first statement of a connection also reads the schema
+    with_few = list_clients()
+    for number in range(60, 600):
+        order(store, f"key-{number}")
+    assert list_clients() == with_few
+
+
+def test_an_event_is_searched_for_among_a_bounded_number_of_orders(db: sqlite3.Connection) -> None:
+    seen: list[str] = []
+
+    def noted(sql: str, parameters: Parameters) -> list[Row]:
+        seen.append(sql)
+        return db.execute(sql, parameters).fetchall()
+
+    assert LookupReads(noted).list_events_with_id(ID) == []
+    assert f"LIMIT {EVENT_ID_WINDOW_ORDERS}" in seen[0]
+    assert EVENT_ID_WINDOW_ORDERS <= 5_000
