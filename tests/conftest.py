@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from orderapi.app import create_app
 from orderapi.settings import read_settings
 from orderapi.store.sqlite.store import SqliteStore
+from tests.support.browser import Browser, browsing
 from tests.support.http_messages import stores_nothing
 from tests.support.programs import Program, find_or_install
 from tests.support.rows import counts
@@ -34,6 +35,20 @@ def pytest_runtest_makereport() -> Iterator[None]:
 def program() -> Program:
     """Give a function that finds a program, and installs its package with apt where it may."""
     return find_or_install
+
+
+@pytest.fixture(scope="session")
+def shared_browser(program: Program) -> Iterator[Browser]:
+    """One Chromium for all tests of this process, because it takes a second to start."""
+    with browsing(program) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(shared_browser: Browser) -> Browser:
+    """A Chromium that remembers nothing of another test."""
+    shared_browser.forget()
+    return shared_browser
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from orderapi.records import Claim, NewOrder, Reply
 from orderapi.store.contract import Store
 
 ADDRESS = "http://127.0.0.1:8100"
+NO_SUCH_ID = "0198c0de-0000-7000-8000-000000000000"
 
 
 @dataclass
