@@ -119,7 +119,7 @@ class Readers:
         self._database.files.identity()
         with suppress(IndexError):  # no connection is idle
             connection = self._idle.pop()
-            if connection.stamp in (None, self._database.files.stamp()):
+            if connection.stamp is None or connection.stamp == self._database.files.stamp():
                 return connection
             connection.close()
         return self._database.open_reader()
