@@ -13,7 +13,7 @@ from flask.ctx import AppContext, RequestContext
 from flask.globals import _cv_app, _cv_request
 from flask.sessions import NullSession
 from werkzeug.exceptions import HTTPException, NotFound
-from werkzeug.routing import MapAdapter, Rule
+from werkzeug.routing import Map, MapAdapter, Rule
 
 from orderapi.web import this_request
 from orderapi.web.whole_response import WholeResponse
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NO_HOST = ""
 _NO_SESSION = NullSession()
+_NO_ARGUMENTS: Mapping[str, str] = {}
 
 
 class LeanFlask(Flask):
@@ -33,7 +34,7 @@ class LeanFlask(Flask):
     replaces.
     """
 
-    _fixed: Mapping[tuple[str, str], Rule] | None = None
+    _rules: "_Rules | None" = None
 
     def wsgi_app(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -57,7 +58,7 @@ class LeanFlask(Flask):
         return returned if type(returned) is WholeResponse else self.make_response(returned)
 
     def _dispatch(self, context: "_Context") -> Any:
-        context.match(self._fixed_rules())
+        context.match(self._known_rules())
         if context.environ["REQUEST_METHOD"] == "OPTIONS" and context.rule is not None:
             return _answer_options(context)
         for function in self.before_request_funcs.get(None, ()):
@@ -68,18 +69,12 @@ class LeanFlask(Flask):
             raise context.failure
         return self.view_functions[context.rule.endpoint](**context.arguments)
 
-    def _fixed_rules(self) -> Mapping[tuple[str, str], Rule]:
-        """Return the rules without arguments, by path and method: these need no search."""
-        if self._fixed is None:
+    def _known_rules(self) -> "_Rules":
+        if self._rules is None:
             self._got_first_request = True
             self._refuse_unsupported_functions()
-            self._fixed = {
-                (rule.rule, method): rule
-                for rule in self.url_map.iter_rules()
-                if not rule.arguments
-                for method in rule.methods or ()
-            }
-        return self._fixed
+            self._rules = _Rules(self.url_map)
+        return self._rules
 
     def _refuse_unsupported_functions(self) -> None:
         unsupported = [
@@ -91,6 +86,38 @@ class LeanFlask(Flask):
         ]
         if unsupported:
             raise RuntimeError("LeanFlask calls only before_request functions of the app")
+
+
+class _Rules:
+    """The rules of an app that are found by a look-up, without Werkzeug's search.
+
+    These are the rules without arguments, and those whose only argument is the last part of the
+    path, as in `/orders/<order_id>`. The search takes 15 microseconds of CPU per request.
+    """
+
+    def __init__(self, url_map: Map) -> None:
+        self._fixed: dict[tuple[str, str], Rule] = {}
+        # By the text before the argument, with the name of the argument.
+        self._with_last_part: dict[tuple[str, str], tuple[Rule, str]] = {}
+        for rule in url_map.iter_rules():
+            before, bracket, argument = rule.rule.partition("<")
+            for method in rule.methods or ():
+                if not bracket:
+                    self._fixed[rule.rule, method] = rule
+                elif before.endswith("/") and argument[:-1].isidentifier():
+                    self._with_last_part[before, method] = rule, argument[:-1]
+
+    def find(self, path: str, method: str) -> tuple[Rule, Mapping[str, str]] | None:
+        """Return a rule and its arguments. None if only Werkzeug's search can tell."""
+        rule = self._fixed.get((path, method))
+        if rule is not None:
+            return rule, _NO_ARGUMENTS
+        before, slash, last = path.rpartition("/")
+        found = self._with_last_part.get((before + slash, method))
+        # A path that is not ASCII must be decoded before.
+        if found is None or not last or not path.isascii():
+            return None
+        return found[0], {found[1]: last}
 
 
 def _answer_options(context: "_Context") -> WholeResponse:
@@ -138,12 +165,14 @@ class _Context(RequestContext):
             self.environ["REQUEST_METHOD"],
         )
 
-    def match(self, fixed: Mapping[tuple[str, str], Rule]) -> None:
+    def match(self, rules: _Rules) -> None:
         """Find the rule of this request, or the failure that says why there is none."""
         path = self.environ.get("PATH_INFO", "")
-        self.rule = fixed.get((path, self.environ["REQUEST_METHOD"]))
+        found = rules.find(path, self.environ["REQUEST_METHOD"])
+        if found is not None:
+            self.rule, self.arguments = found
         # Werkzeug would remove all leading slashes but one, and find another path.
-        if self.rule is None and not path.startswith("//"):
+        elif not path.startswith("//"):
             try:
                 self.rule, self.arguments = self.adapter().match(return_rule=True)
             except HTTPException as failure:
