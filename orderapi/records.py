@@ -73,6 +73,20 @@ class StoredClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderRange:
+    """Which orders of all clients to list, newest first.
+
+    `start` is the smallest order_id of the range, and `before` is the order_id that follows its
+    greatest one; None means no limit on this side. `limit` counts orders.
+    """
+
+    customer_id: str | None
+    start: str | None
+    before: str | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """What the ledger says of an order. `created_at` is RFC 3339 UTC with milliseconds and `Z`."""
 

@@ -28,6 +28,14 @@ def after(previous: str | None, now_ms: int) -> str:
     return _text(previous_ms, counter)
 
 
+def first_of(ms: int) -> str:
+    """Give the text that sorts before every id of a millisecond, and after all ids before it.
+
+    `ms` is the Unix time in milliseconds.
+    """
+    return _text(ms, 0)
+
+
 def _split(value: int) -> tuple[int, int]:
     high = value >> 64 & 0xFFF
     return value >> 80, high << _LOW_BITS | value & (1 << _LOW_BITS) - 1

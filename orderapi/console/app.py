@@ -2,7 +2,18 @@
 
 from flask import Flask
 
-from orderapi.console import clients, entry, failures, links, orders, retry_page, search, words
+from orderapi.console import (
+    clients,
+    entry,
+    failures,
+    links,
+    lists,
+    now_page,
+    orders,
+    retry_page,
+    search,
+    words,
+)
 from orderapi.console.access import Access
 from orderapi.store.contract import Store
 
@@ -18,6 +29,8 @@ def create_console(store: Store, access: Access) -> Flask:
     entry.register(app, access)
     failures.register(app)
     app.register_blueprint(search.blueprint(store))
+    app.register_blueprint(now_page.blueprint(store))
+    app.register_blueprint(lists.blueprint(store))
     app.register_blueprint(orders.blueprint(store))
     app.register_blueprint(clients.blueprint(store))
     app.register_blueprint(retry_page.blueprint(store))

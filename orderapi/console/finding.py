@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orderapi import fields
 from orderapi.console.links import client_path, customer_path, order_path
 from orderapi.orders import PUBLIC_CLIENT
-from orderapi.records import Event, StoredClaim
+from orderapi.records import Event, OrderRange, StoredClaim
 from orderapi.store.contract import ReadTx
 
 # The longest text that can be found is a customer, or a quoted key with an escape per character.
@@ -130,7 +130,7 @@ def _claims(claims: list[StoredClaim]) -> Iterator[Hit]:
 
 
 def _customers(tx: ReadTx, customer_id: str) -> Iterator[Hit]:
-    for order in tx.lookup.list_orders_of_customer(customer_id, limit=1):
+    for order in tx.lookup.list_orders(OrderRange(customer_id, None, None, 1)):
         yield Hit("customer", customer_id, customer_path(customer_id), None, order.created_at)
 
 

@@ -1,6 +1,6 @@
-"""The pages of orders: the story of one, and the newest of a customer."""
+"""The page of an order, which tells its story."""
 
-from flask import Blueprint, abort, redirect, render_template, request
+from flask import Blueprint, abort, redirect, render_template
 from werkzeug.wrappers import Response
 
 from orderapi.console import story
@@ -8,25 +8,10 @@ from orderapi.console.links import order_path
 from orderapi.console.search import SEE_OTHER
 from orderapi.store.contract import Store
 
-PAGE_ORDERS = 50
-
 
 def blueprint(store: Store) -> Blueprint:
-    """Return the pages of the orders of a store."""
+    """Return the pages of single orders of a store."""
     orders = Blueprint("orders", __name__)
-
-    @orders.get("/orders")
-    def list_orders() -> str:
-        customer = request.args.get("customer", "")
-        found = store.read_one(
-            lambda tx: tx.lookup.list_orders_of_customer(customer, PAGE_ORDERS + 1)
-        )
-        return render_template(
-            "orders.html",
-            customer=customer,
-            orders=found[:PAGE_ORDERS],
-            has_more=len(found) > PAGE_ORDERS,
-        )
 
     @orders.get("/orders/<order_id>")
     def show_order(order_id: str) -> str:

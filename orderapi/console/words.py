@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 _HEAD_CHARS, _TAIL_CHARS = 8, 4
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _DAYS_MAX = 60
+_UNIT_BYTES = 1024
 # Characters that nobody sees, or that move other characters, are shown by their number instead.
 # Emoji consist of several characters, and these join them.
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -20,7 +21,13 @@ _EMOJI_JOINERS = "\u200d\ufe0f"
 def register(app: Flask) -> None:
     """Give the templates of `app` these functions as filters."""
     app.jinja_env.filters.update(
-        text=text, short_id=short_id, number=number, ago=ago, exact=exact, messages=messages
+        text=text,
+        short_id=short_id,
+        number=number,
+        size=size,
+        ago=ago,
+        exact=exact,
+        messages=messages,
     )
 
 
@@ -51,6 +58,15 @@ def short_id(value: object) -> Markup:
 def number(value: int) -> str:
     """Write an integer with separators."""
     return f"{value:,}"
+
+
+def size(bytes_: float) -> str:
+    """Write a number of bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if bytes_ < _UNIT_BYTES:
+            return f"{bytes_:,.0f} {unit}" if unit == "B" else f"{bytes_:,.1f} {unit}"
+        bytes_ /= _UNIT_BYTES
+    return f"{bytes_:,.1f} GiB"
 
 
 def ago(value: object, now: datetime | None = None) -> Markup:

@@ -152,6 +152,7 @@ class _Inline(HTMLParser):
 
 def pages(console: Console, order_id: str) -> Iterator[str]:
     yield from ("/", "/search?q=cust1", "/search?q=nobody", "/orders?customer=cust1", "/missing")
+    yield from ("/now", "/orders", "/events", "/orders?client=public&from=x")
     yield from (f"/orders/{order_id}", "/clients/public", "/retry?client=public&key=k&body={}")
     yield console.links[-1]
 

@@ -154,6 +154,9 @@ def test_every_page_is_accessible_and_fits_on_a_phone(
         f"/orders/{order_id}",
         f"/orders?{urlencode({'customer': f'customer of page-{scheme}'})}",
         "/orders?customer=nobody",
+        "/now",
+        "/orders",
+        "/events",
         "/clients/public",
         "/retry",
         f"/retry?{urlencode(conflict)}",
@@ -165,6 +168,23 @@ def test_every_page_is_accessible_and_fits_on_a_phone(
         assert pages.accessibility_findings() == [], path
         pages.use_width(500)
         assert pages.overflow_px() == 0, path
+
+
+def test_a_new_order_appears_by_itself_and_the_page_works_without_scripts(
+    pages: Browser, process: ConsoleProcess
+) -> None:
+    pages.open(f"{process.address}/now")
+    before = pages.one('[data-live="newest"] tbody').text
+    wait_until(lambda: pages.one('[data-live="newest"] tbody').text != before, "newer orders")
+    wait_until(lambda: "new order" in str(pages.one("#live-status").get_property("textContent")))
+    pages.one("#live").click()
+    assert pages.one("#live").get_attribute("aria-pressed") == "false"
+    pages.allow_scripts(allowed=False)
+    pages.open(f"{process.address}/now")
+    assert pages.one(".bar-fill").get_attribute("height") is not None
+    assert not pages.one("#live").is_displayed()
+    assert pages.messages() == []
+    assert pages.requested_hosts() == {process.address.removeprefix("http://")}
 
 
 def test_an_id_is_shortened_and_copied_whole(

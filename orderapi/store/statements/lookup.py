@@ -3,10 +3,12 @@
 Each statement finds its rows through an index, so it reads few rows in a database of any size.
 """
 
-from orderapi.records import Event, LedgerEntry, Order, StoredClaim
+from collections.abc import Sequence
+
+from orderapi.records import Event, LedgerEntry, Order, OrderRange, StoredClaim
 from orderapi.store.statements.audit import AUDITED_COLUMNS
 from orderapi.store.statements.events import EVENT_COLUMNS
-from orderapi.store.statements.execution import Execute, Row, one_row
+from orderapi.store.statements.execution import Execute, Row, one_row, values_of
 
 _ORDER_COLUMNS = "order_id, client_id, customer_id, item_id, quantity, status, created_at"
 _LEDGER_COLUMNS = "ledger_id, order_id, customer_id, item_id, quantity, entry_type, created_at"
@@ -30,6 +32,12 @@ _CLIENTS = (
     " FROM clients WHERE clients.client_id IS NOT NULL)"
 )
 
+_FIRST_SEQUENCE = (
+    "SELECT sequence FROM events WHERE order_id ="
+    " (SELECT order_id FROM orders WHERE order_id >= ? ORDER BY order_id LIMIT 1)"
+    " ORDER BY sequence LIMIT 1"
+)
+
 
 class LookupReads:
     """What operators look up, on one snapshot."""
@@ -44,14 +52,41 @@ class LookupReads:
         )
         return Order(*row) if row else None
 
-    def list_orders_of_customer(self, customer_id: str, limit: int) -> list[Order]:
-        """List the newest orders of a customer, of any client."""
-        rows = self._execute(
-            f"SELECT {_ORDER_COLUMNS} FROM orders WHERE customer_id = ?"  # noqa: S608 - a constant of ours
-            " ORDER BY order_id DESC LIMIT ?",
-            (customer_id, limit),
-        )
+    def list_orders(self, page: OrderRange) -> list[Order]:
+        """List a range of the orders of all clients, newest first."""
+        rows = self._execute(_listed(_ORDER_COLUMNS, page), values_of(page))
         return [Order(*row) for row in rows]
+
+    def list_events_of_orders(self, page: OrderRange) -> list[Event]:
+        """List the events of a range of orders, newest first.
+
+        Events are numbered in the order of the order ids, so both have the same order.
+        """
+        listed = _listed("order_id", page)
+        rows = self._execute(
+            f"SELECT {_columns('events', EVENT_COLUMNS)} FROM ({listed}) AS listed"  # noqa: S608 - constants of ours
+            " CROSS JOIN events WHERE events.order_id = listed.order_id"
+            " ORDER BY listed.order_id DESC",
+            values_of(page),
+        )
+        return [Event(*row) for row in rows]
+
+    def list_first_sequences(self, starts: Sequence[str]) -> list[int | None]:
+        """List the number of the first event at or after each order_id of `starts`.
+
+        The number is None where there is no such event. Numbers have no gaps, so the difference of
+        two of them is a count, however many events lie between the two.
+        """
+        found = []
+        for start in starts:
+            row = one_row(self._execute(_FIRST_SEQUENCE, (start,)))
+            found.append(None if row is None else int(row[0]))
+        return found
+
+    def schema_number(self) -> int:
+        """Give the number of the newest migration of the database."""
+        ((number,),) = self._execute("SELECT MAX(number) FROM schema_migrations", ())
+        return int(number)
 
     def list_ledger_of_order(self, order_id: str) -> list[LedgerEntry]:
         """List the ledger entries of an order."""
@@ -123,6 +158,19 @@ class LookupReads:
 
     def _events(self, sql: str, *parameters: object) -> list[Event]:
         return [Event(*row) for row in self._execute(sql, parameters)]
+
+
+def _listed(columns: str, page: OrderRange) -> str:
+    """Give the statement that lists these columns of a range of orders, newest first."""
+    filters = []
+    if page.customer_id is not None:
+        filters.append("customer_id = :customer_id")
+    if page.start is not None:
+        filters.append("order_id >= :start")
+    if page.before is not None:
+        filters.append("order_id < :before")
+    where = f" WHERE {' AND '.join(filters)}" if filters else ""
+    return f"SELECT {columns} FROM orders{where} ORDER BY order_id DESC LIMIT :limit"  # noqa: S608 - constants of ours
 
 
 def _columns(table: str, names: str) -> str:

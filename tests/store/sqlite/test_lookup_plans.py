@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orderapi.records import OrderRange
 from orderapi.store.sqlite.store import SqliteStore
 from orderapi.store.statements.audit import AUDITED_COLUMNS
 from orderapi.store.statements.execution import Parameters, Row
@@ -14,10 +15,21 @@ from orderapi.store.statements.lookup import EVENT_ID_WINDOW_ORDERS, LookupReads
 from tests.support.console_pages import order
 
 ID = "0198c0de-0000-7000-8000-000000000000"
+RANGES = [
+    OrderRange(customer_id, start, before, 50)
+    for customer_id in (None, "cust1")
+    for start in (None, ID)
+    for before in (None, ID)
+]
+
+SCANNED = ("SCAN clients", "SCAN before_it", "SCAN listed", "SCAN orders", "SCAN CONSTANT ROW")
 
 LOOKUPS: dict[str, Callable[[LookupReads], object]] = {
     "find_order": lambda lookup: lookup.find_order(ID),
-    "list_orders_of_customer": lambda lookup: lookup.list_orders_of_customer("cust1", 50),
+    "list_orders": lambda lookup: [lookup.list_orders(page) for page in RANGES],
+    "list_events_of_orders": lambda lookup: [lookup.list_events_of_orders(page) for page in RANGES],
+    "list_first_sequences": lambda lookup: lookup.list_first_sequences([ID]),
+    "schema_number": lambda lookup: lookup.schema_number(),
     "list_ledger_of_order": lambda lookup: lookup.list_ledger_of_order(ID),
     "list_claims_of_order": lambda lookup: lookup.list_claims_of_order(ID),
     "list_claims_of_key": lambda lookup: lookup.list_claims_of_key("key-1"),
@@ -52,13 +64,30 @@ def test_a_lookup_searches_an_index_and_scans_no_table(
 
     def explained(sql: str, parameters: Parameters) -> list[Row]:
         plans.extend(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
-        return []
+        return db.execute(sql, parameters).fetchall()
 
     look_up(LookupReads(explained))
     assert plans
     for step in plans:
-        # What is scanned are the few rows that the statement itself has found before.
-        assert not step.startswith("SCAN") or step in ("SCAN clients", "SCAN before_it"), plans
+        # What is scanned are the few rows that the statement itself has found before, or the
+        # newest orders, of which LIMIT takes a few.
+        assert not step.startswith("SCAN") or step in SCANNED, plans
+
+
+@pytest.mark.parametrize("page", RANGES)
+def test_a_list_takes_the_newest_orders_without_sorting_all_of_them(
+    db: sqlite3.Connection, page: OrderRange
+) -> None:
+    plans: list[str] = []
+
+    def explained(sql: str, parameters: Parameters) -> list[Row]:
+        plans.extend(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
+        return []
+
+    LookupReads(explained).list_orders(page)
+    assert len(plans) == 1
+    if page.customer_id is not None:
+        assert "USING COVERING INDEX" in plans[0] or "orders_by_customer (customer_id=?" in plans[0]
 
 
 def test_the_clients_are_found_without_reading_every_key(

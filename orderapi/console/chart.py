@@ -1,0 +1,56 @@
+"""Bar charts as SVG, drawn by the server. Colours come from the stylesheet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from orderapi.console.now import Count
+
+WIDTH, HEIGHT = 600, 140
+# A count that is not 0 is always visible.
+_BAR_MIN = 2.0
+_GAP = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar, in the units of the chart, and what it shows."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+    orders: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart of counts. `most` is the greatest count, and `total` is their sum."""
+
+    title: str
+    bars: list[Bar]
+    most: int
+    total: int
+    first_label: str
+
+
+def draw(title: str, counts: Sequence[Count], time_format: str) -> Chart:
+    """Draw the chart of some counts. `time_format` is that of `strftime`, for times in UTC."""
+    most = max((count.orders for count in counts), default=0)
+    step = WIDTH / max(1, len(counts))
+    bars = []
+    for at, count in enumerate(counts):
+        height = max(_BAR_MIN, count.orders / most * HEIGHT) if count.orders > 0 else 0.0
+        bars.append(
+            Bar(
+                round(at * step + step * _GAP / 2, 2),
+                round(HEIGHT - height, 2),
+                round(step * (1 - _GAP), 2),
+                round(height, 2),
+                f"{datetime.fromtimestamp(count.start_ms / 1000, UTC):{time_format}}",
+                count.orders,
+            )
+        )
+    total = sum(count.orders for count in counts)
+    return Chart(title, bars, most, total, bars[0].label if bars else "")
