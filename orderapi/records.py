@@ -201,6 +201,33 @@ class RelayState:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do what only one store may do at a time, for example to deliver events.
+
+    `holder` names the store that has it. `fence` is greater than the fence of every holder before.
+    """
+
+    name: str
+    holder: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """Who has a lease, as it is stored.
+
+    `holder` is None if the last holder has given it up, or if there was none yet. `expires_ms` is
+    a time in milliseconds by the engine's clock for leases. `is_expired` tells whether this time
+    has passed.
+    """
+
+    holder: str | None
+    fence: int
+    expires_ms: int
+    is_expired: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OrderPage:
     """Which orders of one client to list, newest first.
 

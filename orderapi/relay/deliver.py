@@ -14,7 +14,7 @@ from typing import NoReturn, TypeVar
 
 from orderapi.errors import OrderApiError, StartRefused, StoreUnavailable
 from orderapi.events.cloudevents import event_json
-from orderapi.records import Event
+from orderapi.records import Event, Lease
 from orderapi.relay.attempt import Message, Outcome, Send
 from orderapi.relay.blockage import Blockage
 from orderapi.relay.clock import Clock
@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 # The store that has this lease is the only one that delivers.
 LEASE = "relay"
+# How often a relay with nothing to deliver confirms its lease. One that has lost it ends.
+IDLE_CONFIRM_S = 2.0
 # How often the relay polls for new events when it has delivered all. A poll takes about 50 us.
 POLL_S = 0.05
 # The events of one read. A backlog then needs few reads. An event has about a thousand bytes.
@@ -35,6 +37,10 @@ ONCE_FAILURES_MAX = 5
 ONCE_PAUSE_MAX_S = 30.0
 # The time to record a failure for the metrics. Neither a retry nor a stop may wait longer for it.
 RECORD_FAILURE_MAX_S = 1.0
+LEASE_LOST = (
+    "the relay stops because another relay delivers now; that relay took over while this one did"
+    " not run, or could not write to the store"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -69,17 +75,20 @@ class Relay:
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._blockage = Blockage(clock)
+        self._confirmed_at_s = float("-inf")
         self.position = store.read(lambda tx: tx.relay.find_position())
 
     def go_to(self, sequence: int) -> None:
         """Make `sequence` the next event to deliver. This is durable before any event is sent.
 
-        Raises StartRefused if that event would leave a gap after the last event, and
-        StoreUnavailable if the store cannot be written.
+        Raises StartRefused if that event would leave a gap after the last event, LeaseLost if
+        another relay delivers, and StoreUnavailable if the store cannot be written.
         """
         after = sequence - 1
+        lease = self._confirm_lease()
 
         def move(tx: WriteTx) -> None:
+            _refuse_without(lease, tx)
             last = tx.events.last_sequence()
             if not 0 <= after <= last:
                 raise StartRefused(f"--from: expected 1 to {last + 1}")
@@ -101,6 +110,8 @@ class Relay:
         while True:
             if not self._deliver_next(EVENTS_MAX):
                 self._clock.pause(POLL_S)
+                if self._clock.monotonic() - self._confirmed_at_s > IDLE_CONFIRM_S:
+                    self._retry_store(self._confirm_lease)
 
     def run_once(self) -> int:
         """Deliver the events that exist at this moment, and return their number.
@@ -123,32 +134,36 @@ class Relay:
         for event in events:
             # A stop takes effect here, between two events.
             self._clock.pause(0)
-            self._confirm_lease(patient=patient)
-            self._deliver(event, patient=patient)
-            self._retry_store(
-                partial(
-                    self._store.write, partial(_record_delivered, self.position, event.sequence)
-                ),
-                patient=patient,
-            )
+            lease = self._deliver(event, patient=patient)
+            record = partial(_record_delivered, lease, self.position, event.sequence)
+            self._retry_store(partial(self._store.write, record), patient=patient)
             self.position = event.sequence
         return len(events)
 
-    def _confirm_lease(self, *, patient: bool) -> None:
-        """Assert that no other relay delivers, as after the file of the lease was deleted.
+    def _confirm_lease(self) -> Lease:
+        """Assert that no other relay delivers, as it may do after a pause of this process.
 
-        Raises LeaseLost if another relay has the lease.
+        Raises LeaseLost if another relay has the lease, and StoreUnavailable if that is not known.
         """
-        if not self._retry_store(partial(self._store.lease, LEASE), patient=patient):
-            raise LeaseLost(
-                "the relay stops because another relay delivers now; its lock file was deleted"
-            )
+        lease = self._store.lease(LEASE)
+        self._confirmed_at_s = self._clock.monotonic()
+        if lease is None:
+            raise LeaseLost(LEASE_LOST)
+        return lease
 
-    def _deliver(self, event: Event, *, patient: bool) -> None:
-        """Send one event until the receiver acknowledges it. All later events wait."""
+    def _deliver(self, event: Event, *, patient: bool) -> Lease:
+        """Send one event until the receiver acknowledges it. All later events wait.
+
+        Returns the lease under which it was delivered.
+        """
         body = event_json(event)
-        while not (outcome := self._attempt(event, body)).is_delivered:
-            self._record_failure(outcome.reason)
+        while True:
+            lease = self._retry_store(self._confirm_lease, patient=patient)
+            outcome = self._attempt(event, body)
+            if outcome.is_delivered:
+                self._blockage.end()
+                return lease
+            self._record_failure(lease, outcome.reason)
             if outcome.is_gone:
                 raise ReceiverGone(
                     "the relay stops because the receiver answered 410 Gone; event"
@@ -161,7 +176,6 @@ class Relay:
                 waiting_from=event,
                 patient=patient,
             )
-        self._blockage.end()
 
     def _attempt(self, event: Event, body: str) -> Outcome:
         message = Message(event.event_id, body, self._clock.now(), event.traceparent)
@@ -169,13 +183,14 @@ class Relay:
         _log.debug("sent event %d: %s", event.sequence, outcome.reason, extra=_ids(event))
         return outcome
 
-    def _record_failure(self, reason: str) -> None:
+    def _record_failure(self, lease: Lease, reason: str) -> None:
         """Record a failure for the metrics. A store that cannot be written is no reason to stop."""
-        position, deadline = self.position, time.monotonic() + RECORD_FAILURE_MAX_S
+        deadline = time.monotonic() + RECORD_FAILURE_MAX_S
+        record = partial(_record_failed, lease, self.position, reason)
         with suppress(StoreUnavailable):
-            self._store.write(lambda tx: tx.relay.note_failure(position, reason), deadline)
+            self._store.write(record, deadline)
 
-    def _retry_store(self, act: Callable[[], T], *, patient: bool) -> T:
+    def _retry_store(self, act: Callable[[], T], *, patient: bool = True) -> T:
         """Call `act`, and retry it while the store is unavailable."""
         failed = False
         while True:
@@ -227,11 +242,25 @@ def _ids(event: Event) -> dict[str, str]:
     return {"event_id": event.event_id, "trace_id": trace_id(event.traceparent)}
 
 
-def _record_delivered(position: int, sequence: int, tx: WriteTx) -> None:
-    """Move the position by one event. A repetition is harmless, for an outcome that was unknown.
+def _refuse_without(lease: Lease, tx: WriteTx) -> None:
+    """Raise LeaseLost, which undoes the transaction, if another relay has taken the lease."""
+    if not tx.leases.renew(lease):
+        raise LeaseLost(LEASE_LOST)
 
-    Raises PositionMoved if another process has changed the position.
+
+def _record_failed(lease: Lease, position: int, reason: str, tx: WriteTx) -> None:
+    """Record a failure to deliver the event after `position`. Raises LeaseLost as above."""
+    _refuse_without(lease, tx)
+    tx.relay.note_failure(position, reason)
+
+
+def _record_delivered(lease: Lease, position: int, sequence: int, tx: WriteTx) -> None:
+    """Move the position by one event. A repetition is harmless if an outcome was unknown.
+
+    Raises LeaseLost if another relay delivers, and PositionMoved if another process has changed the
+    position.
     """
+    _refuse_without(lease, tx)
     found = tx.relay.find_position()
     if found not in (position, sequence):
         raise PositionMoved(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from orderapi.records import Claim, NewOrder, Reply, StoreUsage
+from orderapi.records import Claim, Lease, NewOrder, Reply, StoreUsage
 from orderapi.store.statements.transaction import ReadTx, WriteTx
 
 __all__ = ["ANSWER_MAX_S", "REQUEST_TIME_S", "Measures", "ReadTx", "Store", "WriteTx"]
@@ -83,12 +83,18 @@ class Store(Protocol):
         does.
         """
 
-    def lease(self, name: str) -> bool:
-        """Take the lease `name`, and tell whether this store has it now. The call never waits.
+    def lease(self, name: str) -> Lease | None:
+        """Take the lease `name`, or confirm that this store has it. The call waits for no holder.
 
-        At most one store at a time has a lease, over all processes. This store keeps the lease
-        until `close`, or until the end of its process. A second call confirms that it still has it.
-        Raises StoreUnavailable if this cannot be decided.
+        At most one store at a time has a lease, over all processes and machines. The result is None
+        if another store has it. This store keeps the lease, and renews it, until `close` or until
+        the end of its process. It loses the lease if its process is suspended for longer than the
+        lease lasts, and if another store takes it then. A call after that gives None, even if the
+        lease is free again.
+
+        The holder may be suspended between this call and what it does next. Therefore a transaction
+        that only the holder may commit calls `tx.leases.renew(lease)`, and commits nothing if the
+        result is False. Raises StoreUnavailable if this cannot be decided.
         """
 
     def seconds_since_commit(self) -> float:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.client_crowd import Crowd
 from tests.support.relay_receiver import ORDERAPI, filled, position, receiving, relaying
+from tests.support.rows import query
 from tests.support.running import Server
 from tests.support.waiting import wait_until
 
@@ -36,6 +37,22 @@ def test_orders_and_reads_do_not_notice_a_receiver_that_hangs(server: Server) ->
             assert relay.is_running()
             assert len(receiver.arrivals) == 1
             assert position(server.database) == 0
+
+
+def test_a_lease_is_renewed_while_a_receiver_hangs(database: Path) -> None:
+    def expires_ms() -> int:
+        return int(query(database, "SELECT expires_ms FROM leases")[0][0])
+
+    with receiving() as receiver:
+        receiver.behave = lambda _: receiver.silence()
+        with relaying(database, receiver.url, command=ORDERAPI):
+            wait_until(lambda: len(receiver.arrivals) == 1)
+            for _ in range(2):
+                before = expires_ms()
+                wait_until(lambda: expires_ms() > before)  # noqa: B023 - called at once
+            # The relay is still in its first attempt, and so it is the thread that has renewed.
+            assert len(receiver.arrivals) == 1
+            assert position(database) == 0
 
 
 @contextmanager
@@ -90,4 +107,5 @@ def test_attempts_share_a_name_look_up_that_hangs(database: Path) -> None:
         assert relay.process is not None
         threads = Path(f"/proc/{relay.process.pid}/task")
         assert sum("name look-up" in (t / "comm").read_text() for t in threads.iterdir()) <= 1
-        assert len(list(threads.iterdir())) < 5
+        # Four more threads run the relay, its log, its writes, and the renewal of its lease.
+        assert len(list(threads.iterdir())) < 6

@@ -7,7 +7,7 @@ import pytest
 
 from orderapi.records import RelayState
 from orderapi.relay.clock import Stopped
-from orderapi.relay.deliver import ReceiverGone, Undelivered
+from orderapi.relay.deliver import LEASE, ReceiverGone, Undelivered
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import spoil_lock_file
 from tests.support.relay_fakes import DELIVERED, FakeClock, FakeReceiver, failed, relay
@@ -67,6 +67,7 @@ def test_a_new_position_ends_the_failures(three: SqliteStore) -> None:
 def test_a_failure_that_cannot_be_recorded_does_not_stop_the_relay(
     three: SqliteStore, database: Path
 ) -> None:
+    assert three.lease(LEASE)
     spoilt = [spoil_lock_file(database)]
 
     def mend() -> None:

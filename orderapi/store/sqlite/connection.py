@@ -52,6 +52,7 @@ class Connection(sqlite3.Connection):
             isolation_level=None,
             check_same_thread=False,
         )
+        self.create_function("lease_clock_ms", 0, _boot_time_ms)
         # The statements that read, which are made once, and how many have run.
         self.tx = ReadTx(self.rows)
         self.statements = 0
@@ -102,6 +103,15 @@ class Connection(sqlite3.Connection):
         """Raise StoreUnavailable if no transaction is open, because it has ended by itself."""
         if not self.in_transaction:
             raise StoreUnavailable("the transaction has ended early")
+
+
+def _boot_time_ms() -> int:
+    """Return the time since the machine was started, in milliseconds.
+
+    All processes with one database are on one machine. Nobody can set this clock, and it also runs
+    while the machine or a process is suspended.
+    """
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 def file_uri(path: Path, mode: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from orderapi.durable import sync_directory
 from orderapi.errors import StoreRefused, StoreUnavailable
 from orderapi.records import StoreUsage
+from orderapi.store.sqlite.lease_file import LeaseFile
 from orderapi.store.sqlite.lock_file import LockFile
 from orderapi.store.sqlite.placement import (
     forget_unfinished_restore,
@@ -36,7 +37,6 @@ class DatabaseFiles:
         # A symbolic link must lead to the same lock and to the same WAL.
         self.path = path.resolve()
         self.lock = LockFile(beside(self.path, "-lock"), self.path)
-        self._leases: dict[str, LockFile] = {}
         self._wal_path = beside(self.path, "-wal")
         self._index_path = beside(self.path, "-shm")
         self._used: Identity | None = None
@@ -147,14 +147,9 @@ class DatabaseFiles:
     def _beside(self) -> list[Identity | None]:
         return [_identity_of(self._wal_path), _identity_of(self._index_path)]
 
-    def lease(self, name: str) -> bool:
-        """Take the lease `name`, as `contract.Store.lease` promises.
-
-        Each lease has a lock file of its own, so that its holder keeps nobody from writing.
-        """
-        if name not in self._leases:
-            self._leases[name] = LockFile(beside(self.path, f"-{name}-lock"), self.path)
-        return self._leases[name].try_take()
+    def lease_file(self, name: str) -> LeaseFile:
+        """Return the lock file of a lease. It is not `lock`, so its holder stops no writer."""
+        return LeaseFile(beside(self.path, f"-{name}-lock"), self.path)
 
     def sync_wal(self) -> None:
         """Put on stable storage what a killed process had written to the WAL without an fsync.
@@ -195,9 +190,8 @@ class DatabaseFiles:
             raise StoreUnavailable(f"database file: {error.strerror}") from error
 
     def close(self) -> None:
-        """Close the lock files, which also gives up the lock and the leases."""
-        for lock in (self.lock, *self._leases.values()):
-            lock.close()
+        """Close the lock file, which also gives up the lock."""
+        self.lock.close()
 
 
 def beside(path: Path, suffix: str) -> Path:

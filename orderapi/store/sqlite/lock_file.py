@@ -28,13 +28,14 @@ class LockFile:
         self._database = database
         self._descriptor: int | None = None
 
-    def try_take(self) -> bool:
+    def try_take(self, *, shared: bool = False) -> bool:
         """Take the lock if it is free, and tell whether this process has it now.
 
-        Raises StoreUnavailable if the file cannot be opened.
+        A `shared` lock excludes only processes that want it for themselves alone. Raises
+        StoreUnavailable if the file cannot be opened.
         """
         try:
-            return self._try_take()
+            return self._try_take(fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         except OSError as error:
             raise self._unavailable(error) from error
 
@@ -78,9 +79,9 @@ class LockFile:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _try_take(self) -> bool:
+    def _try_take(self, kind: int = fcntl.LOCK_EX) -> bool:
         try:
-            fcntl.flock(self._opened(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._opened(), kind | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True

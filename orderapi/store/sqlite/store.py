@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from orderapi.errors import StoreUnavailable
 from orderapi.orders import find_reply, place_order
-from orderapi.records import Claim, NewOrder, Reply, StoreUsage
+from orderapi.records import Claim, Lease, NewOrder, Reply, StoreUsage
 from orderapi.store.contract import REQUEST_TIME_S, Measures
+from orderapi.store.leases import Leases
 from orderapi.store.sqlite import start
 from orderapi.store.sqlite.connection import DRIVER_ERRORS
 from orderapi.store.sqlite.database import Database
@@ -26,6 +27,7 @@ class SqliteStore:
         self._database = Database(path, "ro" if read_only else "rw")
         self._readers = Readers(self._database)
         self._writer = Writer(self._database)
+        self._leases = Leases(self.read_one, self.write, self._database.files.lease_file)
 
     def prepare(self) -> None:
         """See `contract.Store`."""
@@ -65,9 +67,9 @@ class SqliteStore:
             return reply
         return self.write(lambda tx: place_order(tx, claim, new_order, traceparent), deadline)
 
-    def lease(self, name: str) -> bool:
-        """See `contract.Store`. The lease is a lock on the file `<database>-<name>-lock`."""
-        return self._database.files.lease(name)
+    def lease(self, name: str) -> Lease | None:
+        """See `contract.Store`."""
+        return self._leases.lease(name)
 
     def seconds_since_commit(self) -> float:
         """See `contract.Store`."""
@@ -87,6 +89,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """See `contract.Store`."""
+        self._leases.close()
         has_stopped = self._writer.stop()
         self._readers.close()
         # A write that is stuck may still use its connection and the lock file.

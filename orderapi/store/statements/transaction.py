@@ -5,6 +5,7 @@ from orderapi.store.statements.backups import BackupReads, BackupWrites
 from orderapi.store.statements.events import EventReads, EventWrites
 from orderapi.store.statements.execution import Execute
 from orderapi.store.statements.keys import KeyReads, KeyWrites
+from orderapi.store.statements.leases import LeaseReads, LeaseWrites
 from orderapi.store.statements.lookup import LookupReads
 from orderapi.store.statements.numbers import Numbers
 from orderapi.store.statements.orders import OrderReads, OrderWrites
@@ -22,6 +23,7 @@ class ReadTx:
         self.keys = KeyReads(execute)
         self.events = EventReads(execute)
         self.relay = RelayReads(execute)
+        self.leases = LeaseReads(execute)
         self.tokens = TokenReads(execute)
         self.backups = BackupReads(execute)
         self.audit = AuditReads(execute)
@@ -41,6 +43,7 @@ class WriteTx:
         self.keys = KeyWrites(execute, now)
         self.events = EventWrites(execute, self.numbers)
         self.relay = RelayWrites(execute, now)
+        self.leases = LeaseWrites(execute)
         self.tokens = TokenWrites(execute, now)
         self.backups = BackupWrites(execute, now)
         self.probe = ProbeWrites(execute, now)
