@@ -4,6 +4,7 @@ from flask import Flask
 
 from orderapi.auth import Tokens
 from orderapi.events.feed import Feed
+from orderapi.events.places import Places
 from orderapi.settings import Settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
@@ -28,11 +29,12 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     `store.prepare()` must have made the database. The application opens it with the first request.
     """
     store = store or open_store(settings.database_url)
-    feed = Feed(store)
+    has_tokens = settings.auth == "required"
+    feed = Feed(store, Places(has_several_clients=has_tokens))
     telemetry = Telemetry()
     store.measure_with(telemetry)
     telemetry.watch(queue_length=store.writes_in_hand, waiting_readers=feed.waiting_readers)
-    tokens = Tokens(store) if settings.auth == "required" else None
+    tokens = Tokens(store) if has_tokens else None
     readiness = health.Readiness(store)
     app = LeanFlask("orderapi.web", static_folder=None)
     app.extensions["store"] = store

@@ -59,6 +59,16 @@ class SimulatedFailure(OrderApiError):
     """The failure that fault injection was asked for, after the commit."""
 
 
+class TooManyWaiting(OrderApiError):
+    """Too many requests of this client, or of all clients, wait for events in this process."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Too many requests wait for events. Wait as long as Retry-After says, or send the "
+            "request without 'wait'."
+        )
+
+
 class Unauthorized(OrderApiError):
     """The request has no token that is valid now.
 

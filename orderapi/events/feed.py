@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orderapi.errors import ValidationFailed
+from orderapi.errors import TooManyWaiting, ValidationFailed
 from orderapi.events import cloudevents, pacing
+from orderapi.events.places import Places
 from orderapi.records import Event, EventPage
 from orderapi.store.contract import ReadTx, Store
 
@@ -21,10 +22,14 @@ _KEPT_MAX_PAGES = 16
 
 
 class Feed:
-    """Pages of events from a store."""
+    """Pages of events from a store.
 
-    def __init__(self, store: Store) -> None:
+    `places` limits how many requests wait for the next event. The default is for one client.
+    """
+
+    def __init__(self, store: Store, places: Places | None = None) -> None:
         self._store = store
+        self.places = places or Places(has_several_clients=False)
         self._is_stopping: Callable[[], bool] = lambda: False
         self._stop = pacing.Stop()
         # The waiting readers; the one that has waited longest is the first.
@@ -50,10 +55,22 @@ class Feed:
 
         If the page is empty, wait for its first event, for at most `wait_s` seconds.
 
-        Raises ValidationFailed if the page begins beyond the last event, and StoreUnavailable if
-        the store cannot be read.
+        Raises ValidationFailed if the page begins beyond the last event, StoreUnavailable if the
+        store cannot be read, and TooManyWaiting if the page is empty and no place is free.
         """
-        wait_until = time.monotonic() + wait_s
+        if wait_s <= 0:
+            return self._read(page).body
+        try:
+            with self.places.taken_by(page.client_id):
+                return self._read_or_wait(page, time.monotonic() + wait_s)
+        except TooManyWaiting:
+            # Events that exist already need no wait, so that a reader always makes progress.
+            encoded = self._read(page)
+            if encoded.has_events:
+                return encoded.body
+            raise
+
+    def _read_or_wait(self, page: EventPage, wait_until: float) -> bytes:
         seen = page.after
         while (shared := self._wait_for_another(seen, wait_until)) is not None:
             if page not in shared:

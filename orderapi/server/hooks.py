@@ -10,7 +10,7 @@ import sys
 from typing import Any, NoReturn
 
 from orderapi.errors import SettingsInvalid, StartRefused
-from orderapi.server import arbiter
+from orderapi.server import arbiter, limits
 from orderapi.server.address import Address
 from orderapi.server.metric_files import MetricFiles
 from orderapi.settings import Settings
@@ -18,8 +18,6 @@ from orderapi.store.open import open_store
 
 # A higher limit would cost memory, and this service needs fewer descriptors.
 _DESCRIPTORS_MAX = 65_536
-# Each request that waits needs a connection. On a bad day a thousand requests wait.
-_CONNECTIONS_MAX = 4_000
 # The descriptors that a worker needs for the store, the listeners, the log and the event loop.
 _DESCRIPTORS_RESERVED = 64
 _PR_SET_PDEATHSIG = 1
@@ -43,7 +41,7 @@ def raise_descriptor_limit() -> int:
         _DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS_MAX)
     )
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
-    return max(1, min(_CONNECTIONS_MAX, descriptors - _DESCRIPTORS_RESERVED))
+    return max(1, min(limits.CONNECTIONS_MAX, descriptors - _DESCRIPTORS_RESERVED))
 
 
 class Hooks:
@@ -87,8 +85,13 @@ class Hooks:
         self._metrics.post_fork(worker)
 
     def post_worker_init(self, worker: Any) -> None:
-        """Release waiting readers of events when the worker stops, and shorten collections."""
-        worker.wsgi.extensions["feed"].stop_when(lambda: not worker.alive)
+        """Limit the waiting readers of events, and release them when the worker stops.
+
+        This also makes later garbage collections shorter.
+        """
+        feed = worker.wsgi.extensions["feed"]
+        feed.stop_when(lambda: not worker.alive)
+        feed.places.set_maximum(limits.waiting_max_readers(worker.cfg.worker_connections))
         self._metrics.post_worker_init(worker)
         # What exists now lives as long as the worker. A full collection that visits it takes 23 ms,
         # in which no request is answered.

@@ -3,6 +3,7 @@
 A limit on time counts only the time in which the service itself was running: see `Roster.clock_s`.
 """
 
+from orderapi.events.places import WAITING_MAX_READERS
 from orderapi.web.orders import BODY_MAX_BYTES
 
 # The head of a request.
@@ -52,6 +53,11 @@ LINGER_S = 0.5
 
 # The worker.
 
+# Each request that waits needs a connection. On a bad day a thousand requests wait.
+CONNECTIONS_MAX = 4_000
+# The readers that wait for events may have at most this part of a worker's connections. The rest is
+# for requests that are answered soon.
+WAITING_MAX_SHARE = 0.5
 # One system call reads at most this much.
 READ_MAX_BYTES = 65_536
 # The time between two checks of the limits on time. With gunicorn's 1 s, a restart takes longer.
@@ -65,3 +71,9 @@ assert BODY_READ_MAX_BYTES * 5 < CHUNK_FRAMING_MAX_BYTES, "chunks of one byte mu
 assert HEAD_MAX_BYTES <= PIPELINED_MAX_BYTES, "a whole head must be readable ahead"
 assert BODY_SILENCE_MAX_S <= BODY_MAX_S, "the whole cannot take less time than a part"
 assert SWEEP_S < SWEEP_LATE_MAX_S < LINGER_S, "an ordinary sweep must count in full"
+assert WAITING_MAX_READERS <= CONNECTIONS_MAX * WAITING_MAX_SHARE, "orders need connections too"
+
+
+def waiting_max_readers(connections_max: int) -> int:
+    """Return how many readers may wait in a worker that may have so many connections."""
+    return max(1, min(WAITING_MAX_READERS, int(connections_max * WAITING_MAX_SHARE)))

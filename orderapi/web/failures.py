@@ -28,6 +28,7 @@ _SLUGS: dict[type[errors.OrderApiError], str] = {
     errors.ValidationFailed: "validation-failed",
     errors.Unauthorized: "unauthorized",
     errors.ScopeMissing: "insufficient-scope",
+    errors.TooManyWaiting: "rate-limited",
 }
 _SLUGS_OF_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
@@ -40,6 +41,7 @@ def register(app: Flask, telemetry: Telemetry) -> None:
     app.register_error_handler(errors.KeyReused, partial(_from_conflict, telemetry))
     app.register_error_handler(errors.Unauthorized, partial(_from_unauthorized, telemetry))
     app.register_error_handler(errors.ScopeMissing, partial(_from_missing_scope, telemetry))
+    app.register_error_handler(errors.TooManyWaiting, _from_too_many_waiting)
     app.register_error_handler(HTTPException, _from_http_exception)
     app.register_error_handler(Exception, _from_surprise)
 
@@ -88,6 +90,12 @@ def _from_missing_scope(telemetry: Telemetry, error: errors.ScopeMissing) -> Who
         "WWW-Authenticate",
         f'Bearer realm="orderapi", error="insufficient_scope", scope="{error.scope}"',
     )
+    return response
+
+
+def _from_too_many_waiting(error: errors.TooManyWaiting) -> WholeResponse:
+    response = _from_our_error(error)
+    response.add_header("Retry-After", str(RETRY_AFTER_S))
     return response
 
 

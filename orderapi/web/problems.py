@@ -75,7 +75,7 @@ PROBLEMS = (
             "is wrong.",
             "Correct what 'errors' names, and send the request with the same key."),
     Problem("rate-limited", 429, "Too many requests", True, "reuse",
-            "Too many requests came from this address.",
+            "Too many requests came from this address, or too many requests wait for events.",
             "Wait as long as Retry-After says, then send the same request with the same key."),
     Problem("simulated-failure", 500, "Simulated failure", True, "reuse",
             "The request asked for a failure after its commit. The order exists.",

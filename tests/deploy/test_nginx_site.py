@@ -3,6 +3,8 @@
 import http.client
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -21,7 +23,7 @@ from tests.support.nginx_site import (
     serving_behind,
 )
 from tests.support.running import Answer, answer_of
-from tests.support.upstream import Upstream, listening
+from tests.support.upstream import SILENCE, Upstream, listening
 from tests.support.waiting import wait_until
 
 OWN_PROBLEMS = (
@@ -185,6 +187,60 @@ def test_an_address_with_too_many_requests_is_limited_and_other_addresses_are_no
 
 def test_this_machine_is_not_limited(site: Site) -> None:
     assert {answer.status for answer in flood(site, THIS_MACHINE)} == {502}
+
+
+# The limit of requests that wait for events.
+
+POLL = "/events?after=1&wait=30"
+
+
+@contextmanager
+def polls(site: Site, source: str, count: int, path: str = POLL) -> Iterator[list[socket.socket]]:
+    """Send so many long polls from an address, each over a connection of its own."""
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(count):
+            connections.append(
+                stack.enter_context(
+                    socket.create_connection(
+                        ("127.0.0.1", site.port), timeout=30, source_address=(source, 0)
+                    )
+                )
+            )
+            connections[-1].sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        yield connections
+
+
+@pytest.mark.parametrize("path", [POLL, "/%65vents?w%61it=30"])
+def test_too_many_long_polls_of_one_address_are_refused_and_those_of_others_are_not(
+    site: Site, upstream: Upstream, path: str
+) -> None:
+    upstream.script = [SILENCE] * 80
+    with polls(site, ELSEWHERE, 64, path):
+        wait_until(lambda: len(upstream.received) == 64)
+        answer = ask(site, path, source=ELSEWHERE)
+        check_problem(answer, "rate-limited")
+        assert answer.headers["retry-after"] == str(RETRY_AFTER_S)
+        with polls(site, ELSEWHERE_TOO, 5, path), polls(site, THIS_MACHINE, 5, path):
+            wait_until(lambda: len(upstream.received) == 74)
+        # Only requests for events are limited.
+        upstream.script = [200]
+        assert ask(site, "/healthz", source=ELSEWHERE).status == 200
+
+
+def test_long_polls_of_all_addresses_leave_connections_of_nginx_for_orders(
+    site: Site, upstream: Upstream
+) -> None:
+    sources = [f"127.0.1.{number}" for number in range(1, 7)]
+    upstream.script = [SILENCE] * 256
+    with ExitStack() as stack:
+        for source in sources[:4]:
+            stack.enter_context(polls(site, source, 64))
+        wait_until(lambda: len(upstream.received) == 256)
+        for source in sources[4:]:
+            check_problem(ask(site, POLL, source=source), "rate-limited")
+        upstream.script = [201]
+        assert ask(site, "/orders", source=sources[5]).status == 201
 
 
 # Time-outs.

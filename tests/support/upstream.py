@@ -73,6 +73,8 @@ def listening(path: Path) -> Iterator[Upstream]:
 
     class Listener(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         daemon_threads = True
+        # nginx gets an error at once when the queue of a unix socket is full.
+        request_queue_size = 512
 
     with Listener(str(path), Handler) as listener:
         path.chmod(0o777)
