@@ -148,9 +148,13 @@ def test_the_key_is_in_the_log_only_as_a_hash(
     shared_server: Server, method: str, path: str
 ) -> None:
     payload, _ = EXAMPLES[method, path]
-    key = f"secret-{uuid4()}"
-    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    key, request_id = f"secret-{uuid4()}", str(uuid4())
+    headers = {
+        "Content-Type": "application/json",
+        "Idempotency-Key": key,
+        "X-Request-ID": request_id,
+    }
     shared_server.request(method, path, json.dumps(payload), headers)
-    log = shared_server.log_path.read_text()
-    assert key not in log
-    assert re.search(r'"key_hash": "[0-9a-f]{12}"', log)
+    (line,) = shared_server.lines_of(request_id)
+    assert re.fullmatch("[0-9a-f]{12}", line["key_hash"])
+    assert key not in shared_server.log_path.read_text()

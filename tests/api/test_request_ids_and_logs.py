@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import time
 from pathlib import Path
 from uuid import UUID
 
@@ -177,7 +176,7 @@ def test_a_line_of_one_request_never_carries_the_id_of_another(server: Server) -
     for _ in range(5):
         for data in connection_after_connection:
             server.raw(data)
-    time.sleep(0.1)
+    assert server.stop() == 0
     refused = [line for line in server.log_lines() if line.get("status") == 400]
     assert len({line["request_id"] for line in refused}) == 5
     assert "before" not in {line["request_id"] for line in refused}

@@ -174,8 +174,8 @@ def test_a_new_order_appears_by_itself_and_the_page_works_without_scripts(
     pages: Browser, process: ConsoleProcess
 ) -> None:
     pages.open(f"{process.address}/now")
-    before = pages.one('[data-live="newest"] tbody').text
-    wait_until(lambda: pages.one('[data-live="newest"] tbody').text != before, "newer orders")
+    before = pages.text_of('[data-live="newest"] tbody')
+    wait_until(lambda: pages.text_of('[data-live="newest"] tbody') != before, "newer orders")
     wait_until(lambda: "new order" in str(pages.one("#live-status").get_property("textContent")))
     pages.one("#live").click()
     assert pages.one("#live").get_attribute("aria-pressed") == "false"

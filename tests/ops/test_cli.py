@@ -62,7 +62,15 @@ COMMANDS = [name for name, command in main.commands.items() if not isinstance(co
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
 def test_help_names_every_command(arguments: list[str]) -> None:
     shown = subprocess.run([ORDERAPI, *arguments], capture_output=True, text=True, check=True)
-    assert set(main.commands) == {"verify", "audit", "backup", "restore", "relay", "token"}
+    assert set(main.commands) == {
+        "audit",
+        "backup",
+        "console",
+        "relay",
+        "restore",
+        "token",
+        "verify",
+    }
     for name in main.commands:
         assert f"\n  {name} " in shown.stdout
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -43,7 +44,18 @@ class Browser:
 
     def text(self) -> str:
         """Give the text of the page as a reader sees it."""
-        return self.one("body").text
+        return self.text_of("body")
+
+    def text_of(self, selector: str) -> str:
+        """Give the text of the first element that a CSS selector selects.
+
+        A script may replace the element in the meantime. Then the new element is read.
+        """
+        while True:
+            try:
+                return self.one(selector).text
+            except StaleElementReferenceException:
+                continue
 
     def wait_for_text(self, text: str) -> None:
         """Wait until a text is on the page."""
