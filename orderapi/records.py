@@ -174,6 +174,28 @@ class LastBackup:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditResult:
+    """What an audit of the whole store has found.
+
+    `took_ms` is its duration in milliseconds. `orders` and `findings` are numbers. `first_findings`
+    is a text with one finding a line: all of them, or the first ones.
+    """
+
+    took_ms: int
+    orders: int
+    findings: int
+    first_findings: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastAudit:
+    """How the last audit ended, at a time that is RFC 3339 UTC with milliseconds and `Z`."""
+
+    ended_at: str
+    result: AuditResult
+
+
+@dataclass(frozen=True, slots=True)
 class LastEvent:
     """The newest event. `created_at` is RFC 3339 UTC with milliseconds and `Z`."""
 

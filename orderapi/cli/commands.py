@@ -17,7 +17,7 @@ from orderapi.cli.tokens import token_group
 from orderapi.errors import FileRefused, StartRefused, StoreRefused, StoreUnavailable, one_line
 from orderapi.ops.audit import audit
 from orderapi.ops.backup import AUDITING, backup
-from orderapi.ops.last_backup import note_backup
+from orderapi.ops.last_runs import note_audit, note_backup
 from orderapi.ops.restore import restore
 from orderapi.ops.verify import FAILED, SKIPPED, new_trials, rows_by_hand, verify
 from orderapi.relay import service
@@ -103,21 +103,29 @@ def verify_command(url: str, database: str | None, token_file: Path | None) -> N
 def audit_command(database: str | None) -> None:
     """Prove on the whole database that every order was made exactly once.
 
-    The audit lists every row that breaks an invariant. The database is opened read-only. A service
-    may use it at the same time.
+    The audit lists every row that breaks an invariant. It only reads, and a service may use
+    the database at the same time. When it ends, its result is recorded in the database for the
+    metrics and for the console, unless the database is a backup.
 
     \b
     Examples:
       orderapi audit
       orderapi audit --database sqlite:////var/lib/orderapi/orders.db
     """
+    settings = inputs.check_settings(database)
     with (
-        inputs.maintained(inputs.check_settings(database)) as store,
+        inputs.maintained(settings) as store,
         Report() as report,
         _failing("the audit did not get to its end"),
     ):
         for finding in audit(store, partial(report.show_progress, AUDITING)):
             report.show_finding(finding)
+        is_backup = store.is_backup()
+    if not is_backup:
+        with inputs.opened_unchecked(settings) as noting:
+            reason = note_audit(noting, report.result())
+        if reason is not None:
+            click.echo(f"the metrics will not show this audit: {one_line(reason)}", err=True)
     click.echo(report.summary())
     if report.findings:
         sys.exit(CHECK_FAILED)

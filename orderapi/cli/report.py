@@ -1,6 +1,7 @@
 """The output of the commands: progress and findings while they run, and their result."""
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
@@ -10,9 +11,14 @@ from orderapi.errors import one_line
 from orderapi.ops.backup import AUDITING
 from orderapi.ops.restore import Restored
 from orderapi.ops.verify import FAILED, OK, SKIPPED, Result
+from orderapi.records import AuditResult
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
+
+# The console shows these findings. `orderapi audit` prints all of them.
+KEPT_FINDINGS_MAX = 10
+_KEPT_FINDING_MAX_CHARS = 300
 
 _COLOURS = {OK: "green", FAILED: "red", SKIPPED: "yellow"}
 
@@ -22,7 +28,9 @@ class Report:
 
     def __init__(self) -> None:
         self.findings = 0
+        self._first_findings: list[str] = []
         self._orders = 0
+        self._began_at = time.monotonic()
         self._stage = ""
         self._bar: ProgressBar[int] | None = None
 
@@ -50,6 +58,17 @@ class Report:
             click.echo("\r\x1b[K", nl=False, err=True)
         click.echo(finding)
         self.findings += 1
+        if self.findings <= KEPT_FINDINGS_MAX:
+            self._first_findings.append(one_line(finding)[:_KEPT_FINDING_MAX_CHARS])
+
+    def result(self) -> AuditResult:
+        """Return the result of the audit, whose duration is the age of this report."""
+        return AuditResult(
+            int((time.monotonic() - self._began_at) * 1000),
+            self._orders,
+            self.findings,
+            "\n".join(self._first_findings),
+        )
 
     def summary(self) -> str:
         """Return a line with the result of the audit."""

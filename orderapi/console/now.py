@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from orderapi import uuid7
 from orderapi.errors import StoreUnavailable
-from orderapi.records import LastBackup, Order, OrderRange, RelayState, StoreUsage
+from orderapi.records import LastAudit, LastBackup, Order, OrderRange, RelayState, StoreUsage
 from orderapi.store.contract import ReadTx, Store
 
 NEWEST_ORDERS = 12
@@ -38,6 +38,7 @@ class Now:
     relay: RelayState
     relay_rate: float | None
     backup: LastBackup
+    audit: LastAudit | None
     usage: StoreUsage | None
     release: str
     schema: int
@@ -92,10 +93,12 @@ def read_now(store: Store, rate: RelayRate, now_ms: int) -> Now:
 
     `now_ms` is the Unix time in milliseconds. Raises StoreUnavailable if the store cannot be read.
     """
-    return store.read(lambda tx: _read(tx, _usage(store), rate, now_ms))
+    usage = _usage(store)
+    return store.read(lambda tx: read_in(tx, usage, rate, now_ms))
 
 
-def _read(tx: ReadTx, usage: StoreUsage | None, rate: RelayRate, now_ms: int) -> Now:
+def read_in(tx: ReadTx, usage: StoreUsage | None, rate: RelayRate, now_ms: int) -> Now:
+    """Read the same in a snapshot. `usage` is that of its store, or None if it is not known."""
     relay = tx.relay.find_state()
     last = relay.last_sequence
     day_ago, *_ = _firsts(tx, [now_ms - _DAY_MS], last)
@@ -108,6 +111,7 @@ def _read(tx: ReadTx, usage: StoreUsage | None, rate: RelayRate, now_ms: int) ->
         relay,
         rate.note(relay.position, time.monotonic()),
         tx.backups.find_last(),
+        tx.last_audit.find(),
         usage,
         version("orderapi"),
         tx.lookup.schema_number(),

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 _HEAD_CHARS, _TAIL_CHARS = 8, 4
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _DAYS_MAX = 60
+_DECIMAL_MAX_S = 60
 _UNIT_BYTES = 1024
 # Characters that nobody sees, or that move other characters, are shown by their number instead.
 # Emoji consist of several characters, and these join them.
@@ -27,6 +28,7 @@ def register(app: Flask) -> None:
         size=size,
         ago=ago,
         exact=exact,
+        duration=duration,
         messages=messages,
     )
 
@@ -83,6 +85,12 @@ def exact(value: object) -> str:
     """Write a stored time for people, to the millisecond and in UTC."""
     at = _time(value)
     return str(value) if at is None else f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} UTC"
+
+
+def duration(took_ms: int) -> str:
+    """Write a duration for people, a short one with a decimal."""
+    seconds = took_ms / 1000
+    return f"{seconds:.1f} seconds" if seconds < _DECIMAL_MAX_S else _span(int(seconds))
 
 
 def messages(value: object) -> str:

@@ -31,6 +31,9 @@ class Auditable(Protocol):
 class Maintenance(Auditable, Protocol):
     """The maintenance of one store. Except for `restoring`, nothing in it changes the store."""
 
+    def is_backup(self) -> bool:
+        """Tell whether this is a backup, in which no service has ever written anything."""
+
     def back_up(self, file: Path, on_progress: OnProgress) -> None:
         """Copy everything, as it is at one moment not before the call, into an empty file.
 

@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orderapi.records import LastBackup, RelayState, StoreUsage
+from orderapi.records import LastAudit, LastBackup, RelayState, StoreUsage
 from orderapi.store.contract import Store
 from orderapi.telemetry import Telemetry
 from orderapi.web.health import Readiness
@@ -26,8 +26,12 @@ def blueprint(store: Store, telemetry: Telemetry, readiness: Readiness) -> Bluep
 
     @metrics.get("/metrics")
     def show_metrics() -> WholeResponse:
-        state, last_backup = store.read(lambda tx: (tx.relay.find_state(), tx.backups.find_last()))
-        stored = _Stored(state, last_backup, store.usage(), readiness.is_ready(), time.time())
+        state, last_backup, last_audit = store.read(
+            lambda tx: (tx.relay.find_state(), tx.backups.find_last(), tx.last_audit.find())
+        )
+        stored = _Stored(
+            state, last_backup, last_audit, store.usage(), readiness.is_ready(), time.time()
+        )
         telemetry.sample()
         text = generate_latest(telemetry.registry()) + generate_latest(stored)
         return WholeResponse(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
@@ -46,12 +50,14 @@ class _Stored(Collector):
         self,
         state: RelayState,
         last_backup: LastBackup,
+        last_audit: LastAudit | None,
         usage: StoreUsage,
         is_ready: bool,
         now: float,
     ) -> None:
         self._state = state
         self._last_backup = last_backup
+        self._last_audit = last_audit
         self._usage = usage
         self._is_ready = is_ready
         self._now = now
@@ -60,6 +66,7 @@ class _Stored(Collector):
         """Yield each metric with its help text, which Prometheus shows alone."""
         yield from self._collect_store()
         yield from self._collect_backups()
+        yield from self._collect_audit()
         yield from self._collect_relay()
 
     def _collect_store(self) -> Iterator[Metric]:
@@ -104,6 +111,29 @@ class _Stored(Collector):
             if at is not None:
                 family.add_metric([], _seconds(at))
             yield family
+
+    def _collect_audit(self) -> Iterator[Metric]:
+        ended = GaugeMetricFamily(
+            "orderapi_last_audit_timestamp_seconds",
+            "Unix time at which the last `orderapi audit` of this database ended. There is no "
+            "sample before the first audit.",
+        )
+        findings = GaugeMetricFamily(
+            "orderapi_last_audit_findings",
+            "Number of rows that broke an invariant in the last `orderapi audit` of this database. "
+            "There is no sample before the first audit.",
+        )
+        duration = GaugeMetricFamily(
+            "orderapi_last_audit_duration_seconds",
+            "Duration in seconds of the last `orderapi audit` of this database. There is no sample "
+            "before the first audit.",
+        )
+        if self._last_audit is not None:
+            result = self._last_audit.result
+            ended.add_metric([], _seconds(self._last_audit.ended_at))
+            findings.add_metric([], result.findings)
+            duration.add_metric([], result.took_ms / 1000)
+        yield from (ended, findings, duration)
 
     def _collect_relay(self) -> Iterator[Metric]:
         state = self._state

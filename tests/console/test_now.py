@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orderapi.console.now import HOURS, MINUTES, RATE_MAX_S, RelayRate, read_now
+from orderapi.records import AuditResult
 from orderapi.store.sqlite.store import SqliteStore
 from orderapi.store.statements import numbers
 from tests.support.console_pages import Console, order
@@ -59,7 +60,16 @@ def test_the_page_shows_the_relay_the_database_and_the_backup(
     assert "The last verified one:" in words
     assert words.index("item-2") < words.index("item-0")
     assert "3 orders, at most 3" in words
-    assert "Release 0.2.0, schema" in words
+    assert "Release 0.2.0 The database has schema" in words
+
+
+def test_the_page_shows_how_the_last_audit_ended(console: Console, store: SqliteStore) -> None:
+    assert "Last audit None orderapi audit proves every order" in console.words("/now")
+    store.write(lambda tx: tx.last_audit.note(AuditResult(75_300, 12_000, 0, "")))
+    assert "12,000 orders in 1 minute: nothing breaks an invariant" in console.words("/now")
+    store.write(lambda tx: tx.last_audit.note(AuditResult(1_340, 1, 2, "orders <b>: x\nledger: y")))
+    words = console.words("/now")
+    assert "1 order in 1.3 seconds: 2 findings orders <b>: x ledger: y" in words
 
 
 def test_the_rate_of_the_relay_is_measured_between_two_views() -> None:

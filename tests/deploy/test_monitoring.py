@@ -60,6 +60,7 @@ FIRING = {
         "1570m",
     ),
     "OrderapiNeverBackedUp": ({"orderapi_ready": "1x1600"}, "1570m"),
+    "OrderapiAuditHasFindings": ({"orderapi_last_audit_findings": "0x5 2x5"}, "7m"),
     "OrderapiTokensRefused": (
         {'orderapi_tokens_refused_total{reason="unauthorized"}': "0+10x20"},
         "16m",
@@ -92,6 +93,7 @@ WELL = {
     "orderapi_relay_lag_seconds": "0+60x1800",
     "orderapi_relay_position": "0x1800",
     "orderapi_last_verified_backup_timestamp_seconds": "0x1440 86400x360",
+    "orderapi_last_audit_findings": "0x1800",
     'orderapi_tokens_refused_total{reason="unauthorized"}': "0+2x1800",
 }
 

@@ -28,6 +28,10 @@ class LockFile:
         self._database = database
         self._descriptor: int | None = None
 
+    def exists(self) -> bool:
+        """Tell whether any process has ever wanted the lock."""
+        return self._path.exists()
+
     def try_take(self, *, shared: bool = False) -> bool:
         """Take the lock if it is free, and tell whether this process has it now.
 

@@ -12,6 +12,10 @@ from orderapi.store.sqlite.copy import copy
 class SqliteMaintenance(SqliteAuditable):
     """See `maintenance.Maintenance`."""
 
+    def is_backup(self) -> bool:
+        """See `maintenance.Maintenance`. Whoever writes makes the lock file, which then stays."""
+        return not self._database.files.lock.exists()
+
     def back_up(self, file: Path, on_progress: OnProgress) -> None:
         """See `maintenance.Maintenance`. `copy.copy` says what this costs."""
         self._readers.run(lambda connection: copy(connection, file, on_progress))

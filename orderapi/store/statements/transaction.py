@@ -5,6 +5,7 @@ from orderapi.store.statements.backups import BackupReads, BackupWrites
 from orderapi.store.statements.events import EventReads, EventWrites
 from orderapi.store.statements.execution import Execute
 from orderapi.store.statements.keys import KeyReads, KeyWrites
+from orderapi.store.statements.last_audit import LastAuditReads, LastAuditWrites
 from orderapi.store.statements.leases import LeaseReads, LeaseWrites
 from orderapi.store.statements.lookup import LookupReads
 from orderapi.store.statements.numbers import Numbers
@@ -26,6 +27,7 @@ class ReadTx:
         self.leases = LeaseReads(execute)
         self.tokens = TokenReads(execute)
         self.backups = BackupReads(execute)
+        self.last_audit = LastAuditReads(execute)
         self.audit = AuditReads(execute)
         self.lookup = LookupReads(execute)
 
@@ -46,4 +48,5 @@ class WriteTx:
         self.leases = LeaseWrites(execute)
         self.tokens = TokenWrites(execute, now)
         self.backups = BackupWrites(execute, now)
+        self.last_audit = LastAuditWrites(execute, now)
         self.probe = ProbeWrites(execute, now)

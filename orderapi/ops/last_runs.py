@@ -1,0 +1,35 @@
+"""What a store keeps of its last backup and of its last audit, for monitors and for the console."""
+
+import time
+from collections.abc import Callable
+
+from orderapi.errors import StoreUnavailable
+from orderapi.records import AuditResult
+from orderapi.store.contract import Store, WriteTx
+
+# The command has already done its work. It must not wait long for a store that cannot be written.
+NOTE_MAX_S = 5.0
+
+
+def note_backup(store: Store, *, is_verified: bool) -> str | None:
+    """Record in a store that a backup of it was made now, and whether its audit had no findings.
+
+    Returns None, or the reason why the store could not record it. The backup is good all the same.
+    """
+    return _note(store, lambda tx: tx.backups.note_backup(is_verified=is_verified))
+
+
+def note_audit(store: Store, result: AuditResult) -> str | None:
+    """Record in a store that an audit of it has ended now, and with which result.
+
+    Returns None, or the reason why the store could not record it. The result is true all the same.
+    """
+    return _note(store, lambda tx: tx.last_audit.note(result))
+
+
+def _note(store: Store, write: Callable[[WriteTx], None]) -> str | None:
+    try:
+        store.write(write, time.monotonic() + NOTE_MAX_S)
+    except StoreUnavailable as error:
+        return error.reason
+    return None
