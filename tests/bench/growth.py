@@ -41,10 +41,12 @@ SELECT n, 'cust' || (n % 1000) AS customer_id,
        '' AS order_id, '' AS body
 FROM numbers"""
 
-# An order_id is a UUIDv7: the time, then bits that grow within a millisecond, then random bits.
+# An order_id is a UUIDv7: the time, then bits that grow within a millisecond, then random bits. The
+# event has an id that follows the id of its order. Every hundredth request belonged to a trace.
 _FILL = (
     "UPDATE chunk SET order_id = printf('%08x-%04x-7%03x-8%03x-%s', ms >> 16, ms & 0xffff,"
-    " n % 4 << 10 | (abs(random()) & 0x3ff), abs(random()) & 0xfff, lower(hex(randomblob(6))))",
+    " n % 4 << 10 | (abs(random()) & 0x3ff), abs(random()) & 0xfff,"
+    " '0' || substr(lower(hex(randomblob(6))), 2))",
     'UPDATE chunk SET body = \'{"order_id":"\' || order_id || \'","customer_id":"\' || customer_id'
     ' || \'","item_id":"item1","quantity":1,"status":"created"}\'',
     "INSERT INTO orders (order_id, client_id, customer_id, item_id, quantity, status, created_at)"
@@ -52,10 +54,12 @@ _FILL = (
     " FROM chunk ORDER BY order_id",
     "INSERT INTO ledger (order_id, customer_id, item_id, quantity, entry_type, created_at)"
     " SELECT order_id, customer_id, 'item1', 1, 'order_created', created_at FROM chunk ORDER BY n",
-    "INSERT INTO events (sequence, event_id, type, order_id, client_id, payload, created_at)"
-    " SELECT n, lower(printf('%s-%s-4%s-8%s-%s', hex(randomblob(4)), hex(randomblob(2)),"
-    " substr(hex(randomblob(2)), 2), substr(hex(randomblob(2)), 2), hex(randomblob(6)))),"
-    " 'order.created', order_id, 'public', body, created_at FROM chunk ORDER BY n",
+    "INSERT INTO events"
+    " (sequence, event_id, type, order_id, client_id, payload, created_at, traceparent)"
+    " SELECT n, substr(order_id, 1, 24) || 'f' || substr(lower(hex(randomblob(6))), 2),"
+    " 'order.created', order_id, 'public', body, created_at,"
+    " CASE WHEN n % 100 = 0 THEN printf('00-%s-%s-01', lower(hex(randomblob(16))),"
+    " lower(hex(randomblob(8)))) END FROM chunk ORDER BY n",
     "INSERT INTO idempotency_keys (client_id, idempotency_key, request_hash, status_code,"
     " response_body, order_id, created_at)"
     " SELECT 'public', key, hash, 201, body || char(10), order_id, created_at"
