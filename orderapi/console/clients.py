@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, abort, render_template
 
-from orderapi.console.finding import known_clients
+from orderapi.console.finding import is_known_client
 from orderapi.ops.tokens import state_of
+from orderapi.records import Token
 from orderapi.store.contract import ReadTx, Store
+from orderapi.store.statements.tokens import CLIENT_TOKENS_MAX
 
 
 def blueprint(store: Store) -> Blueprint:
@@ -18,17 +20,17 @@ def blueprint(store: Store) -> Blueprint:
         tokens = store.read(lambda tx: _tokens_of(tx, client_id))
         if tokens is None:
             abort(404)
-        return render_template("client.html", client_id=client_id, tokens=tokens)
+        now = datetime.now(UTC)
+        return render_template(
+            "client.html",
+            client_id=client_id,
+            tokens=[(token, state_of(token, now)) for token in tokens],
+            tokens_max=CLIENT_TOKENS_MAX,
+        )
 
     return clients
 
 
-def _tokens_of(tx: ReadTx, client_id: str) -> list[dict[str, object]] | None:
-    if client_id not in known_clients(tx):
-        return None
-    now = datetime.now(UTC)
-    return [
-        {"token": token, "state": state_of(token, now)}
-        for token in tx.tokens.list_tokens()
-        if token.client_id == client_id
-    ]
+def _tokens_of(tx: ReadTx, client_id: str) -> list[Token] | None:
+    """List the tokens of a client. None if there is no such client."""
+    return tx.tokens.list_tokens_of(client_id) if is_known_client(tx, client_id) else None

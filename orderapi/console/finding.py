@@ -9,11 +9,14 @@ from orderapi.console.links import client_path, customer_path, order_path
 from orderapi.orders import PUBLIC_CLIENT
 from orderapi.records import Event, OrderRange, StoredClaim
 from orderapi.store.contract import ReadTx
+from orderapi.store.statements.lookup import CLIENTS_MAX
 
 # The longest text that can be found is a customer, or a quoted key with an escape per character.
 QUERY_MAX_CHARS = 2 * fields.KEY_MAX_CHARS + 2
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# The id of a trace, or the header that contains it.
+_TRACE = re.compile(r"(?:00-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?")
 _NUMBER = re.compile(r"#?([0-9]{1,18})")
 
 
@@ -65,6 +68,14 @@ def _kinds(tx: ReadTx, query: str) -> Iterator[tuple[str, str, Callable[[], Iter
             "No event has this id. It was never in the feed, and never delivered.",
             lambda: _events("event id", tx.lookup.list_events_with_id(lowered)),
         )
+    trace = _TRACE.fullmatch(lowered)
+    if trace:
+        yield (
+            "a trace id",
+            "No request of this trace has made an order. The log of the service has a line for each"
+            " of its requests, with its `trace_id`.",
+            lambda: _events("trace id", tx.lookup.list_events_of_trace(trace[1])),
+        )
     number = _NUMBER.fullmatch(query)
     if number:
         last = tx.events.last_sequence()
@@ -77,8 +88,7 @@ def _kinds(tx: ReadTx, query: str) -> Iterator[tuple[str, str, Callable[[], Iter
     if key is not None:
         yield (
             "an idempotency key",
-            "No order was ever made under this key, by any client. A retry with this key will"
-            " make one.",
+            _meaning_of_missing_key(tx),
             lambda: _claims(tx.lookup.list_claims_of_key(key)),
         )
     yield (
@@ -98,6 +108,18 @@ def _key_of(query: str) -> str | None:
         return fields.parse_key_parameter(query)
     except fields.FieldInvalid:
         return None
+
+
+def _meaning_of_missing_key(tx: ReadTx) -> str:
+    if len(tx.lookup.list_clients_with_orders()) < CLIENTS_MAX:
+        return (
+            "No order was ever made under this key, by any client. A retry with this key will make"
+            " one."
+        )
+    return (
+        f"None of the first {CLIENTS_MAX:,} clients, sorted by name, has made an order under this"
+        " key. The page Retry looks under the client that you name."
+    )
 
 
 def _orders(tx: ReadTx, order_id: str) -> Iterator[Hit]:
@@ -135,11 +157,10 @@ def _customers(tx: ReadTx, customer_id: str) -> Iterator[Hit]:
 
 
 def _clients(tx: ReadTx, client_id: str) -> Iterator[Hit]:
-    if client_id in known_clients(tx):
+    if is_known_client(tx, client_id):
         yield Hit("client", client_id, client_path(client_id))
 
 
-def known_clients(tx: ReadTx) -> list[str]:
-    """List every client by name: those with tokens, those with orders, and the public one."""
-    with_tokens = {token.client_id for token in tx.tokens.list_tokens()}
-    return sorted({PUBLIC_CLIENT} | with_tokens | set(tx.lookup.list_clients()))
+def is_known_client(tx: ReadTx, client_id: str) -> bool:
+    """Tell whether a client has tokens or orders, or is the one that needs no token."""
+    return client_id == PUBLIC_CLIENT or tx.lookup.is_client(client_id)

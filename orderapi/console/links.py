@@ -14,7 +14,15 @@ _MEMBERS = ("customer_id", "item_id", "quantity")
 
 def register(app: Flask) -> None:
     """Give the templates of `app` these functions."""
-    functions = (order_path, customer_path, client_path, search_path, retry_path, header_of)
+    functions = (
+        order_path,
+        customer_path,
+        client_path,
+        client_orders_path,
+        search_path,
+        retry_path,
+        header_of,
+    )
     app.jinja_env.globals.update({function.__name__: function for function in functions})
 
 
@@ -31,6 +39,11 @@ def customer_path(customer_id: str) -> str:
 def client_path(client_id: str) -> str:
     """Return the path of the page of a client."""
     return f"/clients/{quote(client_id, safe='')}"
+
+
+def client_orders_path(client_id: str) -> str:
+    """Return the path of the list of a client's orders."""
+    return f"/orders?{urlencode({'client': client_id})}"
 
 
 def search_path(query: str) -> str:

@@ -2,11 +2,12 @@
 
 from flask import Blueprint, render_template, request
 
-from orderapi.console.finding import known_clients
 from orderapi.console.retry import Conflict, New, Refused, Replay, Verdict, decide, stored_body
 from orderapi.orders import PUBLIC_CLIENT
-from orderapi.store.contract import Store
+from orderapi.store.contract import ReadTx, Store
 
+# The names that the field for the client proposes.
+PROPOSED_CLIENTS_MAX = 100
 _NAMES = {Replay: "replay", Conflict: "conflict", New: "new", Refused: "refused"}
 
 
@@ -26,7 +27,7 @@ def blueprint(store: Store) -> Blueprint:
         verdict = None if body is None else _verdict(store, client_id, key, body)
         return render_template(
             "retry.html",
-            clients=store.read(known_clients),
+            clients=store.read(_proposed_clients),
             client_id=client_id,
             key=key,
             body=body or "",
@@ -36,6 +37,12 @@ def blueprint(store: Store) -> Blueprint:
         )
 
     return retry
+
+
+def _proposed_clients(tx: ReadTx) -> list[str]:
+    with_tokens = tx.lookup.list_clients_with_tokens()
+    clients = {PUBLIC_CLIENT, *with_tokens, *tx.lookup.list_clients_with_orders()}
+    return sorted(clients)[:PROPOSED_CLIENTS_MAX]
 
 
 def _verdict(store: Store, client_id: str, key: str, body: str) -> Verdict:

@@ -24,7 +24,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One order and its rows. Damage may have left a list empty, or with several rows."""
+    """One order and its rows. Damage may have left a list empty, or with several rows.
+
+    `shared_traces` are the ids of the traces in which other orders were made too.
+    """
 
     order: Order
     claims: list[StoredClaim]
@@ -33,12 +36,13 @@ class Story:
     delivery: Delivery | None
     before: Event | None
     after: Event | None
+    shared_traces: list[str]
     checks: list[Check]
 
     @property
     def trace_ids(self) -> list[str]:
         """The traces of the requests that made the order."""
-        return [trace_id(event.traceparent) for event in self.events if event.traceparent]
+        return _trace_ids(self.events)
 
     @property
     def failed(self) -> list[Check]:
@@ -61,8 +65,17 @@ def tell(tx: ReadTx, order_id: str) -> Story | None:
         None if sequence is None else _delivery(tx.relay.find_state(), sequence),
         None if sequence is None else tx.lookup.find_event(sequence - 1),
         None if sequence is None else tx.lookup.find_event(sequence + 1),
+        [each for each in _trace_ids(events) if _is_shared(tx, each, order_id)],
         prove_order(tx, order_id),
     )
+
+
+def _trace_ids(events: list[Event]) -> list[str]:
+    return [trace_id(event.traceparent) for event in events if event.traceparent]
+
+
+def _is_shared(tx: ReadTx, trace: str, order_id: str) -> bool:
+    return any(event.order_id != order_id for event in tx.lookup.list_events_of_trace(trace))
 
 
 def _delivery(relay: RelayState, sequence: int) -> Delivery:

@@ -2,11 +2,16 @@
 
 import pytest
 
+from orderapi.console import clients, finding
 from orderapi.console.finding import QUERY_MAX_CHARS
 from orderapi.ops import tokens
 from orderapi.store.sqlite.store import SqliteStore
-from orderapi.store.statements import events, numbers
+from orderapi.store.statements import events, lookup, numbers
+from orderapi.store.statements import tokens as token_statements
 from tests.support.console_pages import Console, order, words_of
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 
 def event_of(store: SqliteStore, order_id: str) -> tuple[str, int]:
@@ -51,6 +56,36 @@ def test_an_event_is_found_by_its_id_among_many_of_one_moment(
         assert console.search(event_id).headers["Location"] == f"/orders/{order_id}"
 
 
+@pytest.mark.parametrize("form", [TRACE, TRACE.upper(), TRACEPARENT, f" {TRACEPARENT} "])
+def test_the_trace_of_a_request_leads_to_its_order(
+    console: Console, store: SqliteStore, form: str
+) -> None:
+    near = f"{TRACE[:-1]}5", f"{TRACE[:-1]}7"
+    for number, trace in enumerate(near):
+        order(store, f"near-{number}", traceparent=f"00-{trace}-{'0' * 15}1-00")
+    order(store, "without")
+    made = order(store, "key-1", traceparent=TRACEPARENT).order_id
+    assert console.search(form).headers["Location"] == f"/orders/{made}"
+    missing = words_of(console.search("ab" * 16))
+    assert "As a trace id No request of this trace has made an order." in missing
+
+
+def test_a_trace_in_which_several_orders_were_made_gives_a_choice(
+    console: Console, store: SqliteStore
+) -> None:
+    made = [
+        order(store, f"key-{number}", traceparent=f"00-{TRACE}-{span}-0{number % 2}").order_id
+        for number, span in enumerate(("0" * 15 + "1", "f" * 16, "a" * 16))
+    ]
+    alone = order(store, "alone", traceparent=f"00-{'ab' * 16}-{'a' * 16}-00").order_id
+    page = console.search(TRACE)
+    assert "3 things have this id" in words_of(page)
+    for order_id in made:
+        assert f'href="/orders/{order_id}"' in page.text
+        assert f'href="/search?q={TRACE}"' in console.get(f"/orders/{order_id}").text
+    assert "Same trace" not in console.words(f"/orders/{alone}")
+
+
 def test_a_customer_leads_to_the_list_of_its_orders(console: Console, store: SqliteStore) -> None:
     for number in range(3):
         order(store, f"key-{number}", customer_id="Ann & Bob <b>", item_id=f"thing-{number}")
@@ -83,6 +118,32 @@ def test_a_key_that_several_clients_have_used_gives_a_choice_that_names_each(
     assert "3 things have this id" in words
     for client_id in ("shop", "desk", "public"):
         assert f"idempotency key same-key client {client_id}" in words
+
+
+def test_a_key_that_was_not_searched_for_under_every_client_is_not_called_free(
+    console: Console, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (finding, lookup):
+        monkeypatch.setattr(module, "CLIENTS_MAX", 3)
+    for client_id in ("a", "b", "c", "d"):
+        order(store, f"key-of-{client_id}", client_id=client_id)
+    assert console.search("key-of-c").status_code == 303
+    words = words_of(console.search("key-of-d"))
+    assert "None of the first 3 clients, sorted by name, has made an order under this key." in words
+    assert "A retry" not in words
+
+
+def test_a_client_with_many_tokens_shows_the_newest_ones(
+    console: Console, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (clients, token_statements):
+        monkeypatch.setattr(module, "CLIENT_TOKENS_MAX", 2)
+    for number in range(3):
+        tokens.create_token(store, "shop", label=f"label-{number}", scopes=("read",), expires=None)
+    words = console.words("/clients/shop")
+    assert "label-2" in words
+    assert "label-0" not in words
+    assert "Only the newest 2 tokens are listed." in words
 
 
 def test_a_text_that_is_several_things_gives_a_choice(console: Console, store: SqliteStore) -> None:

@@ -21,16 +21,11 @@ _CLAIM_COLUMNS = (
 # before the id of the event. The table of events needs no index on this id.
 EVENT_ID_WINDOW_ORDERS = 1_000
 
-# Each step finds the next client in the index of the keys, so the statement reads one entry per
-# client and not one per key. SQLite and PostgreSQL have no such "loose" scan of their own.
-_CLIENTS = (
-    "WITH RECURSIVE clients (client_id) AS ("
-    " SELECT MIN(client_id) FROM idempotency_keys"
-    " UNION ALL"
-    " SELECT (SELECT MIN(client_id) FROM idempotency_keys"
-    "  WHERE idempotency_keys.client_id > clients.client_id)"
-    " FROM clients WHERE clients.client_id IS NOT NULL)"
-)
+# A look-up that concerns every client reads so many of them at most, sorted by name.
+CLIENTS_MAX = 2_000
+
+# A program that orders in a loop may have made many orders in one trace.
+TRACE_EVENTS_MAX = 100
 
 _FIRST_SEQUENCE = (
     "SELECT sequence FROM events WHERE order_id ="
@@ -105,10 +100,14 @@ class LookupReads:
         return [StoredClaim(*row) for row in rows]
 
     def list_claims_of_key(self, key: str) -> list[StoredClaim]:
-        """List the idempotency records of a key, one for each client that has used it."""
+        """List the idempotency records of a key, one for each client that has used it.
+
+        The clients are those of `list_clients_with_orders`.
+        """
         rows = self._execute(
             # CROSS JOIN makes SQLite begin with the clients, so that it can use the index.
-            f"{_CLIENTS} SELECT {_columns('idempotency_keys', _CLAIM_COLUMNS)}"  # noqa: S608 - constants of ours
+            f"{_clients_of('idempotency_keys')}"  # noqa: S608 - constants of ours
+            f" SELECT {_columns('idempotency_keys', _CLAIM_COLUMNS)}"
             " FROM clients CROSS JOIN idempotency_keys"
             " WHERE idempotency_keys.client_id = clients.client_id AND idempotency_key = ?"
             " ORDER BY idempotency_keys.client_id",
@@ -116,14 +115,22 @@ class LookupReads:
         )
         return [StoredClaim(*row) for row in rows]
 
-    def list_clients(self) -> list[str]:
-        """List every client that has made an order, sorted by name."""
+    def list_clients_with_orders(self) -> list[str]:
+        """List the clients that have made an order, sorted by name: CLIENTS_MAX at most."""
+        return self._clients("idempotency_keys")
+
+    def list_clients_with_tokens(self) -> list[str]:
+        """List the clients that have a token, sorted by name: CLIENTS_MAX at most."""
+        return self._clients("tokens")
+
+    def is_client(self, client_id: str) -> bool:
+        """Tell whether a client has made an order, or has a token, whatever its state."""
         rows = self._execute(
-            f"{_CLIENTS} SELECT client_id FROM clients WHERE client_id IS NOT NULL"  # noqa: S608 - a constant of ours
-            " ORDER BY client_id",
-            (),
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM idempotency_keys WHERE client_id = :client_id)"
+            " OR EXISTS (SELECT 1 FROM tokens WHERE client_id = :client_id)",
+            {"client_id": client_id},
         )
-        return [client_id for (client_id,) in rows]
+        return one_row(rows) is not None
 
     def list_events_of_order(self, order_id: str) -> list[Event]:
         """List the events of an order."""
@@ -138,6 +145,18 @@ class LookupReads:
             " CROSS JOIN events WHERE events.order_id = before_it.order_id AND event_id = ?",
             event_id,
             event_id,
+        )
+
+    def list_events_of_trace(self, trace_id: str) -> list[Event]:
+        """List events whose requests belonged to a trace: TRACE_EVENTS_MAX of them at most.
+
+        `trace_id` is 32 hexadecimal digits in lower case (W3C Trace Context, section 3.2.2.3).
+        """
+        return self._events(
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE traceparent >= ? AND traceparent <= ?"  # noqa: S608 - a constant of ours
+            f" ORDER BY traceparent LIMIT {TRACE_EVENTS_MAX}",
+            f"00-{trace_id}-{'0' * 16}-00",
+            f"00-{trace_id}-{'f' * 16}-ff",
         )
 
     def find_event(self, sequence: int) -> Event | None:
@@ -156,8 +175,32 @@ class LookupReads:
         )
         return list(rows)
 
+    def _clients(self, table: str) -> list[str]:
+        rows = self._execute(
+            f"{_clients_of(table)} SELECT client_id FROM clients WHERE client_id IS NOT NULL"  # noqa: S608 - constants of ours
+            " ORDER BY client_id",
+            (),
+        )
+        return [client_id for (client_id,) in rows]
+
     def _events(self, sql: str, *parameters: object) -> list[Event]:
         return [Event(*row) for row in self._execute(sql, parameters)]
+
+
+def _clients_of(table: str) -> str:
+    """Give the beginning of a statement: the clients in an index of a table, as `clients`.
+
+    Each step finds the next client, so the statement reads one entry of the index for each client,
+    and not one for each row. SQLite and PostgreSQL have no such "loose" scan of their own.
+    """
+    return (
+        "WITH RECURSIVE clients (client_id, number) AS ("  # noqa: S608 - constants of ours
+        f" SELECT MIN(client_id), 1 FROM {table}"
+        " UNION ALL"
+        f" SELECT (SELECT MIN(client_id) FROM {table}"
+        f"  WHERE {table}.client_id > clients.client_id), number + 1"
+        f" FROM clients WHERE clients.client_id IS NOT NULL AND number < {CLIENTS_MAX})"
+    )
 
 
 def _listed(columns: str, page: OrderRange) -> str:

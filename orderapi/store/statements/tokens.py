@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from orderapi.records import NewToken, Token
 from orderapi.store.statements.execution import Execute, values_of
 
+# The page of a client lists so many tokens at most.
+CLIENT_TOKENS_MAX = 200
+
 _COLUMNS = (
     "token_id, token_hash, prefix, client_id, label, scopes, created_at, expires_at, last_used_at,"
     " revoked_at"
@@ -25,6 +28,15 @@ class TokenReads:
     def list_tokens(self) -> list[Token]:
         """List every token, also those that expired or were revoked, in the order of creation."""
         rows = self._execute(f"SELECT {_COLUMNS} FROM tokens ORDER BY token_id", {})  # noqa: S608 - a constant of ours
+        return [Token(*row) for row in rows]
+
+    def list_tokens_of(self, client_id: str) -> list[Token]:
+        """List the newest tokens of a client, the newest one first: CLIENT_TOKENS_MAX at most."""
+        rows = self._execute(
+            f"SELECT {_COLUMNS} FROM tokens WHERE client_id = ?"  # noqa: S608 - a constant of ours
+            f" ORDER BY token_id DESC LIMIT {CLIENT_TOKENS_MAX}",
+            (client_id,),
+        )
         return [Token(*row) for row in rows]
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from orderapi.console import finding, now
+from orderapi.console.story import tell
 from orderapi.records import OrderRange
 from orderapi.store.sqlite.store import SqliteStore
 from orderapi.store.statements.audit import AUDITED_COLUMNS
 from orderapi.store.statements.execution import Parameters, Row
 from orderapi.store.statements.lookup import EVENT_ID_WINDOW_ORDERS, LookupReads
+from orderapi.store.statements.transaction import ReadTx
 from tests.support.console_pages import order
 
 ID = "0198c0de-0000-7000-8000-000000000000"
@@ -33,9 +36,12 @@ LOOKUPS: dict[str, Callable[[LookupReads], object]] = {
     "list_ledger_of_order": lambda lookup: lookup.list_ledger_of_order(ID),
     "list_claims_of_order": lambda lookup: lookup.list_claims_of_order(ID),
     "list_claims_of_key": lambda lookup: lookup.list_claims_of_key("key-1"),
-    "list_clients": lambda lookup: lookup.list_clients(),
+    "list_clients_with_orders": lambda lookup: lookup.list_clients_with_orders(),
+    "list_clients_with_tokens": lambda lookup: lookup.list_clients_with_tokens(),
+    "is_client": lambda lookup: lookup.is_client("shop"),
     "list_events_of_order": lambda lookup: lookup.list_events_of_order(ID),
     "list_events_with_id": lambda lookup: lookup.list_events_with_id(ID),
+    "list_events_of_trace": lambda lookup: lookup.list_events_of_trace("ab" * 16),
     "find_event": lambda lookup: lookup.find_event(7),
     "list_audited_rows": lambda lookup: [
         lookup.list_audited_rows(table, ID) for table in AUDITED_COLUMNS
@@ -43,11 +49,24 @@ LOOKUPS: dict[str, Callable[[LookupReads], object]] = {
 }
 
 
+# What the pages read, of whatever subject.
+PAGES: dict[str, Callable[[ReadTx], object]] = {
+    "search": lambda tx: [finding.find(tx, query) for query in (ID, "ab" * 16, "7", "key-1")],
+    "order": lambda tx: tell(tx, tx.lookup.list_events_of_trace("ab" * 16)[0].order_id),
+    "client": lambda tx: tx.tokens.list_tokens_of("shop"),
+    "now": lambda tx: now.read_in(tx, None, now.RelayRate(), 1_800_000_000_000),
+    "retry": lambda tx: tx.keys.find_claim("shop", "key-1"),
+}
+# Each of these tables has one row.
+SINGLE_ROWS = ("relay_position", "last_backup", "last_audit")
+
+
 @pytest.fixture
 def db(store: SqliteStore, database: Path) -> Iterator[sqlite3.Connection]:
     """A connection to a database with orders of three clients."""
     for number in range(60):
         order(store, f"key-{number}", client_id=("public", "shop", "desk")[number % 3])
+    order(store, "traced", traceparent=f"00-{'ab' * 16}-{'c' * 16}-01")
     with closing(sqlite3.connect(database)) as connection:
         yield connection
 
@@ -72,6 +91,23 @@ def test_a_lookup_searches_an_index_and_scans_no_table(
         # What is scanned are the few rows that the statement itself has found before, or the
         # newest orders, of which LIMIT takes a few.
         assert not step.startswith("SCAN") or step in SCANNED, plans
+
+
+@pytest.mark.parametrize("read", PAGES.values(), ids=PAGES)
+def test_a_page_reads_nothing_but_by_an_index(
+    db: sqlite3.Connection, read: Callable[[ReadTx], object]
+) -> None:
+    plans: list[str] = []
+
+    def explained(sql: str, parameters: Parameters) -> list[Row]:
+        plans.extend(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
+        return db.execute(sql, parameters).fetchall()
+
+    read(ReadTx(explained))
+    assert plans
+    for step in plans:
+        is_single = step.removeprefix("SCAN ") in SINGLE_ROWS
+        assert not step.startswith("SCAN") or step in SCANNED or is_single, step
 
 
 @pytest.mark.parametrize("page", RANGES)
@@ -104,7 +140,7 @@ def test_the_clients_are_found_without_reading_every_key(
         nonlocal steps
         steps = 0
         lookup = LookupReads(lambda sql, parameters: db.execute(sql, parameters).fetchall())
-        assert lookup.list_clients() == ["desk", "public", "shop"]
+        assert lookup.list_clients_with_orders() == ["desk", "public", "shop"]
         return steps
 
     db.set_progress_handler(count, 1)
