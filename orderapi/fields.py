@@ -14,10 +14,13 @@ from datetime import UTC
 KEY_MAX_CHARS = 255
 
 _OUTER_WHITE_SPACE = " \t"
-# The bare form: printable ASCII without space, comma and quote.
-_BARE_KEY = re.compile(r"[!#-+\--~]+")
-# A string of RFC 8941 section 3.3.3: printable ASCII, in which `\"` and `\\` are the only escapes.
-_QUOTED_KEY = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+# One character of a key in the bare form: printable ASCII without space, comma and quote.
+BARE_KEY_CHARACTER = r"[!#-+\--~]"
+# One character of a key in the quoted form, a string of RFC 8941 section 3.3.3: printable ASCII, in
+# which `\"` and `\\` are the only escapes.
+QUOTED_KEY_CHARACTER = r'(?:[ !#-\[\]-~]|\\["\\])'
+_BARE_KEY = re.compile(rf"{BARE_KEY_CHARACTER}+")
+_QUOTED_KEY = re.compile(rf'"({QUOTED_KEY_CHARACTER}*)"')
 _ESCAPE = re.compile(r"\\(.)")
 _PRINTABLE = re.compile(r"[ -~]+")
 

@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "orderapi"
 LAYERS: list[tuple[str, ...]] = [
     ("orderapi.cli.commands", "orderapi.app", "orderapi.server"),
     ("orderapi.cli",),
-    ("orderapi.console",),
+    ("orderapi.console", "orderapi.web.openapi"),
     ("orderapi.web", "orderapi.ops", "orderapi.relay"),
     ("orderapi.auth", "orderapi.events", "orderapi.web.schemas"),
     ("orderapi.store.open",),
@@ -85,7 +85,8 @@ WALLS = {
         "orderapi.store.sqlite.start",
         "orderapi.store.sqlite.writer",
     },
-    "marshmallow": {"orderapi.web.schemas."},
+    "marshmallow": {"orderapi.web.schemas.", "orderapi.web.openapi."},
+    "apispec": {"orderapi.web.openapi."},
     "pythonjsonlogger": {"orderapi.logs"},
     "orjson": {
         "orderapi.logs",

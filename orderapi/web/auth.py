@@ -9,7 +9,7 @@ from orderapi.errors import Unauthorized
 from orderapi.web import this_request
 
 # The blueprints that answer without a token. Every other path needs one.
-OPEN_BLUEPRINTS = frozenset({"health", "metrics", "problems"})
+OPEN_BLUEPRINTS = frozenset({"health", "metrics", "openapi", "problems"})
 
 _READING_METHODS = frozenset({"GET", "HEAD"})
 _SCHEME = "bearer"

@@ -28,7 +28,14 @@ def show_problem(slug: str) -> WholeResponse:
     accepted = request.accept_mimetypes.best_match(["application/json", "text/html"])
     if accepted == "text/html":
         return _page(problem)
-    document = {
+    response = WholeResponse(dump(explain(problem)))
+    response.add_header("Vary", "Accept")
+    return response
+
+
+def explain(problem: Problem) -> dict[str, object]:
+    """Return the explanation of a problem type as a JSON document."""
+    return {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
         "status": problem.status,
@@ -37,9 +44,6 @@ def show_problem(slug: str) -> WholeResponse:
         "retryable": problem.retryable,
         "key_action": problem.key_action,
     }
-    response = WholeResponse(dump(document))
-    response.add_header("Vary", "Accept")
-    return response
 
 
 def _page(problem: Problem) -> WholeResponse:

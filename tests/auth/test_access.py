@@ -13,7 +13,15 @@ from tests.support.running import Server, serving
 from tests.support.tokens import create, get, order, revoke
 from tests.support.waiting import wait_until
 
-OPEN = ["/healthz", "/readyz", "/metrics", "/problems/not-found"]
+OPEN = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/problems/not-found",
+    "/openapi.json",
+    "/docs",
+    "/docs/docs.js",
+]
 GUARDED = ["/orders", "/orders/0190f3b2-0000-7000-8000-000000000000", "/events"]
 
 

@@ -30,9 +30,31 @@ class EventQuerySchema(Schema):
 
         unknown = RAISE
 
-    after = QueryInteger(0, SEQUENCE_MAX, load_default=0)
-    limit = QueryInteger(1, PAGE_MAX_EVENTS, load_default=PAGE_DEFAULT_EVENTS)
-    wait = QueryInteger(0, WAIT_MAX_S, load_default=0)
+    after = QueryInteger(
+        0,
+        SEQUENCE_MAX,
+        load_default=0,
+        metadata={
+            "description": "Only events with a greater number are in the answer. A number beyond "
+            "the last event is refused with 422, because the database has then been put back to "
+            "an older state, or is another database."
+        },
+    )
+    limit = QueryInteger(
+        1,
+        PAGE_MAX_EVENTS,
+        load_default=PAGE_DEFAULT_EVENTS,
+        metadata={"description": "The maximum number of events in the answer."},
+    )
+    wait = QueryInteger(
+        0,
+        WAIT_MAX_S,
+        load_default=0,
+        metadata={
+            "description": "How many seconds the request waits for the first event if there is "
+            "none yet."
+        },
+    )
 
 
 class EventSchema(Schema):
@@ -46,16 +68,54 @@ class EventSchema(Schema):
 
         unknown = RAISE
 
-    specversion = fields.String(required=True, validate=validate.Equal("1.0"))
-    id = fields.UUID(required=True)
-    source = fields.String(required=True, validate=validate.Equal("/orders"))
-    type = fields.String(required=True, validate=validate.Equal(EVENT_TYPE))
-    subject = fields.UUID(required=True)
-    time = fields.String(required=True, validate=validate.Regexp(_TIME))
-    datacontenttype = fields.String(required=True, validate=validate.Equal("application/json"))
-    sequence = fields.String(required=True, validate=validate.Regexp(_SEQUENCE))
-    traceparent = fields.String(validate=validate.Regexp(_TRACEPARENT))
-    data = fields.Nested(OrderSchema, required=True)
+    specversion = fields.String(
+        required=True,
+        validate=validate.Equal("1.0"),
+        metadata={"description": "The version of CloudEvents."},
+    )
+    id = fields.UUID(
+        required=True,
+        metadata={"description": "The event's own id. A repeated delivery has the same id."},
+    )
+    source = fields.String(
+        required=True,
+        validate=validate.Equal("/orders"),
+        metadata={"description": "The resource in which the event happened."},
+    )
+    type = fields.String(
+        required=True,
+        validate=validate.Equal(EVENT_TYPE),
+        metadata={"description": "What happened."},
+    )
+    subject = fields.UUID(required=True, metadata={"description": "The id of the order."})
+    time = fields.String(
+        required=True,
+        validate=validate.Regexp(_TIME),
+        metadata={"description": "When the order was made, in UTC.", "format": "date-time"},
+    )
+    datacontenttype = fields.String(
+        required=True,
+        validate=validate.Equal("application/json"),
+        metadata={"description": "The media type of `data`."},
+    )
+    sequence = fields.String(
+        required=True,
+        validate=validate.Regexp(_SEQUENCE),
+        metadata={
+            "description": "The event's number as text, padded with zeros, so that the order of "
+            "the texts is the order of the numbers (CloudEvents extension `sequence`)."
+        },
+    )
+    traceparent = fields.String(
+        validate=validate.Regexp(_TRACEPARENT),
+        metadata={
+            "description": "The trace of the request that made the order, if that request named "
+            "one (CloudEvents extension for distributed tracing)."
+        },
+    )
+    data = fields.Nested(
+        OrderSchema, required=True, metadata={"description": "The order as it was made."}
+    )
 
 
 class EventPageSchema(Schema):
@@ -66,8 +126,22 @@ class EventPageSchema(Schema):
 
         unknown = RAISE
 
-    events = fields.List(fields.Nested(EventSchema), required=True)
-    next = fields.Integer(required=True, strict=True, validate=validate.Range(0, SEQUENCE_MAX))
+    events = fields.List(
+        fields.Nested(EventSchema),
+        required=True,
+        validate=validate.Length(max=PAGE_MAX_EVENTS),
+        metadata={"description": "The events, the oldest one first."},
+    )
+    next = fields.Integer(
+        required=True,
+        strict=True,
+        validate=validate.Range(0, SEQUENCE_MAX),
+        metadata={
+            "description": "The value of `after` for the next request: the number of the last "
+            "event, or `after` again if there was nothing new.",
+            "format": "int64",
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)

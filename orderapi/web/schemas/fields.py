@@ -1,4 +1,8 @@
-"""The kinds of values that requests consist of: texts, keys and the integers of a query."""
+"""The kinds of values that requests consist of: texts, keys and the integers of a query.
+
+A field's `metadata` are members of its JSON Schema in the OpenAPI document: what its description
+says, and what apispec cannot read from its validators.
+"""
 
 import re
 import unicodedata
@@ -9,11 +13,43 @@ from marshmallow import ValidationError, fields, validate
 
 from orderapi import idempotency
 from orderapi.errors import KeyInvalid
+from orderapi.fields import BARE_KEY_CHARACTER, KEY_MAX_CHARS, QUOTED_KEY_CHARACTER
 
 ID_MAX_CHARS = 128
 
+# The patterns are regular expressions as ECMA-262 has them, because JSON Schema asks for these.
+_CONTROL = r"\u0000-\u001f\u007f-\u009f"
+_TEXT_PATTERN = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
+_QUOTED_KEY = rf'"{QUOTED_KEY_CHARACTER}{{1,{KEY_MAX_CHARS}}}"'
+KEY_HEADER_PATTERN = rf"^(?:{BARE_KEY_CHARACTER}{{1,{KEY_MAX_CHARS}}}|{_QUOTED_KEY})$"
+# A key in a query is unquoted as soon as it does not begin with a quote. Outer white space is
+# discarded.
+_UNQUOTED_KEY = rf"[!#-~](?:[ -~]{{0,{KEY_MAX_CHARS - 2}}}[!-~])?"
+_KEY_PARAMETER_PATTERN = rf"^[ \t]*(?:{_UNQUOTED_KEY}|{_QUOTED_KEY})[ \t]*$"
+
 # Control characters and lone surrogates, as general categories of Unicode.
 _FORBIDDEN_CATEGORIES = ("Cc", "Cs")
+
+
+class Text(fields.String):
+    """A customer_id or an item_id, which `description` explains."""
+
+    def __init__(self, description: str, **options: Any) -> None:
+        metadata = {
+            "description": description,
+            "minLength": 1,
+            "maxLength": ID_MAX_CHARS,
+            "pattern": _TEXT_PATTERN,
+        }
+        super().__init__(validate=check_text, metadata=metadata, **options)
+
+
+class KeyParameter(fields.String):
+    """An idempotency key in a query, which `description` explains."""
+
+    def __init__(self, description: str, **options: Any) -> None:
+        metadata = {"description": description, "pattern": _KEY_PARAMETER_PATTERN}
+        super().__init__(validate=check_key, metadata=metadata, **options)
 
 
 class QueryInteger(fields.Integer):

@@ -9,14 +9,14 @@ from marshmallow import RAISE, Schema, fields, validate
 from orderapi import idempotency
 from orderapi.orders import ORDER_STATUS
 from orderapi.web.schemas import json_body
-from orderapi.web.schemas.fields import QueryInteger, check_key, check_text, is_plain_text
+from orderapi.web.schemas.fields import KeyParameter, QueryInteger, Text, is_plain_text
 from orderapi.web.schemas.loading import load, load_query
 
 QUANTITY_MAX = 1_000_000
 PAGE_MAX_ORDERS = 100
 PAGE_DEFAULT_ORDERS = 20
 
-_UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z"
+ORDER_ID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z"
 
 
 class NewOrderSchema(Schema):
@@ -27,10 +27,17 @@ class NewOrderSchema(Schema):
 
         unknown = RAISE
 
-    customer_id = fields.String(required=True, validate=check_text)
-    item_id = fields.String(required=True, validate=check_text)
+    customer_id = Text(
+        "Who orders. It is not blank, and it has no control characters.", required=True
+    )
+    item_id = Text(
+        "What is ordered. It is not blank, and it has no control characters.", required=True
+    )
     quantity = fields.Integer(
-        required=True, strict=True, validate=validate.Range(min=1, max=QUANTITY_MAX)
+        required=True,
+        strict=True,
+        validate=validate.Range(min=1, max=QUANTITY_MAX),
+        metadata={"description": "How many of the item are ordered. `1.0` is refused."},
     )
 
 
@@ -42,17 +49,41 @@ class OrderQuerySchema(Schema):
 
         unknown = RAISE
 
-    customer_id = fields.String(validate=check_text, load_default=None)
-    idempotency_key = fields.String(validate=check_key, load_default=None)
-    limit = QueryInteger(1, PAGE_MAX_ORDERS, load_default=PAGE_DEFAULT_ORDERS)
-    cursor = fields.String(load_default=None)
+    customer_id = Text("Only the orders of this customer are listed.")
+    idempotency_key = KeyParameter(
+        "Only the order that was made under this key is listed. It is for a client that has lost "
+        "the answer. The value is the key itself, or the key as a quoted string."
+    )
+    limit = QueryInteger(
+        1,
+        PAGE_MAX_ORDERS,
+        load_default=PAGE_DEFAULT_ORDERS,
+        metadata={"description": "The maximum number of orders in the answer."},
+    )
+    cursor = fields.String(
+        metadata={
+            "description": "The `next_cursor` of the page before. A cursor belongs to the filters "
+            "with which it was made."
+        }
+    )
 
 
 class OrderSchema(NewOrderSchema):
     """An order as every answer shows it."""
 
-    order_id = fields.String(required=True, validate=validate.Regexp(_UUID7))
-    status = fields.String(required=True, validate=validate.Equal(ORDER_STATUS))
+    order_id = fields.String(
+        required=True,
+        validate=validate.Regexp(ORDER_ID_PATTERN),
+        metadata={
+            "description": "A UUIDv7 that the service has chosen. It is opaque to clients.",
+            "format": "uuid",
+        },
+    )
+    status = fields.String(
+        required=True,
+        validate=validate.Equal(ORDER_STATUS),
+        metadata={"description": "An order is `created` and never changes."},
+    )
 
 
 class OrderPageSchema(Schema):
@@ -63,8 +94,19 @@ class OrderPageSchema(Schema):
 
         unknown = RAISE
 
-    orders = fields.List(fields.Nested(OrderSchema), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+    orders = fields.List(
+        fields.Nested(OrderSchema),
+        required=True,
+        validate=validate.Length(max=PAGE_MAX_ORDERS),
+        metadata={"description": "The orders, the newest one first."},
+    )
+    next_cursor = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "The `cursor` of the next page, or null if this is the last page."
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +154,10 @@ def load_order_query(pairs: Iterable[tuple[str, str]]) -> OrderQuery:
     Raises ValidationFailed if a parameter is bad, unknown or given twice.
     """
     query = load_query(_order_query, pairs)
-    key = query["idempotency_key"]
+    key = query.get("idempotency_key")
     return OrderQuery(
-        customer_id=query["customer_id"],
+        customer_id=query.get("customer_id"),
         key=None if key is None else idempotency.parse_key_parameter(key),
         limit=query["limit"],
-        cursor=query["cursor"],
+        cursor=query.get("cursor"),
     )

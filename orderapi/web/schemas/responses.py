@@ -22,5 +22,10 @@ RESPONSES: Mapping[str, Mapping[int, Schema]] = {
     "problems.show_problem": {200: ProblemTypeSchema()},
 }
 FAILURE = ProblemSchema()
-# These views answer with text that is not JSON.
-WITHOUT_SCHEMA = ("metrics.show_metrics",)
+# These views answer with text that is not JSON, or with the OpenAPI document itself.
+WITHOUT_SCHEMA = (
+    "metrics.show_metrics",
+    "openapi.show_document",
+    "openapi.show_page",
+    "openapi.send_file",
+)
