@@ -74,16 +74,19 @@ class StoredClaim:
 
 @dataclass(frozen=True, slots=True)
 class OrderRange:
-    """Which orders of all clients to list, newest first.
+    """Which orders to list, newest first: of all clients and customers, or of one.
 
-    `start` is the smallest order_id of the range, and `before` is the order_id that follows its
-    greatest one; None means no limit on this side. `limit` counts orders.
+    `limit` counts orders. `start` is the smallest order_id of the range, and `before` is the
+    order_id that follows its greatest one; None means no limit on this side. `client_id` and
+    `customer_id` are not given together, because no index has both, and `client_id` is not the
+    client of requests without a token, because no index has that client.
     """
 
-    customer_id: str | None
-    start: str | None
-    before: str | None
     limit: int
+    client_id: str | None = None
+    customer_id: str | None = None
+    start: str | None = None
+    before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

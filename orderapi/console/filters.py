@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlencode
 
 from orderapi import uuid7
+from orderapi.orders import PUBLIC_CLIENT
 from orderapi.records import Event, Order, OrderRange
 
 if TYPE_CHECKING:
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
 R = TypeVar("R", Order, Event)
 
 PAGE_ROWS = 50
-# No index has the client of an order. A page of one client is therefore searched for among this
-# many orders, and the reader decides whether to continue with older ones.
-WINDOW_ORDERS = 5_000
+# No index has both the client and the customer of an order, and no index has the public client. A
+# page with such a filter is therefore searched for among this many orders, and the reader decides
+# whether to continue with older ones.
+WINDOW_ORDERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +48,22 @@ class Filters:
             if text and _milliseconds(text) is None
         ]
 
+    @property
+    def are_searched(self) -> bool:
+        """Tell whether the orders of the client have no index, and are searched for in a window."""
+        return bool(self.client) and (bool(self.customer) or self.client == PUBLIC_CLIENT)
+
     def range(self) -> OrderRange:
         """Return the orders that are read for this page: one more than it shows, or a window."""
         since, until = _milliseconds(self.since), _milliseconds(self.until)
         ends = [uuid7.first_of(until)] if until is not None else []
         ends += [self.before] if self.before else []
         return OrderRange(
-            self.customer or None,
-            None if since is None else uuid7.first_of(since),
-            min(ends, default=None),
-            WINDOW_ORDERS if self.client else PAGE_ROWS + 1,
+            WINDOW_ORDERS if self.are_searched else PAGE_ROWS + 1,
+            client_id=None if self.are_searched else self.client or None,
+            customer_id=self.customer or None,
+            start=None if since is None else uuid7.first_of(since),
+            before=min(ends, default=None),
         )
 
 
@@ -79,12 +87,13 @@ def read_filters(arguments: "MultiDict[str, str]") -> Filters:
 class Page(Generic[R]):
     """The rows of a page, and the query of the next one, or None after the last row.
 
-    `is_partial` tells that the page is not full because only WINDOW_ORDERS orders were searched.
+    `searched` is None, or how many orders were searched for a page that is not full although older
+    orders may match.
     """
 
     rows: list[R]
     next_query: str | None
-    is_partial: bool
+    searched: int | None = None
 
 
 def page_of(found: list[R], filters: Filters) -> Page[R]:
@@ -92,10 +101,10 @@ def page_of(found: list[R], filters: Filters) -> Page[R]:
     of_client = [row for row in found if not filters.client or row.client_id == filters.client]
     rows = of_client[:PAGE_ROWS]
     if len(of_client) > PAGE_ROWS:
-        return Page(rows, filters.query(before=rows[-1].order_id), is_partial=False)
-    if filters.client and len(found) == WINDOW_ORDERS:
-        return Page(rows, filters.query(before=found[-1].order_id), is_partial=True)
-    return Page(rows, None, is_partial=False)
+        return Page(rows, filters.query(before=rows[-1].order_id))
+    if filters.are_searched and len(found) == WINDOW_ORDERS:
+        return Page(rows, filters.query(before=found[-1].order_id), searched=len(found))
+    return Page(rows, None)
 
 
 def _milliseconds(text: str) -> int | None:

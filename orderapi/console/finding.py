@@ -152,7 +152,7 @@ def _claims(claims: list[StoredClaim]) -> Iterator[Hit]:
 
 
 def _customers(tx: ReadTx, customer_id: str) -> Iterator[Hit]:
-    for order in tx.lookup.list_orders(OrderRange(customer_id, None, None, 1)):
+    for order in tx.lookup.list_orders(OrderRange(1, customer_id=customer_id)):
         yield Hit("customer", customer_id, customer_path(customer_id), None, order.created_at)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from flask import Blueprint, Response, render_template, request
 
-from orderapi.console.filters import PAGE_ROWS, Filters, Page, page_of, read_filters
+from orderapi.console.filters import Filters, Page, page_of, read_filters
 from orderapi.records import Event, Order
 from orderapi.store.contract import Store
 
@@ -57,7 +57,7 @@ def blueprint(store: Store) -> Blueprint:
 
 
 def _rendered(template: str, filters: Filters, page: Page[Order] | Page[Event]) -> str:
-    return render_template(template, filters=filters, page=page, page_rows=PAGE_ROWS)
+    return render_template(template, filters=filters, page=page)
 
 
 def _csv(name: str, headings: Sequence[str], rows: Iterable[Order] | Iterable[Event]) -> Response:

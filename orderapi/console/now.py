@@ -107,7 +107,7 @@ def read_in(tx: ReadTx, usage: StoreUsage | None, rate: RelayRate, now_ms: int) 
         _counts(tx, now_ms, _HOUR_MS, HOURS, last),
         last + 1 - day_ago,
         last,
-        tx.lookup.list_orders(OrderRange(None, None, None, NEWEST_ORDERS)),
+        tx.lookup.list_orders(OrderRange(NEWEST_ORDERS)),
         relay,
         rate.note(relay.position, time.monotonic()),
         tx.backups.find_last(),

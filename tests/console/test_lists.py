@@ -79,20 +79,41 @@ def test_a_time_narrows_a_list(
     assert len(keys_on(console, "/orders?from=yesterday")) == 4
 
 
-def test_a_rare_client_is_searched_for_in_parts(
+@pytest.mark.parametrize(
+    ("rare", "other", "query"),
+    [("shop", "public", "client=shop&customer=cust1"), ("public", "shop", "client=public")],
+)
+def test_what_no_index_has_is_searched_for_in_parts(
+    console: Console,
+    store: SqliteStore,
+    monkeypatch: pytest.MonkeyPatch,
+    rare: str,
+    other: str,
+    query: str,
+) -> None:
+    monkeypatch.setattr(filters, "WINDOW_ORDERS", 10)
+    for number in range(25):
+        client_id = rare if number in (2, 17) else other
+        order(store, f"key-{number}", client_id=client_id, item_id=f"item-{number}")
+    path = f"/orders?{query}"
+    assert keys_on(console, path) == ["item-17"]
+    assert "Only 10 orders were searched" in console.words(path)
+    assert all_pages(console, path) == ["item-17", "item-2"]
+
+
+def test_a_rare_client_is_found_at_once(
     console: Console, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(filters, "WINDOW_ORDERS", 10)
     for number in range(25):
-        order(
-            store,
-            f"key-{number}",
-            client_id="rare" if number in (2, 17) else "public",
-            item_id=f"item-{number}",
-        )
-    assert keys_on(console, "/orders?client=rare") == ["item-17"]
-    assert "orders were searched for this client" in console.words("/orders?client=rare")
-    assert all_pages(console, "/orders?client=rare") == ["item-17", "item-2"]
+        client_id = "shop" if number in (2, 17) else "public"
+        order(store, f"key-{number}", client_id=client_id, item_id=f"item-{number}")
+    assert keys_on(console, "/orders?client=shop") == ["item-17", "item-2"]
+    assert re.findall(r'href="/events/(\d+)"', console.get("/events?client=shop").text) == [
+        "18",
+        "3",
+    ]
+    assert "were searched" not in console.words("/orders?client=shop")
 
 
 def test_a_page_is_saved_as_csv_that_no_spreadsheet_runs(

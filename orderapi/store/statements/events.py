@@ -2,6 +2,7 @@
 
 from orderapi import uuid7
 from orderapi.records import Event, LastEvent, Order
+from orderapi.store.statements.by_client import of_client
 from orderapi.store.statements.execution import Execute, one_row
 from orderapi.store.statements.numbers import Numbers
 from orderapi.store.statements.timestamp import now_ms
@@ -32,7 +33,7 @@ class EventReads:
         Writers are serialised and number their events in the order of their commits. Therefore no
         snapshot shows an event while a smaller number is still to come.
         """
-        mine = "" if client_id is None else " AND client_id = :client_id"
+        mine = "" if client_id is None else f" AND {of_client(client_id)}"
         rows = self._execute(
             f"SELECT {EVENT_COLUMNS}"  # noqa: S608 - constants of ours
             f" FROM events WHERE sequence > :after{mine} ORDER BY sequence LIMIT :limit",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from orderapi.records import Event, LedgerEntry, Order, OrderRange, StoredClaim
 from orderapi.store.statements.audit import AUDITED_COLUMNS
+from orderapi.store.statements.by_client import of_client
 from orderapi.store.statements.events import EVENT_COLUMNS
 from orderapi.store.statements.execution import Execute, Row, one_row, values_of
 
@@ -48,7 +49,7 @@ class LookupReads:
         return Order(*row) if row else None
 
     def list_orders(self, page: OrderRange) -> list[Order]:
-        """List a range of the orders of all clients, newest first."""
+        """List a range of orders, newest first."""
         rows = self._execute(_listed(_ORDER_COLUMNS, page), values_of(page))
         return [Order(*row) for row in rows]
 
@@ -206,6 +207,8 @@ def _clients_of(table: str) -> str:
 def _listed(columns: str, page: OrderRange) -> str:
     """Give the statement that lists these columns of a range of orders, newest first."""
     filters = []
+    if page.client_id is not None:
+        filters.append(of_client(page.client_id))
     if page.customer_id is not None:
         filters.append("customer_id = :customer_id")
     if page.start is not None:

@@ -1,6 +1,7 @@
 """Orders and their ledger entries."""
 
 from orderapi.records import Effects, NewOrder, Order, OrderPage
+from orderapi.store.statements.by_client import of_client
 from orderapi.store.statements.execution import Execute, one_row, values_of
 from orderapi.store.statements.numbers import Numbers
 
@@ -41,6 +42,8 @@ class OrderReads:
         """List a client's orders, newest first, by the filters of `page`."""
         source = "orders"
         filters = ["orders.client_id = :client_id"]
+        if page.key is None and page.customer_id is None:
+            filters = [of_client(page.client_id)]
         if page.key is not None:
             source = "idempotency_keys JOIN orders ON orders.order_id = idempotency_keys.order_id"
             filters.append("idempotency_keys.client_id = :client_id")

@@ -9,7 +9,7 @@ import pytest
 
 from orderapi.console import finding, now
 from orderapi.console.story import tell
-from orderapi.records import OrderRange
+from orderapi.records import OrderPage, OrderRange
 from orderapi.store.sqlite.store import SqliteStore
 from orderapi.store.statements.audit import AUDITED_COLUMNS
 from orderapi.store.statements.execution import Parameters, Row
@@ -19,8 +19,8 @@ from tests.support.console_pages import order
 
 ID = "0198c0de-0000-7000-8000-000000000000"
 RANGES = [
-    OrderRange(customer_id, start, before, 50)
-    for customer_id in (None, "cust1")
+    OrderRange(50, client_id=client_id, customer_id=customer_id, start=start, before=before)
+    for client_id, customer_id in ((None, None), (None, "cust1"), ("shop", None))
     for start in (None, ID)
     for before in (None, ID)
 ]
@@ -123,7 +123,24 @@ def test_a_list_takes_the_newest_orders_without_sorting_all_of_them(
     LookupReads(explained).list_orders(page)
     assert len(plans) == 1
     if page.customer_id is not None:
-        assert "USING COVERING INDEX" in plans[0] or "orders_by_customer (customer_id=?" in plans[0]
+        assert "orders_by_customer (customer_id=?" in plans[0]
+    if page.client_id is not None:
+        assert "orders_by_client (client_id=?" in plans[0]
+
+
+def test_the_service_lists_what_a_client_has_made_by_an_index(db: sqlite3.Connection) -> None:
+    plans: list[str] = []
+
+    def explained(sql: str, parameters: Parameters) -> list[Row]:
+        plans.extend(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
+        return db.execute(sql, parameters).fetchall()
+
+    tx = ReadTx(explained)
+    for before in (None, ID):
+        tx.orders.list_orders(OrderPage("shop", None, None, before, 21))
+    tx.events.list_events(0, 100, "shop")
+    for plan, index in zip(plans, ("orders", "orders", "events"), strict=True):
+        assert f"{index}_by_client (client_id=?" in plan, plan
 
 
 def test_the_clients_are_found_without_reading_every_key(
