@@ -63,8 +63,9 @@ main.add_command(console_command)
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path),
-    help="Read the bearer token from this file. Without this option, it is read from"
-    " ORDERAPI_TOKEN, if that is set.",
+    help="Read the bearer token from this file. The file - is stdin, and at a terminal the command"
+    " asks for the token. Without this option, the token is read from ORDERAPI_TOKEN, if that is"
+    " set.",
 )
 def verify_command(url: str, database: str | None, token_file: Path | None) -> None:
     """Check on the live server at URL that no order is made twice.
@@ -77,6 +78,7 @@ def verify_command(url: str, database: str | None, token_file: Path | None) -> N
     Examples:
       orderapi verify
       orderapi verify https://orders.example.com --token-file token
+      orderapi verify --token-file -
       orderapi verify --database sqlite:///orders.db
     """
     settings = inputs.check_settings(database)

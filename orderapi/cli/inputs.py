@@ -1,6 +1,7 @@
 """The inputs of a command: settings, a store, a server and a token. Each one is checked."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from orderapi.store.open import open_maintenance, open_store
 
 _DATABASE_URL = "ORDERAPI_DATABASE_URL"
 _TOKEN_MAX_BYTES = 4096
+_STDIN = Path("-")
 
 
 class CommandFailed(click.ClickException):
@@ -107,13 +109,17 @@ def server_at(url: str, token: str | None) -> Target:
 def read_token(token_file: Path | None) -> str | None:
     """Return the token from the file or, without a file, from the environment.
 
+    The file `-` is stdin. At a terminal, the command asks for the token and does not show it.
+
     Raises WrongUse if there is no valid token. The message never contains the token.
     """
     if token_file is None:
         token = os.environ.get("ORDERAPI_TOKEN", "")
         return _checked(token, "ORDERAPI_TOKEN") if token else None
+    if token_file == _STDIN and sys.stdin.isatty():
+        return _checked(click.prompt("Token", hide_input=True, err=True).strip(), "stdin")
     try:
-        with token_file.open("rb") as file:
+        with click.open_file(str(token_file), "rb") as file:
             content = file.read(_TOKEN_MAX_BYTES + 1)
     except OSError as error:
         raise WrongUse(f"--token-file {token_file}: {error.strerror}") from error

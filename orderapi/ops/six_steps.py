@@ -98,6 +98,7 @@ def _create(state: Verification) -> Observation:
         state.is_unanswered = True
         raise
     observed = Observation(_describe(state, answer))
+    observed.expect(answer.status != 401, "the server requires a valid token (see --token-file)")
     _expect_created(observed, state.first, answer)
     observed.expect("idempotent-replayed" not in answer.headers, "the answer is marked as a replay")
     if not observed.wrong:

@@ -1,9 +1,14 @@
 """`orderapi verify` against right servers."""
 
+import os
+import pty
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,8 @@ import pytest
 from orderapi.ops.target import ServerAnswer, Target
 from orderapi.ops.verify import OK, new_trials, verify
 from tests.support.front import CREATE, FAIL, ROWS, STEPS, body, fronted, line, run, verdicts
-from tests.support.running import Server, serving
+from tests.support.running import Server, environ_with, serving
+from tests.support.tokens import create
 
 TOKEN = "oa_c2VjcmV0LXRva2Vu"
 
@@ -106,6 +112,56 @@ def test_the_token_is_sent_and_never_shown(live: Server, tmp_path: Path, source:
     assert sent == {f"Bearer {TOKEN}"}
     assert TOKEN not in result.output
     assert "Bearer [token]" in line(result, "step 1")
+
+
+def test_the_token_is_read_from_stdin(live: Server) -> None:
+    with fronted(live) as front:
+        result = run(front.url, "--token-file", "-", stdin=f"{TOKEN}\n")
+        sent = {headers.get("Authorization") for _, _, headers in front.requests}
+    assert result.exit_code == 0, result.output
+    assert sent == {f"Bearer {TOKEN}"}
+
+
+def test_at_a_terminal_the_command_asks_for_the_token_and_does_not_show_it(live: Server) -> None:
+    command = [str(Path(sys.executable).parent / "orderapi"), "verify"]
+    master, terminal = pty.openpty()
+    with fronted(live) as front:
+        process = subprocess.Popen(
+            [*command, front.url, "--token-file", "-"],
+            env=environ_with(),
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            # Only a terminal of its own is asked for the token, and not that of the tests.
+            start_new_session=True,
+        )
+        os.close(terminal)
+        shown = b""
+        # On Linux, reading fails with EIO when the other end is closed.
+        with suppress(OSError):
+            while chunk := os.read(master, 4096):
+                if b"Token: " in chunk:
+                    os.write(master, f"{TOKEN}\n".encode())
+                shown += chunk
+        os.close(master)
+        sent = {headers.get("Authorization") for _, _, headers in front.requests}
+    assert process.wait(30) == 0, shown
+    assert sent == {f"Bearer {TOKEN}"}
+    assert TOKEN.encode() not in shown
+
+
+def test_where_a_token_is_required_the_first_step_says_so(tmp_path: Path) -> None:
+    with serving(tmp_path, AUTH="required") as server:
+        refused = run(server.url)
+        assert refused.exit_code == 1
+        assert "requires a valid token (see --token-file)" in line(refused, "step 1")
+        _, token = create(server.database, "shop")
+        result = run(
+            *(server.url, "--token-file", "-", "--database", f"sqlite:///{server.database}"),
+            stdin=token,
+        )
+    assert result.exit_code == 0, result.output
+    assert verdicts(result) == dict.fromkeys(STEPS + ROWS, "ok")
 
 
 def test_without_a_token_none_is_sent(live: Server) -> None:

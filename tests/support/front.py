@@ -24,13 +24,15 @@ SECOND_RETRY, SECOND_RETRY_LIST, SHOW, SHOW_LIST = range(8, 12)
 Tamper = Callable[[ServerAnswer], ServerAnswer]
 
 
-def run(*arguments: str, command: str = "verify", **settings: str) -> Result:
+def run(
+    *arguments: str, command: str = "verify", stdin: str | None = None, **settings: str
+) -> Result:
     """Run a command with these settings and no others."""
     environ: dict[str, str | None] = {
         name: None for name in os.environ if name.startswith("ORDERAPI_")
     }
     environ |= {f"ORDERAPI_{name}": value for name, value in settings.items()}
-    return CliRunner().invoke(main, [command, *arguments], env=environ)
+    return CliRunner().invoke(main, [command, *arguments], input=stdin, env=environ)
 
 
 def verdicts(result: Result) -> dict[str, str]:
