@@ -48,10 +48,11 @@ install_this_copy() {
         die "$(basename "$release") is not healthy. Its log: journalctl -u orderapi"
     fi
     settle_relay "$release"
-    sync
     say "Installed. The service is at http://$(hostname -I | cut -d' ' -f1)/orders." \
         "The settings are in $ENV_FILE. The data is in $DATA." \
-        "The next step is: sudo orderapi verify. $CURRENT/deploy/README.md explains HTTPS and operation."
+        "$CURRENT/deploy/README.md explains how to verify and operate the service, and HTTPS."
+    settle_access "$release"
+    sync
 }
 
 upgrade() {
@@ -73,6 +74,7 @@ upgrade() {
     say "Switching from $(basename "$old") to $(basename "$new")."
     replace "$old" "$new" "$before"
     remove_releases_but "$new" "$old"
+    settle_access "$new"
     sync
     say "Upgraded. To return to $(basename "$old"): sudo $CURRENT/deploy/install.sh --rollback"
 }
@@ -141,6 +143,13 @@ replace() {
     settle_relay "$old"
     sync
     die "$(basename "$old") serves as before"
+}
+
+# Says who may use the service. If it requires tokens and has none, its first one is created and shown.
+# The token goes past this script, so that it is in no variable and in no argument.
+settle_access() {
+    as_service "$1" .venv/bin/python -m deploy.access ||
+        die "the service runs, but the step that shows who may use it has failed. To try again: $0"
 }
 
 # The directory can be a mount point, which can be emptied but not removed. Its user is removed, so

@@ -73,6 +73,13 @@ def client(store: SqliteStore) -> FlaskClient:
 
 
 @pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Server]:
+    """A server of two processes that answers only requests with a token."""
+    with serving(tmp_path, AUTH="required") as running:
+        yield running
+
+
+@pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A real gunicorn with a database of its own."""
     with serving(tmp_path) as running:

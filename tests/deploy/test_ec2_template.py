@@ -49,3 +49,7 @@ def test_the_first_start_is_a_sound_script(
     )
     assert checked.stdout == ""
     assert script.rstrip().endswith("report SUCCESS installed")
+    # The output of the installation has the first token, and everybody can read the script's log.
+    (install,) = (line.strip() for line in script.splitlines() if "install.sh" in line)
+    assert install.startswith("(umask 077 && ")
+    assert install.endswith(" >/root/orderapi-installed)")

@@ -1,0 +1,58 @@
+"""Tokens through the shipped site: nginx passes them on, and keeps them out of its logs."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.http_messages import check_problem, one_answer, raw_request
+from tests.support.nginx_site import ELSEWHERE, ServerBehind, ask, new_site, serving_behind
+from tests.support.tokens import bearer, create, get, order
+
+
+@pytest.fixture(scope="module")
+def guarded(nginx: str) -> Iterator[ServerBehind]:
+    """Give a service that requires tokens, behind the shipped site."""
+    with new_site(nginx) as site:
+        site.start()
+        with serving_behind(site, AUTH="required") as server:
+            yield server
+
+
+def test_a_token_lets_its_client_in_through_nginx(guarded: ServerBehind) -> None:
+    _, token = create(guarded.database, "shop")
+    first, again = (order(guarded, "key-1", token) for _ in range(2))
+    assert (first.status, again.status) == (201, 201)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert get(guarded, first.headers["location"], token).json == first.json
+
+
+def test_without_a_token_nginx_passes_on_the_challenge(guarded: ServerBehind) -> None:
+    refused = guarded.request("GET", "/orders")
+    check_problem(refused, "unauthorized")
+    assert refused.headers["www-authenticate"] == 'Bearer realm="orderapi"'
+    for path in ("/healthz", "/readyz", "/problems/unauthorized"):
+        assert guarded.request("GET", path).status == 200
+    site = guarded.site
+    assert ask(site, "/metrics", port=site.metrics_port).status == 200
+
+
+def test_two_tokens_let_nobody_in(guarded: ServerBehind) -> None:
+    _, token = create(guarded.database, "shop")
+    header = f"Authorization: Bearer {token}"
+    sent = raw_request("GET", "/orders", header, header)
+    assert one_answer(guarded.raw(sent)).status in (400, 401)
+
+
+def test_a_token_is_in_no_log(guarded: ServerBehind) -> None:
+    _, token = create(guarded.database, "shop")
+    site = guarded.site
+    ask(site, "/orders", bearer(token) | {"X-Request-ID": "accepted"})
+    # nginx writes a line about the request that it refuses into its error.log too.
+    too_long = {"X-Request-ID": "refused", "Content-Length": "99999999"}
+    ask(site, "/orders", bearer(token) | too_long, ELSEWHERE)
+    site.line_of("accepted")
+    site.line_of("refused")
+    guarded.lines_of("accepted")
+    logs = [*site.directory.glob("*.log"), guarded.log_path]
+    assert len(logs) >= 3
+    assert all(token not in log.read_text() for log in logs)
