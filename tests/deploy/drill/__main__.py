@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.deploy.drill import refused, relayed, variants
+from tests.deploy.drill import access, refused, relayed, variants
 from tests.deploy.drill.base_tree import CannotBoot, default_suite, install_programs
 from tests.deploy.drill.box import DATABASE, ENV_FILE, Box
 from tests.deploy.drill.machine import Machine, hide_mounts
@@ -28,6 +28,12 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     arguments.add_argument("--suite", default=default_suite(), help="trixie, bookworm, noble ...")
     arguments.add_argument("--only", nargs="*", choices=CHAPTERS, default=list(CHAPTERS))
+    arguments.add_argument(
+        "--auth",
+        choices=access.MODES,
+        default=access.REQUIRED,
+        help="required is a new machine; off is one with the settings of an older release",
+    )
     asked = arguments.parse_args()
     with ExitStack() as stack:
         try:
@@ -41,7 +47,7 @@ def main() -> None:
         box = Box(machine, directory / "acknowledged")
         box.acknowledged.touch()
         _bring_releases(box, directory)
-        _installed(box)
+        _installed(box, asked.auth)
         for chapter in asked.only:
             CHAPTERS[chapter](box)
     for wrong in box.wrong:
@@ -69,18 +75,25 @@ def _bring_releases(box: Box, directory: Path) -> None:
         box.machine.copy(release, f"/root/{release.name}")
 
 
-def _installed(box: Box) -> None:
+def _installed(box: Box, auth: str) -> None:
     box.run("apt-get -qq update")
     packages = "python3-venv nginx curl sqlite3"
     box.run(f"apt-get -qq install --yes --no-install-recommends --download-only {packages}")
+    if auth == access.OFF:
+        access.with_settings_of_an_older_release(box)
     started_at = time.monotonic()
-    box.install("1.0")
-    verified = box.run("orderapi verify | tail -n 1")
-    took_s = time.monotonic() - started_at
+    with access.watched(box):
+        said = box.install("1.0")
+    installed_s = time.monotonic() - started_at
+    access.settle(box, said, auth)
+    started_at = time.monotonic()
+    verified = box.verify()
+    took_s = installed_s + time.monotonic() - started_at
     version = box.run("systemctl --version | head -n 1; python3 -V").replace("\n", ", ")
     print(f"{version}\nnew machine to first verified order: {took_s:.0f} s; {verified}")
     box.expect(f"the installation took {took_s:.0f} s", holds=took_s < INSTALLATION_MAX_S)
     box.machine.cut_power()
+    box.use_again()
     box.prove("a power cut right after the installation")
     box.install("1.0")
     exposure = box.run("systemd-analyze security --no-pager orderapi.service | tail -n 1")
@@ -165,7 +178,8 @@ def _without_power(box: Box) -> None:
 
 
 def _restored(box: Box) -> None:
-    box.run("systemctl start orderapi-backup; orderapi verify")
+    box.run("systemctl start orderapi-backup")
+    box.verify()
     orders = f'sqlite3 {DATABASE} "SELECT COUNT(*) FROM orders"'
     with_later = int(box.run(orders))
     refused = box.machine.run("orderapi restore /var/lib/orderapi/backups/latest.db", check=False)
@@ -197,6 +211,7 @@ def _removed(box: Box) -> None:
 
 
 CHAPTERS: dict[str, Callable[[Box], None]] = {
+    "access": access.run,
     "operate": _operated,
     "relay": relayed.run,
     "replace": _replaced,

@@ -1,5 +1,6 @@
 """Clients that place orders and never retry: `load.py HOST:PORT FILE`, until stdin ends.
 
+The first line of stdin is the token of the clients, or it is empty.
 FILE gets a line with key and order id for each acknowledged order. stdout gets the counts as JSON.
 The program runs inside another network namespace, so it needs nothing but Python.
 """
@@ -22,11 +23,14 @@ PAUSE_S = 0.002
 class Client(threading.Thread):
     """A client that places one order after the other, and reads every tenth of them."""
 
-    def __init__(self, address: str, acknowledged: TextIO, has_ended: threading.Event) -> None:
+    def __init__(
+        self, address: str, token: str, acknowledged: TextIO, has_ended: threading.Event
+    ) -> None:
         super().__init__()
         self.outcomes: Counter[str] = Counter()
         self.slowest_s = 0.0
         self._address = address
+        self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
         self._acknowledged = acknowledged
         self._has_ended = has_ended
 
@@ -60,7 +64,7 @@ class Client(threading.Thread):
         started_at = time.monotonic()
         connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)
         try:
-            connection.request(method, path, body, headers or {})
+            connection.request(method, path, body, self._authorization | (headers or {}))
             response = connection.getresponse()
             content = response.read()
             outcome = "answered" if response.status == expected else f"{method} {response.status}"
@@ -75,9 +79,10 @@ class Client(threading.Thread):
 
 def main() -> None:
     address, path = sys.argv[1:]
+    token = sys.stdin.readline().strip()
     has_ended = threading.Event()
     with open(path, "a", encoding="ascii", buffering=1) as acknowledged:  # noqa: PTH123
-        clients = [Client(address, acknowledged, has_ended) for _ in range(CLIENTS)]
+        clients = [Client(address, token, acknowledged, has_ended) for _ in range(CLIENTS)]
         for client in clients:
             client.start()
         sys.stdin.read()

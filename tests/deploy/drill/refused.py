@@ -44,7 +44,9 @@ def _full_disk(box: Box) -> None:
     order_id = box.order("before")["order_id"]
     box.machine.run("dd if=/dev/zero of=/var/lib/fill bs=1M status=none", check=False)
     box.run("systemctl restart orderapi")
-    box.run(f"{PATIENT_CURL} 127.0.0.1/orders/{order_id}")
+    box.run(f"{PATIENT_CURL} 127.0.0.1/healthz")
+    shown = box.show(order_id)
+    box.expect(f"no order: {shown}", holds=shown.get("order_id") == order_id)
     replayed, refused = box.order("before"), box.order("while full")
     print(f"a full disk: {refused}")
     box.expect(f"no replay: {replayed}", holds=replayed.get("order_id") == order_id)
