@@ -24,8 +24,9 @@ def blueprint(readiness: "Readiness") -> Blueprint:
 
     @health.get("/readyz")
     def show_readiness() -> WholeResponse:
-        if not readiness.is_ready():
-            raise StoreUnavailable("the readiness probe did not commit")
+        reason = readiness.why_not()
+        if reason is not None:
+            raise StoreUnavailable(f"the readiness probe did not commit: {reason}")
         return WholeResponse(dump({"status": "ready"}))
 
     return health
@@ -37,23 +38,23 @@ class Readiness:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._probing = threading.Lock()
-        self._verdict = False
+        self._reason: str | None = None
         self._probed_at = float("-inf")
 
-    def is_ready(self) -> bool:
-        """Return whether a write committed within the last FRESH_S seconds, or commits now."""
+    def why_not(self) -> str | None:
+        """Say why no write commits now, or None if one does or did within the last FRESH_S."""
         if self._store.seconds_since_commit() <= FRESH_S:
-            return True
+            return None
         # A request that arrives while a probe runs waits for the verdict of that probe.
         with self._probing:
             if time.monotonic() - self._probed_at > FRESH_S:
-                self._verdict = self._probe()
+                self._reason = self._probe()
                 self._probed_at = time.monotonic()
-            return self._verdict
+            return self._reason
 
-    def _probe(self) -> bool:
+    def _probe(self) -> str | None:
         try:
             self._store.write(lambda tx: tx.probe.touch(), time.monotonic() + FRESH_S)
-        except StoreUnavailable:
-            return False
-        return True
+        except StoreUnavailable as error:
+            return error.reason
+        return None

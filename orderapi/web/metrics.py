@@ -30,7 +30,7 @@ def blueprint(store: Store, telemetry: Telemetry, readiness: Readiness) -> Bluep
             lambda tx: (tx.relay.find_state(), tx.backups.find_last(), tx.last_audit.find())
         )
         stored = _Stored(
-            state, last_backup, last_audit, store.usage(), readiness.is_ready(), time.time()
+            state, last_backup, last_audit, store.usage(), readiness.why_not() is None, time.time()
         )
         telemetry.sample()
         text = generate_latest(telemetry.registry()) + generate_latest(stored)

@@ -131,9 +131,14 @@ def test_writes_that_cannot_commit_are_not_ready_and_everybody_is_told_at_once(
     wait_until(lambda: ask(client, "/readyz").status == 200)
 
 
-def test_a_store_that_is_gone_is_not_ready(client: FlaskClient, tmp_path: Path) -> None:
+def test_a_store_that_is_gone_is_not_ready_and_the_log_says_why(
+    client: FlaskClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "orders.db").rename(tmp_path / "elsewhere.db")
     check_problem(ask(client, "/readyz"), "store-unavailable")
+    (record,) = (record for record in caplog.records if record.message == "store unavailable")
+    why = "the readiness probe did not commit: database file: No such file or directory"
+    assert vars(record)["reason"] == why
     assert ask(client, "/healthz").status == 200
 
 

@@ -23,23 +23,17 @@ def why_misplaced(path: Path) -> str | None:
     """
     try:
         status = path.stat()
-        directory = path.parent.stat()
     except OSError:
         return None  # Others say in more detail that the file is missing.
-    return (
-        why_mounted(path)
-        or why_linked(path, status)
-        or (
-            f"{path} is on another device than its directory; mount the directory {path.parent}"
-            " instead of the file, because the WAL must be beside the database"
-            if status.st_dev != directory.st_dev
-            else None
-        )
-    )
+    return why_mounted(path) or why_linked(path, status)
 
 
 def why_mounted(path: Path) -> str | None:
-    """Say in one line that a file of the database is a mount point, or None if none is."""
+    """Say in one line that a file of the database is a mount point, or None if none is.
+
+    The table of mounts says so. The device numbers do not: on an overlay of two file systems, a
+    file and its directory have different device numbers although nothing is mounted on the file.
+    """
     mounted = _mount_points()
     for name in (path, *(path.with_name(path.name + suffix) for suffix in BESIDE)):
         if os.fsencode(name) in mounted:

@@ -137,6 +137,26 @@ def test_a_mount_that_appears_while_serving_stops_writes_until_it_is_gone(
     assert not place(store, "meanwhile").replayed
 
 
+def test_an_overlay_of_two_file_systems_is_a_place_for_a_database(tmp_path: Path) -> None:
+    """There a file has another device number than its directory, as in some containers."""
+    lower, disk, root = (tmp_path / name for name in ("lower", "disk", "root"))
+    for directory in (lower, disk, root):
+        directory.mkdir()
+    with mounted("-t", "tmpfs", "none", disk):
+        upper, work = disk / "upper", disk / "work"
+        upper.mkdir()
+        work.mkdir()
+        layers = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        with mounted("-t", "overlay", "-o", layers, "none", root):
+            database = root / "orders.db"
+            SqliteStore(database).prepare()
+            assert database.stat().st_dev != root.stat().st_dev
+            SqliteStore(database).prepare()
+            store = SqliteStore(database)
+            place(store, "key")
+            store.close()
+
+
 def test_names_with_unusual_characters_are_found_among_the_mounts(tmp_path: Path) -> None:
     path = tmp_path / "my \\ orders\n.db"
     SqliteStore(path).prepare()
