@@ -182,6 +182,7 @@ def test_the_right_to_deliver_belongs_to_one_until_it_ends(tmp_path: Path) -> No
 def test_a_relay_whose_lock_file_was_deleted_ends_when_another_one_delivers(database: Path) -> None:
     with receiving() as receiver, relaying(database, receiver.url, command=ORDERAPI) as first:
         wait_until(lambda: position(database) == 3)
+        assert first.process is not None
         # Otherwise the first one might lock the new file before the second one starts.
         first.process.send_signal(signal.SIGSTOP)
         database.with_name("orders.db-relay-lock").unlink()
