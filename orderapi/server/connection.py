@@ -83,7 +83,8 @@ class Connection:
         self.close()
 
     def _take(self, data: bytes) -> None:
-        self._timing.hear()
+        if self._state != SENDING:  # then only a client that reads its answer counts as heard
+            self._timing.hear()
         if self._state == READING:
             self._read_request(data)
         elif self._state == DISCARDING:
@@ -261,11 +262,11 @@ class Connection:
     def judge(self) -> None:
         """End the connection if one of its limits on time is over."""
         try:
-            if self._is_late():
+            if self._is_late() and self._state == READING:
                 # What has arrived while the service was away does not count as silence.
                 self.read()
-                if self._is_late():
-                    self._give_up()
+            if self._is_late():
+                self._give_up()
         except Exception:
             self._fail()
 
