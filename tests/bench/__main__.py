@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import chart, compare, growth, installation, machine, profile, report
+from tests.bench import chart, compare, cost, growth, installation, machine, profile, report
 from tests.bench.compare import Plan
 from tests.bench.contenders import all_contenders, work_directory
 from tests.bench.load import Load, WindowInvalid
@@ -56,6 +56,9 @@ def _measure(options: argparse.Namespace, cores: list[int], work: Path, load: Lo
     if options.growth:
         print(machine.describe(work, cores), flush=True)
         growth.run(plan, options.growth, load, work)
+    elif options.cost:
+        print(machine.describe(work, cores), flush=True)
+        cost.run(plan, load, work)
     elif options.profile:
         print(machine.describe(work, cores), flush=True)
         print(profile.run(options.profile, plan, load, work))
@@ -124,6 +127,11 @@ def _parse() -> argparse.Namespace:
         metavar="ORDERS",
         help="do not compare services: compare orderapi on an empty database with orderapi on a"
         " database that contains so many orders",
+    )
+    instead.add_argument(
+        "--cost",
+        action="store_true",
+        help="do not compare services: compare orderapi with and without metrics and tokens",
     )
     instead.add_argument(
         "--profile",

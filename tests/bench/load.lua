@@ -20,6 +20,8 @@ int kill(int process, int signal);
 local CLOCK_MONOTONIC = 1
 local SIGINT = 2
 local NEVER_MS = 1000000000
+local authorization = os.getenv("BENCH_AUTHORIZATION")
+if authorization ~= "" then wrk.headers["Authorization"] = authorization end
 local SPREAD = 2654435761ULL -- It is odd, so it permutes the numbers below 2^32.
 
 local time = ffi.new("bench_timespec")
@@ -50,6 +52,7 @@ end
 
 local function order_of(key, customer)
     return wrk.format("POST", "/orders", {
+        ["Authorization"] = wrk.headers["Authorization"],
         ["Content-Type"] = "application/json",
         ["Idempotency-Key"] = key,
     }, string.format('{"customer_id": "%s", "item_id": "item1", "quantity": 1}', customer))

@@ -175,7 +175,10 @@ def _wrk(service: Service, clients: int, seconds: float, arguments: list[str]) -
     command = ["wrk", "--threads", "1", "--connections", str(clients)]
     command += ["--timeout", f"{_ANSWER_MAX_S}s", "--duration", f"{int(seconds) + _ANSWER_MAX_S}s"]
     command += ["--script", str(BENCH / "load.lua"), service.url, "--", *arguments]
-    environ = os.environ | {"BENCH_CONNECTIONS": str(clients)}
+    environ = os.environ | {
+        "BENCH_CONNECTIONS": str(clients),
+        "BENCH_AUTHORIZATION": service.authorization,
+    }
     ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     lines = ended.stdout.splitlines()
     if ended.returncode != 0 or not lines or not lines[-1].startswith("{"):

@@ -58,6 +58,8 @@ class Service:
         self.database = database
         self.port = free_port()
         self.log = directory / f"{contender.id}.log"
+        # What wrk sends in the header `Authorization`; no header is sent if it is empty.
+        self.authorization = ""
         self._slow_fsync = place.slow_fsync
         # For each table, the value after which `rows` counts.
         self._counted_after: dict[str, object] = {}
