@@ -100,7 +100,8 @@ uninstall() {
     systemctl stop orderapi-backup.service 2>/dev/null || true
     take_out_of_service
     rm -f "${UNITS[@]/#/$UNIT_DIR/}" "$COMMAND" "$NGINX/sites-enabled/orderapi" "$NGINX/$SITE"
-    rm -rf "$HOME_DIR" "$NGINX/orderapi"
+    # systemd removes this directory, except after a rollback to a release whose unit does not name it.
+    rm -rf "$HOME_DIR" "$NGINX/orderapi" /run/orderapi
     systemctl daemon-reload
     if [ -d "$NGINX" ] && ! reload_nginx; then
         say "nginx was not reloaded, because of an error. The error is in: sudo nginx -t"

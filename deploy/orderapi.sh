@@ -10,6 +10,7 @@ if [ -t 0 ] && [ -t 1 ] && [ -t 2 ]; then attached=--pty; fi
 # works for the service works here.
 exec systemd-run --quiet --wait --collect "$attached" \
     --property=User=orderapi --property=Group=orderapi --property=UMask=0077 \
+    --property=LimitCORE=0 \
     --property=EnvironmentFile=/etc/orderapi/orderapi.env \
     --property=WorkingDirectory=/opt/orderapi/current \
     --setenv=LANG=C.UTF-8 --setenv="TERM=${TERM:-dumb}" \

@@ -208,7 +208,7 @@ show_why() {
 as_service() {
     local release=$1 program=$2
     systemd-run --quiet --wait --collect --pipe --property=User=orderapi --property=Group=orderapi \
-        --property=UMask=0077 --property=EnvironmentFile="$ENV_FILE" \
+        --property=UMask=0077 --property=LimitCORE=0 --property=EnvironmentFile="$ENV_FILE" \
         --property=WorkingDirectory="$release" -- "$release/$program" "${@:3}" </dev/null
 }
 

@@ -50,6 +50,38 @@ def test_the_relay_is_exposed_to_the_network_and_otherwise_as_the_service_is(
     assert relay - service == NETWORK
 
 
+@pytest.mark.parametrize("unit", SERVICES, ids=[unit.name for unit in SERVICES])
+def test_a_unit_leaves_no_core_dump(unit: Path) -> None:
+    """The memory of a process has tokens and secrets, and a core dump would be a file of it."""
+    assert "LimitCORE=0" in unit.read_text().splitlines()
+
+
+@pytest.mark.parametrize("script", ["orderapi.sh", "release.sh"])
+def test_a_command_on_the_machine_leaves_no_core_dump_either(script: str) -> None:
+    text = (REPOSITORY / "deploy" / script).read_text()
+    runs = text.count("systemd-run --")
+    assert runs > 0
+    assert text.count("--property=LimitCORE=0") == runs
+
+
+def test_the_service_counts_in_a_directory_that_systemd_removes() -> None:
+    """In /dev/shm, another user could see when it starts, and a killed service leaves its files."""
+    lines = (REPOSITORY / "deploy/systemd/orderapi.service").read_text().splitlines()
+    assert {"RuntimeDirectory=orderapi", "RuntimeDirectoryMode=0700"} <= set(lines)
+    # The socket must outlive the service, so it is not in this directory.
+    socket_unit = (REPOSITORY / "deploy/systemd/orderapi.socket").read_text()
+    assert "=/run/orderapi/" not in socket_unit
+
+
+def test_only_nginx_can_open_the_socket_of_the_service() -> None:
+    lines = (REPOSITORY / "deploy/systemd/orderapi.socket").read_text().splitlines()
+    # www-data is the user of nginx on Debian and Ubuntu.
+    assert {"SocketUser=www-data", "SocketGroup=www-data", "SocketMode=0600"} <= set(lines)
+    assert [line for line in lines if line.startswith("Listen")] == [
+        "ListenStream=/run/orderapi.sock"
+    ]
+
+
 def test_the_relay_reaches_no_metadata_service() -> None:
     """That service gives credentials away, at 169.254.169.254 and at fd00:ec2::254."""
     text = (REPOSITORY / "deploy/systemd/orderapi-relay.service").read_text()
