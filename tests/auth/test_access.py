@@ -1,13 +1,17 @@
 """Who is let in: tokens, scopes, and the paths that are open to all."""
 
 import json
+import re
 import zlib
 from pathlib import Path
 
 import pytest
 
 from orderapi import fields
+from orderapi.app import create_app
 from orderapi.auth import new_token
+from orderapi.settings import read_settings
+from orderapi.store.sqlite.store import SqliteStore
 from tests.support.http_messages import check_problem
 from tests.support.running import Server, serving
 from tests.support.tokens import create, get, order, revoke
@@ -22,6 +26,8 @@ OPEN = [
     "/docs",
     "/docs/docs.js",
 ]
+# The contract names these paths; `/docs` may have files of its own.
+OPEN_RULES = {"/healthz", "/readyz", "/metrics", "/problems/", "/openapi.json", "/docs", "/docs/"}
 GUARDED = ["/orders", "/orders/0190f3b2-0000-7000-8000-000000000000", "/events"]
 
 
@@ -42,6 +48,19 @@ def test_every_other_path_needs_a_token(guarded: Server) -> None:
     check_problem(guarded.request("DELETE", "/orders"), "method-not-allowed")
     assert guarded.request("OPTIONS", "/orders").status == 204
     assert set(guarded.counts().values()) == {0}
+
+
+def test_every_rule_but_the_open_ones_needs_a_token(store: SqliteStore) -> None:
+    """A resource that is added later needs a token unless it is listed here."""
+    app = create_app(read_settings({"ORDERAPI_AUTH": "required"}), store)
+    client = app.test_client()
+    needs_none = set()
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<[^>]*>", "not-found", rule.rule)
+        for method in sorted((rule.methods or set()) - {"OPTIONS"}):
+            if client.open(path, method=method).status_code != 401:
+                needs_none.add(rule.rule.partition("<")[0])
+    assert needs_none <= OPEN_RULES
 
 
 def test_a_refusal_does_not_tell_why(guarded: Server) -> None:

@@ -1,6 +1,7 @@
 """One client tries to see, guess, replay and block what belongs to another one."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -89,3 +90,67 @@ def test_tokens_are_rotated_in_the_middle_of_retries(guarded: Server) -> None:
     assert replay.headers["location"] == first.headers["location"]
     assert replay.headers["idempotent-replayed"] == "true"
     assert set(guarded.counts().values()) == {1}
+
+
+def test_another_clients_order_looks_like_no_order(
+    guarded: Server, clients: tuple[str, str]
+) -> None:
+    alice, bob = clients
+    (mine,) = get(guarded, "/orders", alice).json["orders"]
+    seen = []
+    for order_id in (mine["order_id"], "01890000-0000-7000-8000-000000000000"):
+        answer = get(guarded, f"/orders/{order_id}", bob)
+        problem = check_problem(answer, "not-found")
+        del problem["request_id"]
+        varying = ("x-request-id", "date")
+        seen.append((problem, {k: v for k, v in answer.headers.items() if k not in varying}))
+    assert seen[0] == seen[1]
+
+
+@promise("one key, one effect")
+def test_clients_that_race_for_one_key_get_an_order_each(guarded: Server) -> None:
+    tokens = [create(guarded.database, f"client-{number}")[1] for number in range(2)]
+    tries = [(token, quantity) for token in tokens for quantity in (1, 1, 1, 2, 2, 2)]
+    start = threading.Barrier(len(tries))
+
+    def place(sent: tuple[str, int]) -> tuple[str, int, str]:
+        token, quantity = sent
+        start.wait()
+        answer = order(guarded, "key-1", token, quantity)
+        return token, answer.status, answer.headers.get("location", "")
+
+    with ThreadPoolExecutor(len(tries)) as pool:
+        outcomes = list(pool.map(place, tries))
+    for token in tokens:
+        mine = [(status, location) for owner, status, location in outcomes if owner == token]
+        # Only what the client itself has sent decides: one payload wins, and the other conflicts.
+        assert sorted(status for status, _ in mine) == [201] * 3 + [409] * 3
+        assert len({location for status, location in mine if status == 201}) == 1
+    assert set(guarded.counts().values()) == {2}
+
+
+@promise("one key, one effect")
+def test_tokens_are_rotated_while_many_requests_are_retried(guarded: Server) -> None:
+    """Each client sends every order until it was accepted twice, and changes the token on a 401."""
+    token_id, first = create(guarded.database, "shop")
+    tokens = [first]
+
+    def retry(key: str) -> set[str]:
+        locations: list[str] = []
+        while len(locations) < 2:
+            answer = order(guarded, key, tokens[-1])
+            assert answer.status in (201, 401)
+            if answer.status == 201:
+                locations.append(answer.headers["location"])
+        return set(locations)
+
+    keys = [f"key-{number}" for number in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(retry, keys)
+        for _ in range(3):
+            new_id, new = create(guarded.database, "shop")
+            tokens.append(new)
+            revoke(guarded.database, token_id)
+            token_id = new_id
+        assert [len(locations) for locations in answers] == [1] * len(keys)
+    assert set(guarded.counts().values()) == {len(keys)}

@@ -8,11 +8,19 @@ import sys
 from pathlib import Path
 
 from orderapi.orders import PUBLIC_CLIENT
+from orderapi.settings import read_settings
 from tests.support.programs import Program
 from tests.support.running import REPOSITORY, Server, environ_with, serving
 from tests.support.tokens import create, get, order
 
 TOKEN = re.compile(r"oapi_[0-9A-Za-z]{32}_[0-9A-Za-z]{6}")
+
+
+def test_the_shipped_settings_let_nobody_in_without_a_token_and_inject_no_faults() -> None:
+    lines = (REPOSITORY / "deploy/orderapi.env").read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert read_settings(settings).auth == "required"
+    assert not read_settings(settings).fault_injection
 
 
 def settle(

@@ -5,7 +5,8 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from tests.server.corpus import AMBIGUOUS, BROKEN_CHUNKS
+from tests.server.corpus import AMBIGUOUS, BROKEN_CHUNKS, SMUGGLED
+from tests.support.http_messages import chunk, raw_order, raw_request
 from tests.support.nginx_site import ServerBehind
 
 # A client that is silent for so long has its answers, if it gets any.
@@ -20,7 +21,12 @@ def test_no_request_is_smuggled_past_nginx(shared_server: ServerBehind) -> None:
         received = play(shared_server.port, stream)
         return {found.decode() for found in _REQUEST_ID.findall(received)}
 
-    streams = [*AMBIGUOUS.values(), *BROKEN_CHUNKS.values()]
+    in_bodies = [
+        raw_request("GET", "/healthz", body=SMUGGLED),
+        raw_order("hidden", SMUGGLED),
+        raw_order("hidden", chunk(SMUGGLED) + b"0\r\n\r\n", "Transfer-Encoding: chunked"),
+    ]
+    streams = [*AMBIGUOUS.values(), *BROKEN_CHUNKS.values(), *in_bodies]
     with ThreadPoolExecutor(16) as pool:
         answered = set().union(*pool.map(ids_of, streams))
     for number in range(20):

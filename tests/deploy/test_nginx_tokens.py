@@ -36,6 +36,37 @@ def test_without_a_token_nginx_passes_on_the_challenge(guarded: ServerBehind) ->
     assert ask(site, "/metrics", port=site.metrics_port).status == 200
 
 
+PLACES = ("/", "//", "/./", "/a/../", "/orders/../", "/problems/..%2f", "/%2e%2e/", "/%2F", "/\\")
+SPELLINGS = (
+    "metrics",
+    *("metrics" + end for end in ("/", "/.", "//", "?x", "#x", ";x", "%3fx", "%23x", "%2f", "%20")),
+    *("metrics"[:at] + f"%{ord('metrics'[at]):02x}" + "metrics"[at + 1 :] for at in range(7)),
+    "METRICS",
+    "%256detrics",
+    "metrics%00",
+    "x%0d%0aX:%20/metrics",
+)
+
+
+def test_no_spelling_of_a_path_leads_past_nginx_to_the_metrics(guarded: ServerBehind) -> None:
+    """nginx compares the path before it sends the request on, and the service reads it again."""
+    targets = [place + spelling for place in PLACES for spelling in SPELLINGS]
+    targets += [f"http://{host}/metrics" for host in ("localhost", "127.0.0.1:9108", "a")]
+    for target in targets:
+        answer = one_answer(guarded.raw(raw_request("GET", target)))
+        assert answer.status in (400, 401, 404), target
+        assert b"orderapi_" not in answer.body, target
+
+
+def test_no_spelling_of_a_path_leads_past_the_token(guarded: ServerBehind) -> None:
+    for path in ("orders", "events"):
+        for place in PLACES:
+            for spelling in (path, f"%{ord(path[0]):02x}{path[1:]}", f"{path}/", f"{path}%2f"):
+                target = place + spelling
+                answer = one_answer(guarded.raw(raw_request("GET", target)))
+                assert answer.status in (400, 401, 404), target
+
+
 def test_two_tokens_let_nobody_in(guarded: ServerBehind) -> None:
     _, token = create(guarded.database, "shop")
     header = f"Authorization: Bearer {token}"
