@@ -15,8 +15,9 @@ install: $(VENV)/.run
 test: $(VENV)/.test
 	$(BIN)/pytest -n 4
 
-# Runs the tests on every database engine. This version has one engine.
-test-all: test
+# Runs the tests on every database engine.
+test-all: $(VENV)/.test
+	$(BIN)/pytest -n 4 --engine all
 
 # Boots a new Debian or Ubuntu, installs the service in it, and tries every operation under load. This
 # needs root, and takes about ten minutes. `make test-deploy DEPLOY="--help"` lists all options.

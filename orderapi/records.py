@@ -157,12 +157,13 @@ class Replaced:
 class StoreUsage:
     """How many bytes of storage a store uses, and how many are free beside it.
 
-    `log_bytes` is the size of what was committed and is not yet in the database itself: the WAL.
+    `log_bytes` is the size of what was committed and is not yet in the database itself: the WAL. A
+    size is None if the engine does not tell it.
     """
 
     database_bytes: int
-    log_bytes: int
-    free_bytes: int
+    log_bytes: int | None
+    free_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

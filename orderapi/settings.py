@@ -20,6 +20,11 @@ _REMOVED = ("WORKER_CLASS", "THREADS")
 # unix(7) allows 108 bytes, which include a NUL at the end.
 _SOCKET_PATH_MAX_BYTES = 107
 _BIND = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+# Reserved characters of a user, a password or a database are percent-encoded in a URL.
+_POSTGRES_URL = re.compile(
+    r"postgres(?:ql)?://(?:(?P<user>[^:@/?]*)(?::[^@/?]*)?@)?(?P<hosts>[^@/?]*)"
+    r"(?P<database>/[^@/?]*)?(?:\?[^@]*)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,29 @@ class SqliteUrl:
         return f"sqlite:///{self.path}"
 
 
+@dataclass(frozen=True, slots=True)
+class PostgresUrl:
+    """A store in a database of PostgreSQL.
+
+    `text` is the URL as it was given, for libpq. It may contain a password.
+    """
+
+    text: str = field(repr=False)
+
+    def __str__(self) -> str:
+        """Return the URL as text, without a password and without parameters.
+
+        Nothing is shown of a URL in which a password cannot be told from the rest.
+        """
+        parts = _POSTGRES_URL.fullmatch(self.text)
+        if parts is None:
+            return "postgresql://..."
+        user = f"{parts['user']}@" if parts["user"] is not None else ""
+        return f"postgresql://{user}{parts['hosts']}{parts['database'] or ''}"
+
+
 # The parsed URL of a store. Its type says which engine opens the store.
-DatabaseUrl = SqliteUrl
+DatabaseUrl = SqliteUrl | PostgresUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +109,19 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 def parse_database_url(url: str) -> DatabaseUrl:
     """Parse the URL of a store. A path after `sqlite:///` is relative to the working directory.
 
-    Raises SettingsInvalid if no engine has URLs of this form.
+    Raises SettingsInvalid if no engine has URLs of this form. libpq itself parses the URL of a
+    database of PostgreSQL, when the store is opened (postgresql.org/docs/current/
+    libpq-connect.html, "Connection URIs").
     """
+    if url.startswith(("postgresql://", "postgres://")) and _is_one_word(url):
+        return PostgresUrl(url)
     scheme, _, path = url.partition(":///")
     is_file = path and not path.endswith("/") and path != ":memory:"
     if scheme != "sqlite" or not is_file or set(path) & set("?#\0"):
+        # The value may contain a password, so the message does not repeat it.
         raise SettingsInvalid(
-            f"{PREFIX}DATABASE_URL: expected sqlite:///file or sqlite:////absolute/file"
+            f"{PREFIX}DATABASE_URL: expected sqlite:///file, sqlite:////absolute/file or"
+            " postgresql://user@host/database"
         )
     return SqliteUrl(Path(path))
 
@@ -148,8 +180,11 @@ def _is_http_url(value: str) -> bool:
         _ = parts.port  # raises ValueError if this is not a port
     except ValueError:
         return False
-    has_blank = any(char.isspace() or not char.isprintable() for char in value)
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not has_blank
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and _is_one_word(value)
+
+
+def _is_one_word(value: str) -> bool:
+    return value.isprintable() and not any(char.isspace() for char in value)
 
 
 def _is_webhook_secret(value: str) -> bool:

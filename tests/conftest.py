@@ -8,12 +8,17 @@ from hypothesis import HealthCheck, settings
 
 from orderapi.app import create_app
 from orderapi.settings import read_settings
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
+from orderapi.store.open import open_store
 from tests.support.browser import Browser, browsing
+from tests.support.engines import ENGINES, Engine, stop_shared
 from tests.support.http_messages import stores_nothing
 from tests.support.programs import Program, find_or_install
-from tests.support.rows import counts
+from tests.support.promises import TESTS
 from tests.support.running import Server, serving
+
+# The folders whose tests run on every engine, unless they use the file of a SQLite database.
+_ON_EVERY_ENGINE = ("api", "store")
 
 # A property holds on a machine that stalls, too: hypothesis measures no time.
 settings.register_profile(
@@ -51,46 +56,63 @@ def browser(shared_browser: Browser) -> Browser:
     return shared_browser
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """The file of the fixture `store`."""
-    return tmp_path / "orders.db"
+@pytest.fixture(scope="session")
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """The database engine of this test. The option `--engine` decides on which ones it runs."""
+    return str(getattr(request, "param", "sqlite"))
 
 
 @pytest.fixture
-def store(database: Path) -> Iterator[SqliteStore]:
-    """A real store in a temporary directory."""
-    store = SqliteStore(database)
+def engine(engine_name: str, tmp_path: Path) -> Iterator[Engine]:
+    """The data of this test, on its engine."""
+    engine = ENGINES[engine_name](tmp_path)
+    yield engine
+    engine.remove()
+
+
+@pytest.fixture
+def store(engine: Engine) -> Iterator[Store]:
+    """A real store, whose tables are made."""
+    store = open_store(engine.url)
     store.prepare()
     yield store
     store.close()
 
 
 @pytest.fixture
-def client(store: SqliteStore) -> FlaskClient:
+def database(tmp_path: Path) -> Path:
+    """The file of the fixture `store`. A test that uses it runs on SQLite alone."""
+    return tmp_path / "orders.db"
+
+
+@pytest.fixture
+def client(store: Store) -> FlaskClient:
     """The application in this process, on `store`; without a server."""
     return create_app(read_settings({}), store).test_client()
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Server]:
+def guarded(tmp_path: Path, engine: Engine) -> Iterator[Server]:
     """A server of two processes that answers only requests with a token."""
-    with serving(tmp_path, AUTH="required") as running:
+    with serving(tmp_path, engine, AUTH="required") as running:
         yield running
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path, engine: Engine) -> Iterator[Server]:
     """A real gunicorn with a database of its own."""
-    with serving(tmp_path) as running:
+    with serving(tmp_path, engine) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory, engine_name: str) -> Iterator[Server]:
     """A real gunicorn for tests that leave it as it was."""
-    with serving(tmp_path_factory.mktemp("shared")) as running:
+    directory = tmp_path_factory.mktemp("shared")
+    engine = ENGINES[engine_name](directory)
+    with serving(directory, engine) as running:
         yield running
+    engine.remove()
 
 
 @pytest.fixture
@@ -101,10 +123,39 @@ def clean(shared_server: Server) -> Iterator[Server]:
 
 
 @pytest.fixture
-def refusing(client: FlaskClient, tmp_path: Path) -> Iterator[FlaskClient]:
+def refusing(client: FlaskClient, engine: Engine) -> Iterator[FlaskClient]:
     """The application in this process, which stores nothing in this test."""
     yield client
-    assert set(counts(tmp_path / "orders.db")) == {0}
+    assert set(engine.counts()) == {0}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that says on which database engines the tests run."""
+    parser.addoption(
+        "--engine",
+        choices=(*ENGINES, "all"),
+        default="sqlite",
+        help="run the tests that do not depend on an engine on this one (default: sqlite)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on each of the engines that were asked for."""
+    chosen = metafunc.config.getoption("--engine")
+    if chosen != "sqlite" and _runs_on_every_engine(metafunc):
+        names = [*ENGINES] if chosen == "all" else [chosen]
+        metafunc.parametrize("engine_name", names, indirect=True, scope="session")
+
+
+def _runs_on_every_engine(metafunc: pytest.Metafunc) -> bool:
+    used = metafunc.fixturenames
+    folder = metafunc.definition.path.relative_to(TESTS).parts[0]
+    return "engine_name" in used and "database" not in used and folder in _ON_EVERY_ENGINE
+
+
+def pytest_sessionfinish() -> None:
+    """End what the tests of this process have shared."""
+    stop_shared()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.pages import BY_PATH, PAGES, commands
+from tests.support.ports import free_port
 from tests.support.programs import Program
-from tests.support.running import REPOSITORY, Server, free_port
+from tests.support.running import REPOSITORY, Server
 from tests.support.waiting import wait_until
 
 PRINTED_ADDRESS = "127.0.0.1:8000"

@@ -2,18 +2,22 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
-from orderapi.errors import StartRefused, StoreFailure, StoreUnavailable, one_line
+from orderapi.errors import StartRefused, StoreFailure, StoreRefused, StoreUnavailable, one_line
 from orderapi.ops.target import Target
 from orderapi.settings import Settings, read_settings
 from orderapi.store.contract import Store
 from orderapi.store.maintenance import Auditable, Maintenance
 from orderapi.store.open import open_maintenance, open_store
+
+T = TypeVar("T")
 
 _DATABASE_URL = "ORDERAPI_DATABASE_URL"
 _TOKEN_MAX_BYTES = 4096
@@ -61,7 +65,7 @@ def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
 
     Raises WrongUse if it is not an orderapi database, and DatabaseDamaged if it is damaged.
     """
-    store = open_store(settings.database_url, read_only=read_only)
+    store = _opened(partial(open_store, settings.database_url, read_only=read_only))
     try:
         _refuse_unreadable(store, settings)
         yield store
@@ -72,7 +76,7 @@ def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
 @contextmanager
 def opened_unchecked(settings: Settings) -> Iterator[Store]:
     """Open the store for a command that has already done its work in it, and close it after."""
-    store = open_store(settings.database_url)
+    store = _opened(partial(open_store, settings.database_url))
     try:
         yield store
     finally:
@@ -86,13 +90,20 @@ def maintained(settings: Settings, *, must_be_readable: bool = True) -> Iterator
     With `must_be_readable`, raises WrongUse if the store is not an orderapi database, and
     DatabaseDamaged if it is damaged.
     """
-    maintenance = open_maintenance(settings.database_url)
+    maintenance = _opened(partial(open_maintenance, settings.database_url))
     try:
         if must_be_readable:
             _refuse_unreadable(maintenance, settings)
         yield maintenance
     finally:
         maintenance.close()
+
+
+def _opened(open_one: Callable[[], T]) -> T:
+    try:
+        return open_one()
+    except StoreRefused as error:
+        raise WrongUse(str(error)) from error
 
 
 def server_at(url: str, token: str | None) -> Target:

@@ -53,9 +53,10 @@ class Now:
     @property
     def days_left(self) -> float | None:
         """After how many days the disk is full, at the rate of the last 24 hours."""
-        if self.usage is None or not self.bytes_per_order or not self.orders_of_a_day:
+        free_bytes = self.usage.free_bytes if self.usage else None
+        if free_bytes is None or not self.bytes_per_order or not self.orders_of_a_day:
             return None
-        return self.usage.free_bytes / (self.bytes_per_order * self.orders_of_a_day)
+        return free_bytes / (self.bytes_per_order * self.orders_of_a_day)
 
     @property
     def waiting(self) -> int:

@@ -154,7 +154,7 @@ class Feed:
             for _ in range(min(pace.group, len(due))):
                 due.popleft().release(shared)
             pace.adapt(self._pause())
-            if time.monotonic() - polled_at > pacing.POLL_INTERVAL_S:
+            if time.monotonic() - polled_at > self._store.poll_interval_s:
                 # The remaining readers also get what has been committed in the meantime.
                 shared, polled_at = _lasting(shared), time.monotonic()
 
@@ -166,16 +166,17 @@ class Feed:
         return orders
 
     def _rest(self, round_s: float) -> None:
-        rest_until = time.monotonic() + pacing.rest_s(round_s)
-        time.sleep(pacing.POLL_INTERVAL_S)
+        interval_s = self._store.poll_interval_s
+        rest_until = time.monotonic() + pacing.rest_s(round_s, interval_s)
+        time.sleep(interval_s)
         # A stop does not wait for the rest of a rest.
         while time.monotonic() < rest_until and not self._is_stopping():
-            time.sleep(pacing.POLL_INTERVAL_S)
+            time.sleep(interval_s)
 
     def _last_sequence(self) -> int | None:
         """Poll the number of the last event; None if the store cannot be read."""
         try:
-            # The deadline is now: one attempt, so that no reader waits longer than it asked for.
+            # The deadline is now: no reader should wait longer than it asked for.
             return self._store.read_one(lambda tx: tx.events.last_sequence(), time.monotonic())
         except Exception:
             # Whatever the failure is, the released readers meet it too and report it.

@@ -12,8 +12,6 @@ round was.
 
 import math
 
-# The feed polls the store this often for a new last event. One poll takes about 10 microseconds.
-POLL_INTERVAL_S = 0.02
 # The largest group while no order waits.
 GROUP_MAX_READERS = 8
 # The pause after a group while no order waits; each waiting order makes the pause longer by as
@@ -50,9 +48,12 @@ def pause_s(waiting_orders: int) -> float:
     return min(PAUSE_MIN_S * (1 + waiting_orders), PAUSE_MAX_S)
 
 
-def rest_s(round_s: float) -> float:
-    """Return the seconds to rest after a round that took `round_s` seconds."""
-    return max(POLL_INTERVAL_S, min(round_s, REST_MAX_S))
+def rest_s(round_s: float, poll_interval_s: float) -> float:
+    """Return the seconds to rest after a round that took `round_s` seconds.
+
+    The rest is at least `poll_interval_s`, the seconds between two polls of the store.
+    """
+    return max(poll_interval_s, min(round_s, REST_MAX_S))
 
 
 class Stop:

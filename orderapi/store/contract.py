@@ -36,8 +36,12 @@ class Store(Protocol):
 
     `fn` is the unit of work. It may run on another thread than the thread of its caller. Therefore
     it gets plain values, and it uses neither flask, nor logging, nor a lock. `deadline` is a time
-    of `time.monotonic()` in seconds. The default is REQUEST_TIME_S after the call.
+    of `time.monotonic()` in seconds. The default is REQUEST_TIME_S after the call. An engine whose
+    database is on another machine gives a read a second at least, whatever its deadline is.
     """
+
+    # How many seconds a process that waits for new rows pauses between two reads.
+    poll_interval_s: float
 
     def prepare(self) -> None:
         """Make the database, or bring its schema up to date, under a lock. Nothing stays open.
@@ -61,8 +65,11 @@ class Store(Protocol):
     def write(self, fn: Callable[[WriteTx], T], deadline: float | None = None) -> T:
         """Run `fn` in one transaction, and return its result once that is on stable storage.
 
-        An exception in `fn` undoes all that `fn` wrote. Raises StoreUnavailable if the outcome is
-        not known by the deadline. In this case either everything was written, or nothing.
+        An exception in `fn` undoes all that `fn` wrote. `fn` is run again after a failure of the
+        engine that has undone everything. It must not go on after a statement of it has failed.
+
+        Raises StoreUnavailable if the outcome is not known by the deadline. In this case either
+        everything was written, or nothing.
         """
 
     def place(

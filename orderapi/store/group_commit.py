@@ -48,12 +48,12 @@ class GroupCommit:
         self._mutex = native_lock()
         self._is_closing = False
 
-    def submit(self, fn: Callable[[Any], Any], deadline: float) -> Any:
-        """Queue `fn`, wait for it and return its result, or raise what it raised.
+    def submit(self, work: Any, deadline: float) -> Any:
+        """Queue a job, wait for it and return its result, or raise its error.
 
         Raises StoreUnavailable when the deadline has come, or when the store is closing.
         """
-        job = Job(fn, deadline)
+        job = Job(work, deadline)
         with self._mutex:
             drain = self._enter(job)
         try:

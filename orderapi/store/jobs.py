@@ -16,12 +16,15 @@ Natively = Callable[[Callable[[], Any]], Any]
 
 
 class Job:
-    """One unit of work: what to run, until when, and how it ended."""
+    """One unit of work: what is to be done, until when, and how it ended.
 
-    __slots__ = ("_error", "_result", "deadline", "fn", "is_gone", "waiter")
+    `work` is what the engine understands: a function of a transaction, or an order to place.
+    """
 
-    def __init__(self, fn: Callable[[Any], Any], deadline: float) -> None:
-        self.fn = fn
+    __slots__ = ("_error", "_result", "deadline", "is_gone", "waiter", "work")
+
+    def __init__(self, work: Any, deadline: float) -> None:
+        self.work = work
         self.deadline = deadline
         # Set when nobody waits any more. A job that has not begun is then skipped. A job that has
         # begun is committed, and nobody receives its result.

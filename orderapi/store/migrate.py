@@ -25,7 +25,9 @@ class Migration:
 def load(engine: str) -> list[Migration]:
     """Read the migrations of an engine, in order.
 
-    Raises ValueError if their numbers are not 1, 2, 3 and so on, or if a header is missing.
+    The first one may have any number: the first schema of an engine has the number of the schema
+    that other engines have at the time. Raises ValueError if the numbers after it have a gap, or if
+    a header is missing.
     """
     found = []
     for file in files(f"orderapi.store.{engine}").joinpath("migrations").iterdir():
@@ -37,8 +39,9 @@ def load(engine: str) -> list[Migration]:
                 raise ValueError(f"{file.name} does not begin with '-- works-with: N'")
             found.append(Migration(int(name[1]), int(header[1]), sql))
     found.sort(key=lambda migration: migration.number)
-    if [migration.number for migration in found] != list(range(1, len(found) + 1)):
-        raise ValueError(f"the migrations of {engine} are not numbered 1 to {len(found)}")
+    numbers = [migration.number for migration in found]
+    if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        raise ValueError(f"the numbers of the migrations of {engine} have a gap: {numbers}")
     return found
 
 

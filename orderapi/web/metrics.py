@@ -78,20 +78,23 @@ class _Stored(Collector):
         )
         yield GaugeMetricFamily(
             "orderapi_database_bytes",
-            "Size of the database file in bytes.",
+            "Size of the database in bytes.",
             self._usage.database_bytes,
         )
-        yield GaugeMetricFamily(
+        log = GaugeMetricFamily(
             "orderapi_wal_bytes",
             "Size in bytes of the write-ahead log, the file beside the database that holds the "
-            "latest commits.",
-            self._usage.log_bytes,
+            "latest commits. There is no sample on PostgreSQL.",
         )
-        yield GaugeMetricFamily(
+        free = GaugeMetricFamily(
             "orderapi_disk_free_bytes",
-            "Number of bytes that are free for this service on the disk of the database.",
-            self._usage.free_bytes,
+            "Number of bytes that are free for this service on the disk of the database. There is "
+            "no sample on PostgreSQL.",
         )
+        for family, size in ((log, self._usage.log_bytes), (free, self._usage.free_bytes)):
+            if size is not None:
+                family.add_metric([], size)
+            yield family
 
     def _collect_backups(self) -> Iterator[Metric]:
         made = GaugeMetricFamily(

@@ -1,11 +1,10 @@
 """`GET /events`: pages of the feed; without a server."""
 
-from pathlib import Path
-
 import pytest
 from flask.testing import FlaskClient
 
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
+from tests.support.engines import Engine
 from tests.support.http_messages import ask, check_problem, order
 from tests.support.placing import place, place_for
 from tests.support.running import Answer
@@ -67,7 +66,7 @@ def test_a_failure_after_the_commit_is_an_event(client: FlaskClient) -> None:
     assert sequences(ask(client, "/events")) == [1]
 
 
-def test_pages_follow_each_other_by_next(client: FlaskClient, store: SqliteStore) -> None:
+def test_pages_follow_each_other_by_next(client: FlaskClient, store: Store) -> None:
     for number in range(7):
         place(store, f"key-{number}")
     seen: list[int] = []
@@ -84,7 +83,7 @@ def test_pages_follow_each_other_by_next(client: FlaskClient, store: SqliteStore
 
 
 def test_next_may_be_the_sequence_of_an_event_as_it_stands(
-    client: FlaskClient, store: SqliteStore
+    client: FlaskClient, store: Store
 ) -> None:
     for number in range(3):
         place(store, f"key-{number}")
@@ -92,9 +91,7 @@ def test_next_may_be_the_sequence_of_an_event_as_it_stands(
     assert sequences(ask(client, f"/events?after={second}")) == [3]
 
 
-def test_a_page_has_100_events_if_the_query_does_not_say(
-    client: FlaskClient, store: SqliteStore
-) -> None:
+def test_a_page_has_100_events_if_the_query_does_not_say(client: FlaskClient, store: Store) -> None:
     for number in range(102):
         place(store, f"key-{number}")
     assert sequences(ask(client, "/events")) == list(range(1, 101))
@@ -175,7 +172,7 @@ def test_head_and_options_are_answered(client: FlaskClient) -> None:
     check_problem(ask(client, "/events", method="POST"), "method-not-allowed")
 
 
-def test_a_client_sees_its_own_events_alone(client: FlaskClient, store: SqliteStore) -> None:
+def test_a_client_sees_its_own_events_alone(client: FlaskClient, store: Store) -> None:
     place_for(store, "another")
     place(store, "key-1")
     place_for(store, "another")
@@ -186,7 +183,7 @@ def test_a_client_sees_its_own_events_alone(client: FlaskClient, store: SqliteSt
 
 
 def test_the_number_of_a_skipped_event_is_not_beyond_the_last(
-    client: FlaskClient, store: SqliteStore
+    client: FlaskClient, store: Store
 ) -> None:
     place(store, "key-1")
     place_for(store, "another")
@@ -195,9 +192,9 @@ def test_the_number_of_a_skipped_event_is_not_beyond_the_last(
 
 
 @pytest.mark.parametrize("wait", [0, LONG_S])
-def test_a_store_that_is_gone_is_a_503(client: FlaskClient, tmp_path: Path, wait: int) -> None:
+def test_a_store_that_is_gone_is_a_503(client: FlaskClient, engine: Engine, wait: int) -> None:
     order(client, "key-1")
-    (tmp_path / "orders.db").rename(tmp_path / "moved.db")
-    answer = ask(client, f"/events?after=1&wait={wait}")
+    with engine.away():
+        answer = ask(client, f"/events?after=1&wait={wait}")
     check_problem(answer, "store-unavailable")
     assert answer.headers["retry-after"]

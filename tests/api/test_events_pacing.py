@@ -60,7 +60,7 @@ def test_a_pause_is_longer_while_orders_wait(waiting_orders: int, expected_s: fl
     ("round_s", "expected_s"), [(0.0, 0.02), (0.02, 0.02), (0.1, 0.1), (0.25, 0.25), (4.0, 0.25)]
 )
 def test_a_rest_is_as_long_as_its_round(round_s: float, expected_s: float) -> None:
-    assert pacing.rest_s(round_s) == expected_s
+    assert pacing.rest_s(round_s, 0.02) == expected_s
 
 
 def test_a_process_that_does_not_stop_lets_nobody_go_early() -> None:

@@ -19,7 +19,7 @@ from orderapi.orders import PUBLIC_CLIENT
 from orderapi.records import EventPage
 from orderapi.server import limits
 from orderapi.settings import read_settings
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
 from orderapi.web.problems import RETRY_AFTER_S
 from tests.support.http_messages import ask, check_problem, one_answer, order, raw_request
 from tests.support.placing import place
@@ -75,7 +75,7 @@ def test_a_query_that_is_not_valid_is_refused_as_such(client: FlaskClient, place
         check_problem(ask(client, f"/events?after=7&wait={LONG_S}"), "validation-failed")
 
 
-def test_a_poll_that_ended_has_given_its_place_back(store: SqliteStore) -> None:
+def test_a_poll_that_ended_has_given_its_place_back(store: Store) -> None:
     """Also one that failed, and one that was killed; and no waiting reader loses its place."""
     feed = Feed(store)
     feed.places.set_maximum(1)
@@ -96,7 +96,7 @@ def test_a_poll_that_ended_has_given_its_place_back(store: SqliteStore) -> None:
         pass
 
 
-def test_one_client_cannot_take_all_places(store: SqliteStore) -> None:
+def test_one_client_cannot_take_all_places(store: Store) -> None:
     app = create_app(read_settings({"ORDERAPI_AUTH": "required"}), store)
     places: Places = app.extensions["feed"].places
     places.set_maximum(PLACES)

@@ -15,7 +15,10 @@ from orderapi.errors import StoreUnavailable
 from orderapi.events.feed import Feed
 from orderapi.orders import PUBLIC_CLIENT
 from orderapi.records import EventPage
+from orderapi.store.contract import Store
+from orderapi.store.open import open_store
 from orderapi.store.sqlite.store import SqliteStore
+from tests.support.engines import Engine
 from tests.support.http_messages import ask, order
 from tests.support.placing import place, place_for
 from tests.support.waiting import wait_until
@@ -54,7 +57,7 @@ def test_waiting_ends_with_its_time(client: FlaskClient) -> None:
 
 
 def test_whoever_waits_is_answered_by_the_next_order(
-    store: SqliteStore, pool: ThreadPoolExecutor
+    store: Store, pool: ThreadPoolExecutor
 ) -> None:
     feed = Feed(store)
     for number in range(3):
@@ -65,7 +68,7 @@ def test_whoever_waits_is_answered_by_the_next_order(
         assert found["next"] == number + 1
 
 
-def test_all_who_wait_are_answered(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
+def test_all_who_wait_are_answered(store: Store, pool: ThreadPoolExecutor) -> None:
     feed = Feed(store)
     place(store, "key-0")
     place(store, "key-1")
@@ -75,7 +78,7 @@ def test_all_who_wait_are_answered(store: SqliteStore, pool: ThreadPoolExecutor)
 
 
 def test_whoever_waits_is_not_answered_by_what_is_no_event_of_its_own(
-    store: SqliteStore, pool: ThreadPoolExecutor
+    store: Store, pool: ThreadPoolExecutor
 ) -> None:
     feed = Feed(store)
     answer = waiting(feed, 0, pool)
@@ -88,12 +91,12 @@ def test_whoever_waits_is_not_answered_by_what_is_no_event_of_its_own(
 
 
 def test_another_store_s_commit_is_seen(
-    store: SqliteStore, database: Path, pool: ThreadPoolExecutor
+    store: Store, engine: Engine, pool: ThreadPoolExecutor
 ) -> None:
     """The commit of another process is seen in the same way."""
     feed = Feed(store)
     answer = waiting(feed, 0, pool)
-    other = SqliteStore(database)
+    other = open_store(engine.url)
     place(other, "key-1")
     other.close()
     assert page(answer.result(10))["next"] == 1
@@ -115,7 +118,7 @@ def test_whoever_waits_holds_no_snapshot(
     assert page(answer.result(10))["next"] == 1
 
 
-def test_nobody_looks_while_nobody_waits(store: SqliteStore, pool: ThreadPoolExecutor) -> None:
+def test_nobody_looks_while_nobody_waits(store: Store, pool: ThreadPoolExecutor) -> None:
     feed = Feed(store)
     answer = waiting(feed, 0, pool)
     place(store, "key-1")
@@ -125,9 +128,7 @@ def test_nobody_looks_while_nobody_waits(store: SqliteStore, pool: ThreadPoolExe
     assert not looked.wait(0.2)
 
 
-def test_a_process_that_stops_answers_all_who_wait(
-    store: SqliteStore, pool: ThreadPoolExecutor
-) -> None:
+def test_a_process_that_stops_answers_all_who_wait(store: Store, pool: ThreadPoolExecutor) -> None:
     feed = Feed(store)
     stopping = threading.Event()
     feed.stop_when(stopping.is_set)
@@ -141,14 +142,12 @@ def test_a_process_that_stops_answers_all_who_wait(
 
 
 def test_a_store_that_is_gone_fails_those_who_wait(
-    store: SqliteStore, pool: ThreadPoolExecutor, tmp_path: Path
+    store: Store, pool: ThreadPoolExecutor, engine: Engine
 ) -> None:
     feed = Feed(store)
     answer = waiting(feed, 0, pool)
-    (tmp_path / "orders.db").rename(tmp_path / "moved.db")
-    with pytest.raises(StoreUnavailable):
+    with engine.away(), pytest.raises(StoreUnavailable):
         answer.result(10)
-    (tmp_path / "moved.db").rename(tmp_path / "orders.db")
     again = waiting(feed, 0, pool)
     place(store, "key-1")
     assert page(again.result(10))["next"] == 1

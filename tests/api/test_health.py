@@ -1,32 +1,20 @@
 """`/healthz` and `/readyz`."""
 
-import fcntl
-import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from orderapi.web.health import FRESH_S
+from tests.support.engines import Engine
 from tests.support.http_messages import ask, check_problem, order
 from tests.support.running import Answer, Server
 from tests.support.waiting import awake_s, wait_until
 
 NEVER = "1970-01-01T00:00:00.000Z"
-
-
-@contextmanager
-def holding_the_lock(directory: Path) -> Iterator[None]:
-    """Prevent every process from committing."""
-    with (directory / "orders.db-lock").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @pytest.fixture
@@ -35,9 +23,8 @@ def _long_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orderapi.web.health.FRESH_S", 60.0)
 
 
-def probed_at(directory: Path) -> str:
-    with closing(sqlite3.connect(directory / "orders.db")) as database:
-        ((checked_at,),) = database.execute("SELECT checked_at FROM readiness_probe").fetchall()
+def probed_at(engine: Engine) -> str:
+    ((checked_at,),) = engine.query("SELECT checked_at FROM readiness_probe")
     return str(checked_at)
 
 
@@ -47,24 +34,24 @@ def test_a_serving_process_is_healthy(client: FlaskClient) -> None:
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_a_store_that_commits_is_ready(client: FlaskClient, tmp_path: Path) -> None:
+def test_a_store_that_commits_is_ready(client: FlaskClient, engine: Engine) -> None:
     assert ask(client, "/readyz").status == 200
-    assert probed_at(tmp_path) > NEVER
+    assert probed_at(engine) > NEVER
 
 
 @pytest.mark.usefixtures("_long_fresh")
-def test_a_commit_of_late_is_proof_enough(client: FlaskClient, tmp_path: Path) -> None:
+def test_a_commit_of_late_is_proof_enough(client: FlaskClient, engine: Engine) -> None:
     order(client, "key-1")
     assert ask(client, "/readyz").status == 200
-    assert probed_at(tmp_path) == NEVER
+    assert probed_at(engine) == NEVER
 
 
-def test_the_probe_is_rewritten_at_most_once_every_2_s(client: FlaskClient, tmp_path: Path) -> None:
+def test_the_probe_is_rewritten_at_most_once_every_2_s(client: FlaskClient, engine: Engine) -> None:
     written: list[str] = []
 
     def is_rewritten() -> bool:
         ask(client, "/readyz")
-        written.append(probed_at(tmp_path))
+        written.append(probed_at(engine))
         return written[-1] != written[0]
 
     wait_until(is_rewritten)
@@ -74,24 +61,19 @@ def test_the_probe_is_rewritten_at_most_once_every_2_s(client: FlaskClient, tmp_
 
 
 @pytest.mark.usefixtures("_long_fresh")
-def test_those_who_ask_at_once_share_one_probe(client: FlaskClient, tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "orders.db")) as database:
-        database.execute("CREATE TABLE probes (checked_at TEXT)")
-        database.execute(
-            "CREATE TRIGGER counting AFTER UPDATE ON readiness_probe"
-            " BEGIN INSERT INTO probes VALUES (NEW.checked_at); END"
-        )
-        database.commit()
-        start = threading.Barrier(8)
+def test_those_who_ask_at_once_share_one_probe(client: FlaskClient, engine: Engine) -> None:
+    engine.execute("CREATE TABLE probes (checked_at TEXT)")
+    engine.before("UPDATE", "readiness_probe", "INSERT INTO probes VALUES (NEW.checked_at)")
+    start = threading.Barrier(8)
 
-        def probe(_: int) -> int:
-            probing = client.application.test_client()
-            start.wait()
-            return ask(probing, "/readyz").status
+    def probe(_: int) -> int:
+        probing = client.application.test_client()
+        start.wait()
+        return ask(probing, "/readyz").status
 
-        with ThreadPoolExecutor(8) as pool:
-            assert set(pool.map(probe, range(8))) == {200}
-        assert database.execute("SELECT COUNT(*) FROM probes").fetchall() == [(1,)]
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(probe, range(8))) == {200}
+    assert engine.query("SELECT COUNT(*) FROM probes") == [(1,)]
 
 
 def test_a_probe_leaves_no_order_behind(client: FlaskClient) -> None:
@@ -100,7 +82,7 @@ def test_a_probe_leaves_no_order_behind(client: FlaskClient) -> None:
 
 
 def test_writes_that_cannot_commit_are_not_ready_and_everybody_is_told_at_once(
-    client: FlaskClient, tmp_path: Path
+    client: FlaskClient, engine: Engine
 ) -> None:
     ask(client, "/readyz")
     time.sleep(2.1)
@@ -112,7 +94,7 @@ def test_writes_that_cannot_commit_are_not_ready_and_everybody_is_told_at_once(
         asked_at = awake_s()
         return ask(probing, "/readyz"), awake_s() - asked_at
 
-    with holding_the_lock(tmp_path), ThreadPoolExecutor(8) as pool:
+    with engine.held(), ThreadPoolExecutor(8) as pool:
         for answer, took_s in pool.map(probe, range(8)):
             check_problem(answer, "store-unavailable")
             assert int(answer.headers["retry-after"]) > 0
@@ -132,13 +114,14 @@ def test_writes_that_cannot_commit_are_not_ready_and_everybody_is_told_at_once(
 
 
 def test_a_store_that_is_gone_is_not_ready_and_the_log_says_why(
-    client: FlaskClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "orders.db").rename(tmp_path / "elsewhere.db")
-    check_problem(ask(client, "/readyz"), "store-unavailable")
+    with engine.away():
+        check_problem(ask(client, "/readyz"), "store-unavailable")
     (record,) = (record for record in caplog.records if record.message == "store unavailable")
-    why = "the readiness probe did not commit: database file: No such file or directory"
-    assert vars(record)["reason"] == why
+    reason = vars(record)["reason"]
+    assert reason.startswith("the readiness probe did not commit: ")
+    assert engine.why_away in reason
     assert ask(client, "/healthz").status == 200
 
 

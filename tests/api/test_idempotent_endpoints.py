@@ -2,7 +2,6 @@
 
 import json
 import re
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from flask.testing import FlaskClient
 from orderapi.app import create_app
 from orderapi.settings import read_settings
 from orderapi.store.sqlite.store import SqliteStore
+from tests.support.engines import Engine
 from tests.support.http_messages import check_problem, from_client
 from tests.support.promises import promise
 from tests.support.running import ORDER, Answer, Server
@@ -48,76 +48,71 @@ def send(
     return from_client(client.open(path, method=method, json=payload, headers=sent))
 
 
-def everything(directory: Path) -> list[str]:
-    with sqlite3.connect(f"file:{directory}/orders.db?mode=ro", uri=True) as database:
-        return list(database.iterdump())
-
-
 def test_there_is_an_endpoint_that_writes_and_an_example_for_each() -> None:
     assert set(writing_endpoints()) == set(EXAMPLES)
 
 
 @each_endpoint
-def test_a_key_is_needed(client: FlaskClient, tmp_path: Path, method: str, path: str) -> None:
+def test_a_key_is_needed(client: FlaskClient, engine: Engine, method: str, path: str) -> None:
     payload, _ = EXAMPLES[method, path]
-    before = everything(tmp_path)
+    before = engine.dump()
     check_problem(send(client, method, path, None, payload), "idempotency-key-missing")
     check_problem(send(client, method, path, "", payload), "idempotency-key-invalid")
-    assert everything(tmp_path) == before
+    assert engine.dump() == before
 
 
 @promise("a replay is the same answer")
 @each_endpoint
-def test_a_retry_is_a_replay(client: FlaskClient, tmp_path: Path, method: str, path: str) -> None:
+def test_a_retry_is_a_replay(client: FlaskClient, engine: Engine, method: str, path: str) -> None:
     payload, _ = EXAMPLES[method, path]
     first = send(client, method, path, "key", payload)
     assert 200 <= first.status < 300
     assert "idempotent-replayed" not in first.headers
-    after_first = everything(tmp_path)
+    after_first = engine.dump()
     again = send(client, method, path, '"key"', dict(reversed(payload.items())))
     assert (again.status, again.body) == (first.status, first.body)
     assert again.headers.get("location") == first.headers.get("location")
     assert again.headers["idempotent-replayed"] == "true"
-    assert everything(tmp_path) == after_first
+    assert engine.dump() == after_first
 
 
 @promise("a conflict touches nothing")
 @each_endpoint
 def test_another_payload_is_a_conflict(
-    client: FlaskClient, tmp_path: Path, method: str, path: str
+    client: FlaskClient, engine: Engine, method: str, path: str
 ) -> None:
     payload, other = EXAMPLES[method, path]
     first = send(client, method, path, "key", payload)
-    after_first = everything(tmp_path)
+    after_first = engine.dump()
     check_problem(send(client, method, path, "key", other), "idempotency-key-reused")
-    assert everything(tmp_path) == after_first
+    assert engine.dump() == after_first
     assert send(client, method, path, "key", payload).body == first.body
 
 
 @promise("a failure is not remembered")
 @each_endpoint
 def test_a_refusal_is_not_remembered(
-    client: FlaskClient, tmp_path: Path, method: str, path: str
+    client: FlaskClient, engine: Engine, method: str, path: str
 ) -> None:
     payload, _ = EXAMPLES[method, path]
-    before = everything(tmp_path)
+    before = engine.dump()
     unknown_field = payload | {"no_such_field": 1}
     check_problem(send(client, method, path, "key", unknown_field), "validation-failed")
-    assert everything(tmp_path) == before
+    assert engine.dump() == before
     assert "idempotent-replayed" not in send(client, method, path, "key", payload).headers
 
 
 @promise("an error is not a verdict")
 @each_endpoint
 def test_a_failure_after_the_commit_is_mended_by_a_retry(
-    client: FlaskClient, tmp_path: Path, method: str, path: str
+    client: FlaskClient, engine: Engine, method: str, path: str
 ) -> None:
     payload, _ = EXAMPLES[method, path]
     failing = {"X-Debug-Fail-After-Commit": "true"}
     check_problem(send(client, method, path, "key", payload, **failing), "simulated-failure")
-    after_failure = everything(tmp_path)
+    after_failure = engine.dump()
     assert 200 <= send(client, method, path, "key", payload).status < 300
-    assert everything(tmp_path) == after_failure
+    assert engine.dump() == after_failure
 
 
 @promise("one key, one effect")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
 from tests.support.http_messages import ask, check_problem, order
 from tests.support.metrics import families, samples
 from tests.support.running import Answer, Server, serving
@@ -35,9 +35,7 @@ def test_nothing_waits_in_a_new_store(client: FlaskClient) -> None:
     assert blockage(answer) == []
 
 
-def test_events_wait_until_the_relay_has_delivered_them(
-    client: FlaskClient, store: SqliteStore
-) -> None:
+def test_events_wait_until_the_relay_has_delivered_them(client: FlaskClient, store: Store) -> None:
     for number in range(3):
         order(client, f"key-{number}")
         time.sleep(0.05)
@@ -55,7 +53,7 @@ def test_events_wait_until_the_relay_has_delivered_them(
 
 
 def test_a_line_that_stands_still_says_since_when_and_why(
-    client: FlaskClient, store: SqliteStore
+    client: FlaskClient, store: Store
 ) -> None:
     order(client, "key-1")
     before = time.time()
@@ -75,8 +73,8 @@ def test_a_line_that_stands_still_says_since_when_and_why(
 
 
 def test_a_store_that_cannot_be_read_is_no_zero(server: Server) -> None:
-    server.database.rename(server.database.with_name("away"))
-    check_problem(server.request("GET", "/metrics"), "store-unavailable")
+    with server.engine.away():
+        check_problem(server.request("GET", "/metrics"), "store-unavailable")
 
 
 def test_every_worker_gives_the_sum_of_all(tmp_path: Path) -> None:

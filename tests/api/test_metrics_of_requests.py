@@ -6,7 +6,8 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
+from tests.support.engines import Engine
 from tests.support.http_messages import ask, order
 from tests.support.metrics import REQUESTS, families, labelled, requests, samples
 from tests.support.waiting import wait_until
@@ -78,11 +79,10 @@ def test_an_order_whose_answer_is_made_to_fail_is_counted_as_created(client: Fla
     assert requests(found) == {("POST", "/orders", "5xx"): 1}
 
 
-def test_failures_of_the_store_are_counted_by_kind(client: FlaskClient, database: Path) -> None:
+def test_failures_of_the_store_are_counted_by_kind(client: FlaskClient, engine: Engine) -> None:
     order(client, "key-1")
-    database.rename(database.with_name("away"))
-    assert ask(client, "/orders").status == 503
-    database.with_name("away").rename(database)
+    with engine.away():
+        assert ask(client, "/orders").status == 503
     found = labelled(ask(client, "/metrics"), "orderapi_store_errors_total")
     assert found == {("temporary",): 1}
 
@@ -104,7 +104,7 @@ def test_commits_are_measured(client: FlaskClient) -> None:
     assert growth("orderapi_commit_duration_seconds_sum") > 0
 
 
-def test_what_waits_is_shown_while_it_waits(client: FlaskClient, store: SqliteStore) -> None:
+def test_what_waits_is_shown_while_it_waits(client: FlaskClient, store: Store) -> None:
     has_begun, may_end = threading.Event(), threading.Event()
 
     def hold(_tx: object) -> None:
@@ -149,7 +149,7 @@ def test_the_sizes_of_the_database_and_its_disk_are_shown(
     assert found["orderapi_disk_free_bytes"] > 0
 
 
-def test_a_store_that_cannot_commit_is_not_ready(client: FlaskClient, store: SqliteStore) -> None:
+def test_a_store_that_cannot_commit_is_not_ready(client: FlaskClient, store: Store) -> None:
     assert samples(ask(client, "/metrics"))["orderapi_ready"] == 1
     # The verdict is as old as the one of /readyz may be.
     time.sleep(2.1)

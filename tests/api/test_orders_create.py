@@ -2,8 +2,6 @@
 
 import json
 import re
-import sqlite3
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +10,8 @@ from flask.testing import FlaskClient
 
 from orderapi.app import create_app
 from orderapi.settings import read_settings
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
+from tests.support.engines import Engine
 from tests.support.http_messages import ask, check_problem, chunk, one_answer, order, raw_order
 from tests.support.promises import promise
 from tests.support.running import ORDER, Server
@@ -21,15 +20,9 @@ TABLES = ("orders", "ledger", "idempotency_keys", "events")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-@pytest.fixture
-def outsider(tmp_path: Path, store: SqliteStore) -> sqlite3.Connection:
-    """The database behind `client`, read through another connection."""
-    assert store
-    return sqlite3.connect(f"file:{tmp_path}/orders.db?mode=ro", uri=True)
-
-
-def everything(outsider: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
-    return {t: outsider.execute(f"SELECT * FROM {t} ORDER BY 1").fetchall() for t in TABLES}
+def everything(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
+    """Give the rows behind `client`, read through another connection."""
+    return {t: engine.query(f"SELECT * FROM {t} ORDER BY 1") for t in TABLES}
 
 
 def test_a_new_order_is_answered_as_get_shows_it(client: FlaskClient) -> None:
@@ -50,43 +43,41 @@ def test_order_ids_are_uuid7_in_lower_case_and_rise(client: FlaskClient) -> None
 
 
 def test_one_order_is_one_row_in_each_of_the_four_tables(
-    client: FlaskClient, outsider: sqlite3.Connection
+    client: FlaskClient, engine: Engine
 ) -> None:
     created = order(client, "key-1")
     order_id = created.json["order_id"]
-    (row,) = outsider.execute("SELECT * FROM orders").fetchall()
+    (row,) = engine.query("SELECT * FROM orders")
     assert row[:6] == (order_id, "public", "cust1", "item1", 1, "created")
-    (entry,) = outsider.execute(
+    (entry,) = engine.query(
         "SELECT order_id, customer_id, item_id, quantity, entry_type FROM ledger"
-    ).fetchall()
+    )
     assert entry == (order_id, "cust1", "item1", 1, "order_created")
-    (saved,) = outsider.execute(
+    (saved,) = engine.query(
         "SELECT client_id, idempotency_key, status_code, response_body, order_id"
         " FROM idempotency_keys"
-    ).fetchall()
+    )
     assert saved == ("public", "key-1", 201, created.body.decode(), order_id)
-    (event,) = outsider.execute(
-        "SELECT sequence, type, order_id, client_id, payload FROM events"
-    ).fetchall()
+    (event,) = engine.query("SELECT sequence, type, order_id, client_id, payload FROM events")
     assert event[:4] == (1, "order.created", order_id, "public")
     assert json.loads(event[4]) == created.json
     for table in TABLES:
-        ((created_at,),) = outsider.execute(f"SELECT created_at FROM {table}").fetchall()
+        ((created_at,),) = engine.query(f"SELECT created_at FROM {table}")
         assert TIME.fullmatch(created_at)
 
 
 @promise("a replay is the same answer")
 def test_a_replay_is_the_same_answer_and_writes_nothing(
-    client: FlaskClient, outsider: sqlite3.Connection
+    client: FlaskClient, engine: Engine
 ) -> None:
     first = order(client, "key-1")
-    before = everything(outsider)
+    before = everything(engine)
     for _ in range(3):
         again = order(client, "key-1")
         assert (again.status, again.body) == (201, first.body)
         assert again.headers["location"] == first.headers["location"]
         assert again.headers["idempotent-replayed"] == "true"
-    assert everything(outsider) == before
+    assert everything(engine) == before
 
 
 @pytest.mark.parametrize(
@@ -113,12 +104,12 @@ def test_the_same_payload_written_otherwise_is_a_replay(client: FlaskClient, bod
     [{"quantity": 2}, {"customer_id": "cust1 "}, {"customer_id": "Cust1"}, {"item_id": "cust1"}],
 )
 def test_same_key_with_another_payload_is_refused(
-    client: FlaskClient, outsider: sqlite3.Connection, change: dict[str, Any]
+    client: FlaskClient, engine: Engine, change: dict[str, Any]
 ) -> None:
     first = order(client, "key-1")
-    before = everything(outsider)
+    before = everything(engine)
     check_problem(order(client, "key-1", ORDER | change), "idempotency-key-reused")
-    assert everything(outsider) == before
+    assert everything(engine) == before
     assert order(client, "key-1").body == first.body
 
 
@@ -191,28 +182,28 @@ def test_quantities_within_the_limits_are_taken(client: FlaskClient, quantity: i
     ],
 )
 def test_strings_are_data_and_come_back_as_they_were(
-    client: FlaskClient, outsider: sqlite3.Connection, text: str
+    client: FlaskClient, engine: Engine, text: str
 ) -> None:
     created = order(client, "key-1", ORDER | {"customer_id": text, "item_id": text})
     assert (created.status, created.json["customer_id"]) == (201, text)
     shown = ask(client, created.headers["location"])
     assert (shown.json["item_id"], shown.body) == (text, created.body)
-    assert outsider.execute("SELECT customer_id, item_id FROM ledger").fetchall() == [(text, text)]
+    assert engine.query("SELECT customer_id, item_id FROM ledger") == [(text, text)]
     assert order(client, "key-1", ORDER | {"customer_id": text, "item_id": text}).status == 201
 
 
 @promise("an error is not a verdict")
 def test_a_debug_failure_commits_and_its_retry_succeeds(
-    client: FlaskClient, outsider: sqlite3.Connection
+    client: FlaskClient, engine: Engine
 ) -> None:
     failed = order(client, "key-1", X_Debug_Fail_After_Commit="true")
     check_problem(failed, "simulated-failure")
-    before = everything(outsider)
+    before = everything(engine)
     assert [len(rows) for rows in before.values()] == [1, 1, 1, 1]
     retried = order(client, "key-1")
     assert retried.status == 201
     assert retried.json["order_id"] == before["orders"][0][0]
-    assert everything(outsider) == before
+    assert everything(engine) == before
 
 
 def test_the_debug_header_does_nothing_to_a_replay_or_a_refusal(client: FlaskClient) -> None:
@@ -235,7 +226,7 @@ def test_any_other_value_of_the_debug_header_is_as_if_absent(
     assert order(client, "key-1", X_Debug_Fail_After_Commit=value).status == 201
 
 
-def test_without_fault_injection_the_debug_header_is_as_if_absent(store: SqliteStore) -> None:
+def test_without_fault_injection_the_debug_header_is_as_if_absent(store: Store) -> None:
     settings = read_settings({"ORDERAPI_FAULT_INJECTION": "off"})
     client = create_app(settings, store).test_client()
     assert order(client, "key-1", X_Debug_Fail_After_Commit="true").status == 201

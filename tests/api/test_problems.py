@@ -3,15 +3,13 @@
 import itertools
 import json
 import re
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from orderapi.web import problems
 from orderapi.web.problems import BY_SLUG
+from tests.support.engines import Engine
 from tests.support.http_messages import (
     JSON_TYPE,
     PROBLEMS,
@@ -247,12 +245,7 @@ def test_faults_are_checked_in_the_contracts_order(server: Server) -> None:
 def test_a_surprise_is_an_internal_error_that_tells_nothing_and_leaves_nothing(
     server: Server,
 ) -> None:
-    with closing(sqlite3.connect(server.database)) as database:
-        database.execute(
-            "CREATE TRIGGER surprise BEFORE INSERT ON events"
-            " BEGIN SELECT RAISE(ABORT, 'SELECT secret FROM /tmp/orders.py'); END"
-        )
-        database.commit()
+    with server.engine.refusing("events", "SELECT secret FROM /tmp/orders.py"):
         answer = server.order("key-1")
         check_problem(answer, "internal-error")
         assert b"secret" not in answer.body
@@ -260,19 +253,16 @@ def test_a_surprise_is_an_internal_error_that_tells_nothing_and_leaves_nothing(
         lines = server.lines_of(answer.headers["x-request-id"])
         (line,) = [each for each in lines if each["level"] == "ERROR"]
         assert "secret" in line["exc_info"]
-        database.execute("DROP TRIGGER surprise")
-        database.commit()
     assert server.order("key-1").status == 201
     assert set(server.counts().values()) == {1}
 
 
 def test_a_store_that_is_gone_is_unavailable_and_may_come_back(
-    client: FlaskClient, tmp_path: Path
+    client: FlaskClient, engine: Engine
 ) -> None:
     order(client, "key-1")
-    (tmp_path / "orders.db").rename(tmp_path / "elsewhere.db")
-    for answer in (order(client, "key-2"), ask(client, "/orders"), ask(client, UNKNOWN)):
-        check_problem(answer, "store-unavailable")
-        assert int(answer.headers["retry-after"]) > 0
-    (tmp_path / "elsewhere.db").rename(tmp_path / "orders.db")
+    with engine.away():
+        for answer in (order(client, "key-2"), ask(client, "/orders"), ask(client, UNKNOWN)):
+            check_problem(answer, "store-unavailable")
+            assert int(answer.headers["retry-after"]) > 0
     assert order(client, "key-2").status == 201

@@ -3,13 +3,12 @@
 The tests that ask the application in this process check each of their answers in the same way.
 """
 
-from pathlib import Path
-
 import pytest
 from flask.testing import FlaskClient
 from marshmallow import Schema
 
 from orderapi.web.schemas.responses import RESPONSES, WITHOUT_SCHEMA
+from tests.support.engines import Engine
 from tests.support.http_messages import ask, order
 from tests.support.response_schemas import ROUTES, endpoint_of
 from tests.support.running import ORDER, Answer
@@ -71,7 +70,7 @@ def check_that_changes_are_refused(schema: Schema, document: dict[str, object]) 
     assert "surprise" in schema.validate(document | {"surprise": 1})
 
 
-def test_a_failure_has_the_schema_of_problems(client: FlaskClient, tmp_path: Path) -> None:
+def test_a_failure_has_the_schema_of_problems(client: FlaskClient, engine: Engine) -> None:
     slugs = {
         answer.json["type"]
         for answer in (
@@ -87,8 +86,8 @@ def test_a_failure_has_the_schema_of_problems(client: FlaskClient, tmp_path: Pat
             order(client, "key-1", ORDER | {"quantity": 2}),
         )
     }
-    (tmp_path / "orders.db").rename(tmp_path / "elsewhere.db")
-    slugs.add(ask(client, "/orders").json["type"])
+    with engine.away():
+        slugs.add(ask(client, "/orders").json["type"])
     assert slugs == {
         "/problems/not-found",
         "/problems/method-not-allowed",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orderapi.errors import SettingsInvalid
-from orderapi.settings import SqliteUrl, parse_database_url, read_settings
+from orderapi.settings import PostgresUrl, SqliteUrl, parse_database_url, read_settings
 from orderapi.store.open import open_store
 from tests.support.running import Server, serving
 from tests.support.waiting import wait_until
@@ -52,6 +52,9 @@ BAD = [
     ("DATABASE_URL", "sqlite:///a.db?mode=ro"),
     ("DATABASE_URL", "sqlite:///a.db#x"),
     ("DATABASE_URL", "mysql:///orders"),
+    ("DATABASE_URL", "postgresql:/host/orders"),
+    ("DATABASE_URL", "postgresql://host/or ders"),
+    ("DATABASE_URL", "postgresql://host/orders\n"),
     ("DATABASE_URL", "SQLITE:///orders.db"),
     ("BIND", ""),
     ("BIND", "8000"),
@@ -148,6 +151,29 @@ def test_a_database_url_is_relative_or_absolute() -> None:
     assert parse_database_url("sqlite:////var/lib/orders.db") == SqliteUrl(
         Path("/var/lib/orders.db")
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://", "postgresql://"),
+        ("postgres://host/orders", "postgresql://host/orders"),
+        (
+            "postgresql://app:secret@host:5433/orders?sslmode=require",
+            "postgresql://app@host:5433/orders",
+        ),
+        ("postgresql://app:s%40cret@a,b:1/orders", "postgresql://app@a,b:1/orders"),
+        ("postgresql:///orders?host=/run/postgresql&password=secret", "postgresql:///orders"),
+        ("postgresql://app:se/cret@host/orders", "postgresql://..."),
+        ("postgresql://app:se@cret@host/orders", "postgresql://..."),
+    ],
+)
+def test_the_url_of_a_server_is_shown_without_its_password(text: str, shown: str) -> None:
+    url = parse_database_url(text)
+    assert isinstance(url, PostgresUrl)
+    assert url.text == text
+    assert str(url) == shown
+    assert "secret" not in repr(url)
 
 
 @pytest.mark.parametrize(

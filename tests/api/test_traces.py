@@ -5,7 +5,7 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
 from tests.support import relay_receiver as receiving
 from tests.support.http_messages import ask, order
 from tests.support.running import ORDER, Server
@@ -24,7 +24,7 @@ def test_one_id_finds_the_log_line_the_event_and_the_delivery(server: Server) ->
     events = server.request("GET", "/events").json["events"]
     assert [event.get("traceparent") for event in events] == [TRACEPARENT, None]
     with receiving.receiving() as receiver:
-        relay = receiving.RelayProcess(server.database, receiver.url, ORDERAPI_LOG_LEVEL="debug")
+        relay = receiving.RelayProcess(server.engine, receiver.url, ORDERAPI_LOG_LEVEL="debug")
         assert relay.run("--once") == 0
     assert receiver.refused == []
     traced, other = receiver.arrivals
@@ -41,14 +41,14 @@ def test_the_trace_of_an_event_that_is_not_delivered_is_in_the_relays_warning(
 ) -> None:
     server.order("key-1", traceparent=TRACEPARENT)
     with receiving.receiving(lambda _: receiving.status(500)) as receiver:
-        relay = receiving.RelayProcess(server.database, receiver.url)
+        relay = receiving.RelayProcess(server.engine, receiver.url)
         assert relay.run("--once") == 1
     warned = [line for line in relay.log_lines() if line["level"] == "WARNING"]
     assert {line["trace_id"] for line in warned} == {TRACE_ID}
 
 
 def test_an_event_keeps_the_trace_of_the_request_that_made_it(
-    client: FlaskClient, store: SqliteStore
+    client: FlaskClient, store: Store
 ) -> None:
     made = order(client, "key-1", traceparent=TRACEPARENT)
     assert order(client, "key-1", traceparent=OTHER).body == made.body
@@ -60,9 +60,7 @@ def test_an_event_keeps_the_trace_of_the_request_that_made_it(
 @pytest.mark.parametrize(
     "malformed", ["", "00", TRACEPARENT.upper(), TRACEPARENT + "-more", "x" * 400]
 )
-def test_a_malformed_trace_is_ignored(
-    client: FlaskClient, store: SqliteStore, malformed: str
-) -> None:
+def test_a_malformed_trace_is_ignored(client: FlaskClient, store: Store, malformed: str) -> None:
     assert order(client, "key-1", traceparent=malformed).status == 201
     (event,) = store.read(lambda tx: tx.events.list_events(0, 10))
     assert event.traceparent is None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.contenders import Contender, make_database
-from tests.support.running import free_port
+from tests.support.ports import free_port
 
 # Each table, and a column of it that only grows in the databases of our own service.
 TABLES = {

@@ -18,7 +18,8 @@ from pathlib import Path
 from standardwebhooks import Webhook
 
 from orderapi.client import OrderClient
-from tests.support.running import REPOSITORY, Server, free_port
+from tests.support.ports import free_port
+from tests.support.running import REPOSITORY, Server
 from tests.support.waiting import awake_s
 
 PAGE = REPOSITORY / "orderapi/client/README.md"

@@ -14,9 +14,10 @@ from orderapi.ops.target import ServerAnswer
 from tests.support.chaos import Fault, chaos
 from tests.support.client_answers import Always, customer, keys, problem, said
 from tests.support.front import Front, Tamper
+from tests.support.ports import free_port
 from tests.support.promises import promise
 from tests.support.rude_server import socket_server
-from tests.support.running import Server, free_port
+from tests.support.running import Server
 from tests.support.waiting import awake_s
 
 HTML = b"<h1>Something else answered</h1>"

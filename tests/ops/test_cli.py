@@ -20,7 +20,7 @@ from orderapi.records import Claim, NewOrder
 from orderapi.store.contract import WriteTx
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.front import run
-from tests.support.running import free_port
+from tests.support.ports import free_port
 
 ORDERAPI = str(Path(sys.executable).parent / "orderapi")
 # The arguments that a command requires.
@@ -191,12 +191,26 @@ def test_what_is_no_database_of_ours_is_refused_and_left_alone(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("url", ["", "orders.db", "sqlite:///", "postgresql://localhost/orders"])
+@pytest.mark.parametrize("url", ["", "orders.db", "sqlite:///", "postgresql:/localhost/orders"])
 def test_a_bad_database_url_is_refused_in_one_line(command: str, url: str) -> None:
     result = run(*FILES.get(command, []), "--database", url, command=command)
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: --database: expected sqlite:///")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_server_that_cannot_be_reached_is_named_in_one_line(command: str) -> None:
+    url = f"postgresql://app:secret@127.0.0.1:{free_port()}/orders"
+    result = run(*FILES.get(command, []), "--database", url, command=command)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    if command == "restore":
+        assert "use the tools of PostgreSQL" in result.stderr
+    else:
+        assert result.stderr.startswith("Error: cannot read postgresql://app@127.0.0.1:")
+        assert "Connection refused" in result.stderr
+    assert "secret" not in result.stderr
 
 
 # `audit`.

@@ -31,7 +31,8 @@ from tests.support.front import (
     run,
     verdicts,
 )
-from tests.support.running import Server, free_port, serving
+from tests.support.ports import free_port
+from tests.support.running import Server, serving
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ def run_and_kill(relay: RelayProcess, receiver: Receiver, chance: random.Random)
     Gives how often it was killed, and how often it ended by itself, at a 410.
     """
     kills = gone = 0
-    while position(relay.database) < EVENTS:
+    while position(relay.engine) < EVENTS:
         before = len(receiver.arrivals)
         enough = before + chance.randint(1, DELIVERIES_MAX)
         relay.start("--total", "1")
@@ -111,7 +111,7 @@ def run_and_kill(relay: RelayProcess, receiver: Receiver, chance: random.Random)
             lambda: (
                 len(receiver.arrivals) >= enough  # noqa: B023 - asked at once
                 or not relay.is_running()
-                or position(relay.database) == EVENTS
+                or position(relay.engine) == EVENTS
             )
         )
         time.sleep(chance.uniform(0, 0.005))
@@ -122,7 +122,7 @@ def run_and_kill(relay: RelayProcess, receiver: Receiver, chance: random.Random)
             assert relay.wait() == 3
             gone += 1
         newest = max(receiver.sequences())
-        assert newest - 1 <= position(relay.database) <= newest
+        assert newest - 1 <= position(relay.engine) <= newest
     return kills, gone
 
 

@@ -15,6 +15,7 @@ import pytest
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.front import run
 from tests.support.placing import place
+from tests.support.ports import free_port
 from tests.support.relay_receiver import (
     IMPATIENT,
     ORDERAPI,
@@ -29,7 +30,7 @@ from tests.support.relay_receiver import (
     relaying,
     status,
 )
-from tests.support.running import REPOSITORY, Server, free_port
+from tests.support.running import REPOSITORY, Server
 from tests.support.waiting import wait_until
 
 

@@ -16,6 +16,7 @@ import trustme
 from orderapi.relay.attempt import Message, Outcome
 from orderapi.relay.webhook import ANSWER_MAX_BYTES, Receiver
 from tests.support import relay_receiver as receiving
+from tests.support.ports import free_port
 from tests.support.relay_receiver import (
     RESET_MID_BODY,
     SECRET,
@@ -24,7 +25,6 @@ from tests.support.relay_receiver import (
     reset_after,
     status,
 )
-from tests.support.running import free_port
 
 # The limit of attempts that shall time out. The others get more time, for a busy machine.
 SHORT_S = 0.5

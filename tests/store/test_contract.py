@@ -154,20 +154,6 @@ def test_a_broken_constraint_undoes_all_that_fn_wrote(store: Store, engine: Engi
     assert not place(store, "constraint").replayed
 
 
-def test_a_failure_that_fn_survives_undoes_its_own_statement_only(
-    store: Store, engine: Engine
-) -> None:
-    claim, new_order = request_for("survived")
-
-    def survive(tx: WriteTx) -> None:
-        place_order(tx, claim, new_order)
-        with pytest.raises(engine.constraint_error):
-            tx.keys.save_claim(claim, reply_of("no-such-order"))
-
-    store.write(survive)
-    assert engine.counts() == [1, 1, 1, 1]
-
-
 def test_a_failed_write_leaves_the_store_as_good_as_before(store: Store, engine: Engine) -> None:
     for number in range(30):
         with pytest.raises(ZeroDivisionError):

@@ -32,7 +32,7 @@ class Bench:
         with self.lock:
             jobs = batch.take()
             for job in jobs:
-                job.end(job.fn(None))
+                job.end(job.work(None))
             time.sleep(self.seconds_per_batch)
             results = [job.outcome() for job in jobs]
             self.before_end(results)

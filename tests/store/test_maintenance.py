@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
-from orderapi.errors import StoreFailure, StoreUnavailable
 from orderapi.store.contract import Store
 from orderapi.store.maintenance import Auditable, Maintenance
 from orderapi.store.open import open_maintenance
@@ -30,26 +28,3 @@ def last_sequence(auditable: Auditable) -> int:
 def test_a_sound_store_is_read_and_checked_while_it_is_in_use(maintenance: Maintenance) -> None:
     assert last_sequence(maintenance) == 2
     assert list(maintenance.check()) == []
-
-
-def test_a_backup_has_what_was_committed_before_it_and_can_be_checked(
-    store: Store, maintenance: Maintenance, tmp_path: Path
-) -> None:
-    file = tmp_path / "backup"
-    file.touch()
-    maintenance.back_up(file, lambda _done, _total: None)
-    place(store, "third")
-    with maintenance.backup_in(file) as backup:
-        assert last_sequence(backup) == 2
-        assert list(backup.check()) == []
-    assert last_sequence(maintenance) == 3
-
-
-def test_a_file_that_is_no_backup_fails_with_a_kind_that_callers_can_test(
-    maintenance: Maintenance, tmp_path: Path
-) -> None:
-    file = tmp_path / "letter"
-    file.write_text("Dear aunt,\n" * 1000)
-    with maintenance.backup_in(file) as backup, pytest.raises(StoreUnavailable) as failed:
-        last_sequence(backup)
-    assert failed.value.kind is StoreFailure.FOREIGN

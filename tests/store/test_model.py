@@ -1,20 +1,24 @@
 """The store against a model of it, by a state machine of random operations."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from orderapi.errors import KeyReused
 from orderapi.orders import ORDER_STATUS, PUBLIC_CLIENT, find_reply, place_order
 from orderapi.records import Order, OrderPage, Reply
 from orderapi.store.contract import Store, WriteTx
 from orderapi.store.open import open_store
-from tests.support.engines import Engine, SqliteEngine
+from tests.support.engines import ENGINES
 from tests.support.placing import place, request_for
 
 KEYS = st.sampled_from(["a", "b", "c", "d", "e", "f"])
@@ -25,12 +29,12 @@ CUSTOMERS = st.sampled_from(["cust1", "cust2", "'; DROP TABLE orders; --"])
 class StoreMachine(RuleBasedStateMachine):
     """Orders by key in a dict: what the store must be indistinguishable from."""
 
-    make_engine: Callable[[Path], Engine]
+    engine_name: str
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
-        self.engine = self.make_engine(Path(self.directory.name))
+        self.engine = ENGINES[self.engine_name](Path(self.directory.name))
         self.store = self.open_store()
         self.placed: dict[str, tuple[int, str, Reply]] = {}
 
@@ -41,6 +45,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.close()
+        self.engine.remove()
         self.directory.cleanup()
 
     @rule(key=KEYS, quantity=QUANTITIES, customer_id=CUSTOMERS)
@@ -145,13 +150,9 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.engine.query(f"SELECT COUNT(*) FROM {table}") == [(len(self.placed),)]
 
 
-class SqliteStoreMachine(StoreMachine):
-    """The model of a store on SQLite."""
-
-    make_engine = SqliteEngine
-
-
-TestSqliteStoreAgainstModel = SqliteStoreMachine.TestCase
-TestSqliteStoreAgainstModel.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None
-)
+def test_the_store_does_what_its_model_does(engine_name: str) -> None:
+    machine = type("Machine", (StoreMachine,), {"engine_name": engine_name})
+    examples = 40 if engine_name == "sqlite" else 10
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=examples, stateful_step_count=25)
+    )

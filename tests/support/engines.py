@@ -1,27 +1,40 @@
-"""The engines that the contract of the store is tested on.
+"""The database engines that tests run on.
 
-Each gives stores on one set of data, and shows the rows as another program sees them.
+Each gives one set of data under a URL, and shows the rows as another program sees them.
 """
 
+import secrets
 import sqlite3
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from orderapi.settings import DatabaseUrl, SqliteUrl
+import psycopg
+
+from orderapi.settings import DatabaseUrl, PostgresUrl, SqliteUrl
 from tests.support import placing, rows
+from tests.support.postgres import PostgresServer, postgres_server
 
 
 class Engine(Protocol):
-    """One engine, with data of its own in a temporary directory."""
+    """One engine, with data of its own."""
 
+    # A directory for other files of the same test.
+    directory: Path
     # What the engine raises for a row that breaks a constraint.
     constraint_error: type[Exception]
+    # What the log says of data that is away.
+    why_away: str
 
     @property
     def url(self) -> DatabaseUrl:
         """The URL under which `orderapi.store.open` gives the stores on the data."""
+
+    @property
+    def url_text(self) -> str:
+        """The URL as it is written in ORDERAPI_DATABASE_URL."""
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask on a connection that is not the store's."""
@@ -29,38 +42,197 @@ class Engine(Protocol):
     def counts(self) -> list[int]:
         """Count the rows of each table, on a connection that is not the store's."""
 
+    def dump(self) -> list[str]:
+        """Give every row of every table as text."""
+
     def execute(self, sql: str) -> None:
         """Change rows as another program with write access does."""
 
+    def before(self, act: str, table: str, then: str) -> None:
+        """Let the database run the statement `then` before it inserts, updates or deletes a row."""
+
+    def refusing(self, table: str, message: str) -> AbstractContextManager[None]:
+        """Let the database refuse new rows of a table with an error about their content."""
+
     def held(self) -> AbstractContextManager[None]:
         """Make every write wait, as a process does that writes for a long time."""
+
+    def away(self) -> AbstractContextManager[None]:
+        """Let no store reach the data, which is unchanged afterwards."""
+
+    def remove(self) -> None:
+        """Delete the data, of which no store is open any more."""
 
 
 class SqliteEngine:
     """The engine behind `sqlite:///`."""
 
     constraint_error: type[Exception] = sqlite3.IntegrityError
+    why_away = "database file: No such file or directory"
 
     def __init__(self, directory: Path) -> None:
-        self._path = directory / "orders.db"
+        self.directory = directory
+        self.path = directory / "orders.db"
 
     @property
     def url(self) -> DatabaseUrl:
-        return SqliteUrl(self._path)
+        return SqliteUrl(self.path)
+
+    @property
+    def url_text(self) -> str:
+        return f"sqlite:///{self.path}"
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        return rows.query(self._path, sql)
+        return rows.query(self.path, sql)
 
     def counts(self) -> list[int]:
-        return rows.counts(self._path)
+        return rows.counts(self.path)
+
+    def dump(self) -> list[str]:
+        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as database:
+            return list(database.iterdump())
 
     def execute(self, sql: str) -> None:
-        with closing(sqlite3.connect(self._path, isolation_level=None)) as db:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute(sql)
 
+    def before(self, act: str, table: str, then: str) -> None:
+        self.execute(f"CREATE TRIGGER added BEFORE {act} ON {table} BEGIN {then}; END")
+
+    @contextmanager
+    def refusing(self, table: str, message: str) -> Iterator[None]:
+        self.before("INSERT", table, f"SELECT RAISE(ABORT, '{message}')")
+        yield
+        self.execute("DROP TRIGGER added")
+
     def held(self) -> AbstractContextManager[None]:
-        return placing.held(self._path)
+        return placing.held(self.path)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        away = self.path.rename(self.path.with_name("away.db"))
+        try:
+            yield
+        finally:
+            away.rename(self.path)
+
+    def remove(self) -> None:
+        """The temporary directory is deleted by its owner."""
 
 
-ENGINES: dict[str, Callable[[Path], Engine]] = {"sqlite": SqliteEngine}
+class PostgresEngine:
+    """The engine behind `postgresql://`, with a database of its own on the shared server."""
+
+    constraint_error: type[Exception] = psycopg.IntegrityError
+    why_away = "is not currently accepting connections"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.server = shared_server()
+        self.database = f"test_{secrets.token_hex(6)}"
+        self.url_text = self.server.create_database(self.database)
+        # It is kept, because to open one takes longer than most tests.
+        self._connection = self._connected()
+
+    @property
+    def url(self) -> PostgresUrl:
+        return PostgresUrl(self.url_text)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        if self._connection.closed:
+            self._connection = self._connected()
+        cursor = self._connection.execute(sql.encode())
+        return cursor.fetchall() if cursor.description else []
+
+    def counts(self) -> list[int]:
+        return [int(self.query(f"SELECT COUNT(*) FROM {table}")[0][0]) for table in rows.TABLES]
+
+    def dump(self) -> list[str]:
+        tables = self.query(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+        )
+        return [
+            f"{table}: {row}"
+            for (table,) in tables
+            for (row,) in self.query(f"SELECT {table}::text FROM {table} ORDER BY 1")
+        ]
+
+    def execute(self, sql: str) -> None:
+        self.query(sql)
+
+    def before(self, act: str, table: str, then: str) -> None:
+        self.execute(
+            f"CREATE FUNCTION added() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN {then}; RETURN NEW; END $$"
+        )
+        self.execute(
+            f"CREATE TRIGGER added BEFORE {act} ON {table} FOR EACH ROW EXECUTE FUNCTION added()"
+        )
+
+    @contextmanager
+    def refusing(self, table: str, message: str) -> Iterator[None]:
+        error = "USING ERRCODE = 'check_violation'"
+        self.before("INSERT", table, f"RAISE EXCEPTION '{message}' {error}")
+        yield
+        self.execute("DROP FUNCTION added CASCADE")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with psycopg.connect(self.url_text) as connection:
+            connection.execute("SELECT 1 FROM write_lock FOR UPDATE")
+            yield
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        self._allow_connections(allow=False)
+        try:
+            yield
+        finally:
+            self._allow_connections(allow=True)
+
+    def remove(self) -> None:
+        self._connection.close()
+        self.server.query(f"DROP DATABASE {self.database} WITH (FORCE)")
+
+    def _allow_connections(self, *, allow: bool) -> None:
+        self._connection.close()
+        self.server.query(f"ALTER DATABASE {self.database} ALLOW_CONNECTIONS {allow}")
+        self.server.query(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",
+            [self.database],
+        )
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self.url_text, autocommit=True)
+
+
+# The engines by the name that the option `--engine` of pytest has for each.
+ENGINES: dict[str, Callable[[Path], Engine]] = {
+    "sqlite": SqliteEngine,
+    "postgres": PostgresEngine,
+}
+
+
+def engine_of(database: Path | Engine) -> Engine:
+    """Give the engine of a database, which may be a file of SQLite."""
+    if not isinstance(database, Path):
+        return database
+    engine = SqliteEngine(database.parent)
+    engine.path = database
+    return engine
+
+
+_running = ExitStack()
+
+
+@cache
+def shared_server() -> PostgresServer:
+    """Give the server of PostgreSQL that the tests of this process share, until `stop_shared`."""
+    return _running.enter_context(postgres_server())
+
+
+def stop_shared() -> None:
+    """End the shared server, if one was started."""
+    _running.close()
+    shared_server.cache_clear()

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.support.running import REPOSITORY, Answer, Server, answer_of, free_port, started
+from tests.support.ports import free_port
+from tests.support.running import REPOSITORY, Answer, Server, answer_of, started
 from tests.support.waiting import wait_until
 
 SHIPPED = REPOSITORY / "deploy" / "nginx"

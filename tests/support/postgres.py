@@ -14,9 +14,9 @@ from typing import Any
 
 import psycopg
 
+from tests.support.ports import free_port
 from tests.support.processes import kill_all, send, working_in
 from tests.support.programs import find_or_install
-from tests.support.running import free_port
 from tests.support.waiting import wait_until
 
 # The name of the superuser of each server. It needs no password.

@@ -19,9 +19,9 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.open import open_store
+from tests.support.engines import Engine, engine_of
 from tests.support.placing import place
-from tests.support.rows import query
 from tests.support.running import REPOSITORY
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -191,13 +191,13 @@ class RelayProcess:
     """One relay on a database, which delivers to `url`. Its log is kept across restarts."""
 
     def __init__(
-        self, database: Path, url: str, command: Iterable[str] = IMPATIENT, **environ: str
+        self, database: Path | Engine, url: str, command: Iterable[str] = IMPATIENT, **environ: str
     ) -> None:
-        self.database = database
+        self.engine = engine_of(database)
         self.command = list(command)
-        self.log_path = database.with_name(f"relay-{os.urandom(4).hex()}.log")
+        self.log_path = self.engine.directory / f"relay-{os.urandom(4).hex()}.log"
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith("ORDERAPI_")} | {
-            "ORDERAPI_DATABASE_URL": f"sqlite:///{database}",
+            "ORDERAPI_DATABASE_URL": self.engine.url_text,
             "ORDERAPI_WEBHOOK_URL": url,
             "ORDERAPI_WEBHOOK_SECRET": SECRET,
             **environ,
@@ -246,7 +246,11 @@ class RelayProcess:
 
 @contextmanager
 def relaying(
-    database: Path, url: str, *arguments: str, command: Iterable[str] = IMPATIENT, **environ: str
+    database: Path | Engine,
+    url: str,
+    *arguments: str,
+    command: Iterable[str] = IMPATIENT,
+    **environ: str,
 ) -> Iterator[RelayProcess]:
     """Run a relay until the block ends."""
     relay = RelayProcess(database, url, command, **environ).start(*arguments)
@@ -258,12 +262,12 @@ def relaying(
 
 def filled(database: Path, events: int) -> Path:
     """Make a database with this number of events, which no process serves."""
-    with closing(SqliteStore(database)) as store:
+    with closing(open_store(engine_of(database).url)) as store:
         store.prepare()
         for number in range(events):
             place(store, f"key-{number}")
     return database
 
 
-def position(database: Path) -> int:
-    return int(query(database, "SELECT sequence FROM relay_position")[0][0])
+def position(database: Path | Engine) -> int:
+    return int(engine_of(database).query("SELECT sequence FROM relay_position")[0][0])

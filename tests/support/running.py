@@ -3,20 +3,20 @@
 import http.client
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.rows import TABLES, counts, query
+from tests.support.engines import Engine, SqliteEngine
+from tests.support.ports import free_port
+from tests.support.rows import TABLES
 from tests.support.waiting import awake_s, wait_until
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -50,11 +50,11 @@ def environ_with(**settings: str) -> dict[str, str]:
 
 
 class Server:
-    """One gunicorn; its database, lock and log lie in `directory`."""
+    """One gunicorn. Its log lies in `directory`, and so does its database if it has no `engine`."""
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    def __init__(self, directory: Path, engine: Engine | None = None, /, **settings: str) -> None:
         self.directory = directory
-        self.database = directory / "orders.db"
+        self.engine = engine or SqliteEngine(directory)
         self.log_path = directory / "server.log"
         self.port = free_port()
         self.settings = settings
@@ -65,9 +65,15 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def database(self) -> Path:
+        """The file of a database of SQLite."""
+        assert isinstance(self.engine, SqliteEngine)
+        return self.engine.path
+
     def environ(self) -> dict[str, str]:
         own = {
-            "DATABASE_URL": f"sqlite:///{self.database}",
+            "DATABASE_URL": self.engine.url_text,
             "BIND": f"127.0.0.1:{self.port}",
             "WORKERS": "2",
         }
@@ -186,17 +192,17 @@ class Server:
             return received
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Query the live database, as people do with sqlite3."""
-        return query(self.database, sql)
+        """Query the live database, as people do with sqlite3 and psql."""
+        return self.engine.query(sql)
 
     def counts(self) -> dict[str, int]:
-        return dict(zip(TABLES, counts(self.database), strict=True))
+        return dict(zip(TABLES, self.engine.counts(), strict=True))
 
 
 @contextmanager
-def serving(directory: Path, **settings: str) -> Iterator[Server]:
+def serving(directory: Path, engine: Engine | None = None, /, **settings: str) -> Iterator[Server]:
     """Run a server in a directory until the block ends."""
-    server = Server(directory, **settings)
+    server = Server(directory, engine, **settings)
     with started(server):
         yield server
 
@@ -211,22 +217,3 @@ def started(server: Server, **popen: Any) -> Iterator[None]:
         if server.process is not None:
             server.process.kill()
             server.process.wait()
-
-
-_ports_given: deque[int] = deque(maxlen=500)
-
-
-def free_port() -> int:
-    """Give a port where nobody listens, below those that outgoing connections are given.
-
-    Processes that run tests side by side draw from different ones, and none twice soon.
-    """
-    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    while True:
-        port = random.SystemRandom().randrange(10_000 + process % 16, 32_000, 16)
-        if port in _ports_given:
-            continue
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            _ports_given.append(port)
-            return port

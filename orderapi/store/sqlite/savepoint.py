@@ -31,7 +31,7 @@ def run_in_savepoint(job: Job, connection: Connection, tx: WriteTx) -> Run:
     connection.execute("SAVEPOINT job")
     changes = connection.total_changes
     try:
-        result = job.fn(tx)
+        result = job.work(tx)
     except BaseException as error:
         if isinstance(as_ours(error), StoreUnavailable):
             raise

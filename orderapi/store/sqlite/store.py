@@ -19,9 +19,14 @@ from orderapi.store.statements.transaction import ReadTx, WriteTx
 
 T = TypeVar("T")
 
+# One poll takes about 10 microseconds.
+POLL_INTERVAL_S = 0.02
+
 
 class SqliteStore:
     """See `contract.Store`. With `read_only`, the file is opened for reading alone."""
+
+    poll_interval_s = POLL_INTERVAL_S
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._database = Database(path, "ro" if read_only else "rw")

@@ -1,5 +1,7 @@
 """The numbers that a transaction gives to new orders and events: each follows the greatest one."""
 
+from collections.abc import Callable
+
 from orderapi import uuid7
 from orderapi.store.statements.execution import Execute
 from orderapi.store.statements.timestamp import now_ms
@@ -9,23 +11,28 @@ class Numbers:
     """The greatest order id and the greatest event number, within one transaction.
 
     Each is read once, because writers are serialised: nobody else can take a number meanwhile. Both
-    must be forgotten when a part of the transaction is rolled back.
+    must be forgotten when a part of the transaction is rolled back. `wait_for_turn` is called
+    before the first of them is read: in an engine where transactions write at the same time, it
+    waits until no other transaction takes numbers.
     """
 
-    def __init__(self, execute: Execute) -> None:
+    def __init__(self, execute: Execute, wait_for_turn: Callable[[], None]) -> None:
         self._execute = execute
+        self._wait_for_turn = wait_for_turn
         self._order_id: str | None = None
         self._sequence: int | None = None
 
     def next_order_id(self) -> str:
         """Give an id that is greater than the id of every order so far."""
         if self._order_id is None:
+            self._wait_for_turn()
             ((self._order_id,),) = self._execute("SELECT MAX(order_id) FROM orders", ())
         return uuid7.after(self._order_id, now_ms())
 
     def next_sequence(self) -> int:
         """Give the number that follows the number of the last event."""
         if self._sequence is None:
+            self._wait_for_turn()
             ((sequence,),) = self._execute("SELECT COALESCE(MAX(sequence), 0) FROM events", ())
             self._sequence = int(sequence)
         return self._sequence + 1

@@ -1,5 +1,7 @@
 """What a unit of work gets: the statements by subject, on one snapshot or in one transaction."""
 
+from collections.abc import Callable
+
 from orderapi.store.statements.audit import AuditReads
 from orderapi.store.statements.backups import BackupReads, BackupWrites
 from orderapi.store.statements.events import EventReads, EventWrites
@@ -36,11 +38,12 @@ class WriteTx:
     """The statements that write, and those that read; all writes become durable together, or none.
 
     Every row that a transaction writes has the same time: the time at which the transaction began.
+    `wait_for_turn` is that of `Numbers`.
     """
 
-    def __init__(self, execute: Execute) -> None:
+    def __init__(self, execute: Execute, wait_for_turn: Callable[[], None] = lambda: None) -> None:
         now = now_text()
-        self.numbers = Numbers(execute)
+        self.numbers = Numbers(execute, wait_for_turn)
         self.orders = OrderWrites(execute, now, self.numbers)
         self.keys = KeyWrites(execute, now)
         self.events = EventWrites(execute, self.numbers)
@@ -49,4 +52,4 @@ class WriteTx:
         self.tokens = TokenWrites(execute, now)
         self.backups = BackupWrites(execute, now)
         self.last_audit = LastAuditWrites(execute, now)
-        self.probe = ProbeWrites(execute, now)
+        self.probe = ProbeWrites(execute, now, wait_for_turn)

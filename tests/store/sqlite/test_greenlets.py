@@ -102,7 +102,9 @@ def kill_at_any_moment(directory: Path) -> None:
         assert all(other.successful() for other in others)
         assert keys(database) - {"first"} == {f"key-{number}" for number in range(5)}
         drains = [
-            found for found in gc.get_objects() if getattr(found, "name", None) == "drain" and found
+            found
+            for found in gc.get_objects()
+            if isinstance(found, gevent.Greenlet) and found.name == "drain" and found
         ]
         assert len(drains) == 1, moment
         store.close()

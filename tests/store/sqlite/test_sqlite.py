@@ -11,7 +11,7 @@ import pytest
 
 from orderapi.errors import StoreUnavailable
 from orderapi.orders import LEDGER_ENTRY_TYPE, ORDER_STATUS, PUBLIC_CLIENT, place_order
-from orderapi.records import OrderPage
+from orderapi.records import OrderPage, Reply
 from orderapi.store.contract import WriteTx
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place, request_for
@@ -74,6 +74,20 @@ def limit_pages(store: SqliteStore, most: int) -> None:
     place(store, "before-the-limit")
     assert store._writer._connection is not None
     store._writer._connection.execute(f"PRAGMA max_page_count = {most}")
+
+
+def test_a_failure_that_fn_survives_undoes_its_own_statement_only(
+    store: SqliteStore, database: Path
+) -> None:
+    claim, new_order = request_for("survived")
+
+    def survive(tx: WriteTx) -> None:
+        place_order(tx, claim, new_order)
+        with pytest.raises(sqlite3.IntegrityError):
+            tx.keys.save_claim(claim, Reply(201, "{}", "no-such-order"))
+
+    store.write(survive)
+    assert counts(database) == [1, 1, 1, 1]
 
 
 @promise("bad days lose nothing")

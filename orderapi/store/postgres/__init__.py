@@ -1,0 +1,1 @@
+"""The engine for PostgreSQL 14 or newer."""

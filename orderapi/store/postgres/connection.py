@@ -1,0 +1,213 @@
+"""One connection to PostgreSQL: how it waits, how it is given up, and how it runs a statement.
+
+No statement is ever cancelled. A COMMIT that waits for a standby and is cancelled reports success,
+although the standby may never get it. So whoever can wait no longer closes the socket, and the
+outcome is then unknown.
+"""
+
+import os
+import re
+import select
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGconn
+from psycopg.rows import tuple_row
+
+from orderapi.errors import StoreRefused
+from orderapi.settings import PostgresUrl
+from orderapi.store.native import has_event_loop
+from orderapi.store.statements.execution import Parameters, Row
+
+T = TypeVar("T")
+
+# What libpq uses if the URL says nothing else. A machine that has vanished must be noticed within
+# the time that a request has. All times are in seconds, but `tcp_user_timeout` is in milliseconds.
+_DEFAULTS = {
+    "application_name": "orderapi",
+    "connect_timeout": "3",
+    "keepalives_idle": "2",
+    "keepalives_interval": "1",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "4000",
+}
+_READY = psycopg.waiting.Ready
+_EVENTS = {
+    psycopg.waiting.Wait.R: select.POLLIN,
+    psycopg.waiting.Wait.W: select.POLLOUT,
+    psycopg.waiting.Wait.RW: select.POLLIN | select.POLLOUT,
+}
+_MARKER = re.compile(r"\?|(?<!:):([a-z_][a-z_0-9]*)|%")
+_WRITES = ("INSERT ", "UPDATE ", "DELETE ")
+
+
+class DeadlinePassed(psycopg.OperationalError):
+    """The server has not answered by the deadline."""
+
+
+class Connection(psycopg.Connection[Row]):
+    """A connection that waits until its deadline, and lets an event loop run meanwhile.
+
+    `deadline` is a time of `time.monotonic()` in seconds. It must be set before each use.
+    """
+
+    def __init__(self, pgconn: PGconn, row_factory: Any = tuple_row) -> None:
+        super().__init__(pgconn, row_factory)
+        self.deadline = 0.0
+        # The notices and warnings that the server has sent. After one, nothing is a success.
+        self.notices: list[str] = []
+        # How many statements have run, and whether one of them has changed a row.
+        self.statements = 0
+        self.has_written = False
+        notices = self.notices
+        self.add_notice_handler(
+            lambda notice: notices.append(f"{notice.sqlstate}: {notice.message_primary}")
+        )
+
+    def wait(self, gen: PQGen[T], interval: float = 0.0, timeout: float | None = None) -> T:
+        """Drive a generator of the driver until it ends.
+
+        The driver's own method waits without a limit, and it cancels a query when it is
+        interrupted. Raises DeadlinePassed if the server has not answered by the deadline. The
+        connection is then dropped.
+        """
+        del interval, timeout  # the deadline replaces both
+        try:
+            return _driven(gen, self.pgconn.socket, self.deadline)
+        except BaseException:
+            # The deadline has passed, the request was killed, or the process is interrupted.
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.drop()
+            raise
+
+    def rows(self, sql: str, parameters: Parameters) -> list[Row]:
+        """Run a statement of `store.statements`, and return all of its rows."""
+        cursor = self.execute(translated(sql), parameters, prepare=False)
+        self.statements += 1
+        if cursor.rowcount > 0 and (cursor.statusmessage or "").startswith(_WRITES):
+            self.has_written = True
+        return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
+
+    def is_idle(self) -> bool:
+        """Tell whether the connection is open, and no transaction of it is."""
+        return self.pgconn.transaction_status == TransactionStatus.IDLE
+
+    def roll_back(self) -> None:
+        """End a transaction without its changes. The connection is dropped if this fails."""
+        try:
+            self.execute("ROLLBACK")
+        except psycopg.Error:
+            self.drop()
+
+    def drop(self) -> None:
+        """Give up the connection without a word to the server, which finishes what it does."""
+        with (
+            suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(self.pgconn.socket)) as duplicate,
+        ):
+            duplicate.shutdown(socket.SHUT_RDWR)
+        self.close()
+
+
+def connected(url: PostgresUrl, session: str) -> Connection:
+    """Open a connection to a server of `url`.
+
+    `session` says which server will do (`target_session_attrs` of libpq): `read-write`, `primary`
+    or `any`. Raises psycopg.OperationalError if no such server lets this process in.
+    """
+    return Connection.connect(
+        **conninfo(url) | {"target_session_attrs": session},
+        autocommit=True,
+        prepare_threshold=None,  # behind PgBouncer, the next statement runs in another session
+    )
+
+
+def conninfo(url: PostgresUrl) -> dict[str, Any]:
+    """Return the parameters of libpq for a URL. They may contain a password.
+
+    Raises StoreRefused if libpq cannot read the URL.
+    """
+    try:
+        given = conninfo_to_dict(url.text)
+    except (psycopg.Error, UnicodeError):
+        # The message of libpq may quote the password.
+        raise StoreRefused(
+            "libpq cannot read this URL; percent-encode each reserved character in a user, a"
+            " password or a database, and check the names of the parameters"
+        ) from None
+    return _DEFAULTS | given | {"client_encoding": "UTF8"}
+
+
+@lru_cache(maxsize=512)
+def translated(sql: str) -> str:
+    """Write the parameters of a statement as the driver wants them.
+
+    `?` becomes `%s`, `:name` becomes `%(name)s`, and a percent sign is doubled.
+    """
+    return _MARKER.sub(_as_driver_wants, sql)
+
+
+def without_unsendable(parameters: Parameters) -> Parameters:
+    """Put NULL in the place of each text that no text of PostgreSQL can be equal to.
+
+    Those are texts with a NUL character or with a lone surrogate.
+    """
+    if isinstance(parameters, Mapping):
+        return {name: _sendable(value) for name, value in parameters.items()}
+    return [_sendable(value) for value in parameters]
+
+
+def refuse_blocking_wait() -> None:
+    """Raise RuntimeError if a wait for PostgreSQL would stop the event loop of this process.
+
+    The driver keeps a reference to what it found when it was imported. So gevent must have patched
+    the standard library before that.
+    """
+    if has_event_loop():
+        driver = vars(psycopg.waiting)["DefaultSelector"], vars(psycopg.connection)["Lock"]
+        if not all(part.__module__.startswith("gevent") for part in (select.poll, *driver)):
+            raise RuntimeError("psycopg was imported before gevent patched the standard library")
+
+
+def _driven(gen: PQGen[T], descriptor: int, deadline: float) -> T:
+    try:
+        wanted = next(gen)
+        poll = select.poll()
+        while True:
+            poll.register(descriptor, _EVENTS[wanted])
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
+                raise DeadlinePassed("the server has not answered by the deadline")
+            events = poll.poll(remaining_s * 1000 + 1)
+            wanted = gen.send(_ready(events[0][1]) if events else _READY.NONE)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+
+
+def _ready(events: int) -> Any:
+    if events & ~(select.POLLIN | select.POLLOUT):
+        return _READY.RW  # the socket has failed: the driver finds out why
+    readable = _READY.R if events & select.POLLIN else _READY.NONE
+    return readable | (_READY.W if events & select.POLLOUT else _READY.NONE)
+
+
+def _as_driver_wants(marker: re.Match[str]) -> str:
+    if marker[0] == "%":
+        return "%%"
+    return "%s" if marker[0] == "?" else f"%({marker[1]})s"
+
+
+def _sendable(value: object) -> object:
+    is_sendable = not isinstance(value, str) or (
+        "\0" not in value and value.encode(errors="replace").decode() == value
+    )
+    return value if is_sendable else None

@@ -1,0 +1,257 @@
+"""Placing orders: all that wait in this process become one call of `place_orders_v1`.
+
+The call and its COMMIT take one round trip. Everything here runs on the thread (under gevent: in
+the greenlet) of the drain.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from orderapi import idempotency
+from orderapi.errors import KeyReused, StoreUnavailable
+from orderapi.orders import ORDER_STATUS, REPLY_STATUS, event_payload
+from orderapi.records import Claim, NewOrder, Order, Reply, SavedClaim
+from orderapi.store.group_commit import GroupCommit
+from orderapi.store.jobs import Batch, Job, Natively
+from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
+from orderapi.store.postgres.session import ANSWER_MARGIN_S, Primary, is_lasting
+
+if TYPE_CHECKING:
+    from orderapi.store.contract import Measures
+
+# A call that takes longer is a sign that writes do not commit now.
+SLOW_S = 1.0
+# The pause before a batch is sent again.
+RETRY_PAUSE_S = 0.1
+
+_CALL = (
+    "SELECT * FROM place_orders_v1(%s, %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
+    " %s::integer[], %s::text[], %s::text[], %s::text[], %s::text[])"
+)
+# It stands where the server puts the order_id into a document.
+_PLACEHOLDER = "\N{OBJECT REPLACEMENT CHARACTER}"
+# The last two groups of a UUID have 62 random bits, after the two bits of the variant.
+_RANDOM_BITS = 62
+_VARIANT = 0b10 << _RANDOM_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An order to place.
+
+    `head` and `tail` are what its document has before and behind the order_id. `id_end` are the
+    last two groups of the id that the order gets if it is made for this placement. So it is known
+    again after an unknown outcome.
+    """
+
+    claim: Claim
+    new_order: NewOrder
+    traceparent: str | None
+    head: str
+    tail: str
+    id_end: str
+
+    def is_own(self, order_id: str) -> bool:
+        """Tell whether an order was made for this placement."""
+        return order_id.endswith(self.id_end)
+
+
+def placement_of(claim: Claim, new: NewOrder, traceparent: str | None) -> Placement:
+    """Make the placement of an order, with a random end of its id."""
+    order = Order(
+        _PLACEHOLDER, new.client_id, new.customer_id, new.item_id, new.quantity, ORDER_STATUS, ""
+    )
+    # The order_id is the first member, so no text of the client comes before it.
+    head, _, tail = event_payload(order).partition(_PLACEHOLDER)
+    digits = f"{_VARIANT | secrets.randbits(_RANDOM_BITS):016x}"
+    return Placement(claim, new, traceparent, head, tail, f"{digits[:4]}-{digits[4:]}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What one call has committed: the answers in the order of the placements, and some figures."""
+
+    outcomes: list[Reply | KeyReused]
+    made: int
+    last_sequence: int
+    lock_wait_s: float
+
+
+class Placements:
+    """The orders that this process places through one connection."""
+
+    def __init__(self, primary: Primary) -> None:
+        self._primary = primary
+        self._commits = GroupCommit(self._commit, lambda: None)
+        self._committed_at = float("-inf")
+        self._began_at = float("inf")
+        self._has_failed = False
+        # The number of the last event when a batch was last committed without a warning. What has a
+        # smaller number is on every standby that a COMMIT waits for.
+        self.safe_sequence = 0
+        self.measures: Measures | None = None
+
+    def place(self, placement: Placement, deadline: float) -> Reply:
+        """Place an order together with what others place at the time.
+
+        Raises KeyReused, and StoreUnavailable if the outcome is not known by the deadline.
+        """
+        reply: Reply = self._commits.submit(placement, deadline)
+        return reply
+
+    def is_healthy(self) -> bool:
+        """Tell whether writes commit, as far as this process knows."""
+        return not self._has_failed and time.monotonic() - self._began_at < SLOW_S
+
+    def committed_at(self) -> float:
+        """Return when an order was last committed, as a time of `time.monotonic()`."""
+        return self._committed_at
+
+    def in_hand(self) -> int:
+        """Return how many orders wait for their commit."""
+        return self._commits.in_hand()
+
+    def stop(self) -> None:
+        """Refuse new orders, wait for the queued ones, and give up the connection."""
+        self._commits.close()
+        self._primary.drop()
+
+    def _commit(self, batch: Batch, _natively: Natively) -> bool:
+        jobs = batch.take()
+        if jobs:
+            self._run(jobs)
+        return False
+
+    def _run(self, jobs: list[Job]) -> None:
+        """Place a batch, and note how each job ended. It is sent again as long as that may help.
+
+        A batch that was sent may have been committed, whatever has happened then. To send it again
+        is safe, because each key is claimed once.
+        """
+        deadline = max(job.deadline for job in jobs)
+        while True:
+            try:
+                answers = self._call([job.work for job in jobs], deadline)
+            except (psycopg.Error, UnicodeEncodeError, StoreUnavailable) as error:
+                failure = error
+            else:
+                self._note_success(answers)
+                for job, outcome in zip(jobs, answers.outcomes, strict=True):
+                    _end(job, outcome)
+                return
+            verdict = _verdict_on(failure)
+            if verdict is Verdict.BAD_ROW:
+                self._isolate(jobs, failure)
+                return
+            self._has_failed = True
+            if verdict is Verdict.RECONNECT:
+                self._primary.drop()
+            if verdict is Verdict.REFUSED or time.monotonic() + RETRY_PAUSE_S >= deadline:
+                for job in jobs:
+                    job.end(error=_for_caller(failure))
+                return
+            time.sleep(RETRY_PAUSE_S)
+
+    def _isolate(self, jobs: list[Job], failure: Exception) -> None:
+        """Let one bad row fail alone: send the halves of its batch."""
+        if len(jobs) == 1:
+            jobs[0].end(error=failure)
+            return
+        middle = len(jobs) // 2
+        self._run(jobs[:middle])
+        self._run(jobs[middle:])
+
+    def _call(self, placements: list[Placement], deadline: float) -> _Answers:
+        connection = self._primary.connection(deadline)
+        wait_s = deadline - time.monotonic() - ANSWER_MARGIN_S
+        if wait_s <= 0:
+            raise StoreUnavailable("a connection was opened too late")
+        parameters = _parameters(placements, wait_s)
+        self._began_at = time.monotonic()
+        try:
+            rows = connection.execute(_CALL, parameters, prepare=False).fetchall()
+        finally:
+            took_s = time.monotonic() - self._began_at
+            self._began_at = float("inf")
+        if connection.notices:
+            # A COMMIT that no longer waits for its standby says so in a warning.
+            self._primary.drop()
+            raise StoreUnavailable(f"the server has warned: {connection.notices[0]}")
+        answers = _answers(placements, rows)
+        if self.measures and answers.made:
+            self.measures.note_lock_wait(answers.lock_wait_s)
+            self.measures.note_batch(answers.made, took_s - answers.lock_wait_s)
+        return answers
+
+    def _note_success(self, answers: _Answers) -> None:
+        self._has_failed = False
+        self.safe_sequence = answers.last_sequence
+        if answers.made:
+            self._committed_at = time.monotonic()
+
+
+def _parameters(placements: list[Placement], wait_s: float) -> list[object]:
+    orders = [placement.new_order for placement in placements]
+    return [
+        max(1, int(wait_s * 1000)),
+        [placement.claim.client_id for placement in placements],
+        [placement.claim.key for placement in placements],
+        [placement.claim.fingerprint for placement in placements],
+        [order.customer_id for order in orders],
+        [order.item_id for order in orders],
+        [order.quantity for order in orders],
+        [placement.head for placement in placements],
+        [placement.tail for placement in placements],
+        [placement.id_end for placement in placements],
+        [placement.traceparent for placement in placements],
+    ]
+
+
+def _answers(placements: list[Placement], rows: Sequence[Any]) -> _Answers:
+    found: dict[int, Reply | KeyReused] = {}
+    made = 0
+    for place, is_made, order_id, fingerprint, status, body, _, _ in rows:
+        placement = placements[place - 1]
+        if is_made:
+            made += 1
+            body = f"{placement.head}{order_id}{placement.tail}\n"
+            found[place] = Reply(REPLY_STATUS, body, order_id)
+        else:
+            found[place] = answer_to(placement, SavedClaim(fingerprint, status, body, order_id))
+    _, _, _, _, _, _, last_sequence, lock_wait_s = rows[0]
+    outcomes = [found[place + 1] for place in range(len(placements))]
+    return _Answers(outcomes, made, last_sequence, lock_wait_s)
+
+
+def answer_to(placement: Placement, saved: SavedClaim) -> Reply | KeyReused:
+    """Give the answer to a placement whose key was claimed before, maybe by this placement."""
+    try:
+        reply = idempotency.replay(saved, placement.claim)
+    except KeyReused as conflict:
+        return conflict
+    return replace(reply, replayed=not placement.is_own(saved.order_id))
+
+
+def _end(job: Job, outcome: Reply | KeyReused) -> None:
+    if isinstance(outcome, KeyReused):
+        job.end(error=outcome)
+    else:
+        job.end(outcome)
+
+
+def _verdict_on(failure: Exception) -> Verdict:
+    if isinstance(failure, StoreUnavailable):
+        # No connection could be opened, or the server has warned.
+        return Verdict.REFUSED if is_lasting(failure) else Verdict.RECONNECT
+    return verdict_on(failure)
+
+
+def _for_caller(failure: Exception) -> StoreUnavailable:
+    if isinstance(failure, StoreUnavailable):
+        return type(failure)(failure.reason, failure.kind)
+    return unavailable(failure)

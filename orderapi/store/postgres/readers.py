@@ -1,0 +1,101 @@
+"""Reading: on the thread of the caller, through a few connections that this process shares."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import psycopg
+
+from orderapi.store.contract import ANSWER_MAX_S, REQUEST_TIME_S
+from orderapi.store.postgres.connection import Connection, without_unsendable
+from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
+from orderapi.store.postgres.pool import Pool
+from orderapi.store.statements.execution import Parameters, Row
+from orderapi.store.statements.transaction import ReadTx
+
+T = TypeVar("T")
+
+# A caller that does not want to wait has this time all the same, because a round trip takes some.
+READ_MIN_S = 1.0
+assert REQUEST_TIME_S + READ_MIN_S < ANSWER_MAX_S
+
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class Readers:
+    """The reading of one process from one database."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def run(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
+        """Run `fn` on one snapshot.
+
+        `deadline` is a time of `time.monotonic()` in seconds. The default is REQUEST_TIME_S after
+        the call. Raises StoreUnavailable if the database cannot be read by then. A server that
+        cannot be reached is tried again until then.
+        """
+        return self._run(partial(_in_transaction, fn), deadline)
+
+    def run_one(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
+        """Run `fn`, which runs one statement at most, and so needs no transaction around it.
+
+        Raises StoreUnavailable as `run` does, and RuntimeError if `fn` ran several statements.
+        """
+        return self._run(partial(_in_one_statement, fn), deadline)
+
+    def rows(self, sql: str) -> list[Row]:
+        """Run a statement that only this engine has. Raises StoreUnavailable as `run` does."""
+        return self._run(lambda connection: connection.execute(sql.encode()).fetchall(), None)
+
+    def _run(self, act: Callable[[Connection], T], deadline: float | None) -> T:
+        now = time.monotonic()
+        deadline = now + REQUEST_TIME_S if deadline is None else max(deadline, now + READ_MIN_S)
+        while True:
+            connection = self._pool.take(deadline)
+            connection.deadline = deadline
+            try:
+                return act(connection)
+            except psycopg.Error as error:
+                verdict = verdict_on(error)
+                if verdict is Verdict.BAD_ROW:
+                    raise
+                if verdict is Verdict.RECONNECT:
+                    connection.drop()
+                    self._pool.discard_idle()
+                if verdict is Verdict.REFUSED or time.monotonic() >= deadline:
+                    raise unavailable(error) from error
+            finally:
+                self._pool.put_back(connection)
+
+
+def _in_transaction(fn: Callable[[ReadTx], T], connection: Connection) -> T:
+    connection.execute(_BEGIN)
+    try:
+        result = fn(ReadTx(_reading(connection)))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.roll_back()
+        raise
+    return result
+
+
+def _in_one_statement(fn: Callable[[ReadTx], T], connection: Connection) -> T:
+    before = connection.statements
+    result = fn(ReadTx(_reading(connection)))
+    if connection.statements - before > 1:
+        raise RuntimeError("a unit of work of one statement ran several")
+    return result
+
+
+def _reading(connection: Connection) -> Callable[[str, Parameters], list[Row]]:
+    def rows(sql: str, parameters: Parameters) -> list[Row]:
+        try:
+            return connection.rows(sql, parameters)
+        except (psycopg.DataError, UnicodeEncodeError) as error:
+            if getattr(error, "sqlstate", None) is not None:
+                raise
+            return connection.rows(sql, without_unsendable(parameters))
+
+    return rows

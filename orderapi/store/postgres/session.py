@@ -1,0 +1,110 @@
+"""How a connection of the store is opened: its server must have our schema."""
+
+import time
+
+import psycopg
+
+from orderapi.errors import StoreCorrupt, StoreFailure, StoreRefused, StoreUnavailable
+from orderapi.settings import PostgresUrl
+from orderapi.store import migrate
+from orderapi.store.migrate import Migration
+from orderapi.store.postgres.connection import Connection, connected
+from orderapi.store.postgres.failures import unavailable
+
+# The server stops waiting for a lock so many seconds before nobody waits for its answer any more.
+ANSWER_MARGIN_S = 0.2
+_CHECK_MAX_S = 3.0
+_APPLIED = "SELECT number, works_with FROM schema_migrations"
+
+
+class Unprepared(StoreUnavailable):
+    """The schema of the database is not that of this release, and waiting does not change this."""
+
+
+class Sessions:
+    """Opens connections to a database, whose schema must be that of the `known` migrations."""
+
+    def __init__(self, url: PostgresUrl, known: list[Migration]) -> None:
+        self._url = url
+        self._known = known
+
+    def for_reading(self) -> Connection:
+        """Open a connection to the primary. Raises StoreUnavailable as `for_writing` does."""
+        return self._opened("primary")
+
+    def for_writing(self) -> Connection:
+        """Open a connection to the primary, which must let this role write.
+
+        Raises StoreUnavailable if no server lets this process in, or if its schema is not ours.
+        """
+        return self._opened("read-write")
+
+    def _opened(self, session: str) -> Connection:
+        try:
+            connection = connected(self._url, session)
+        except psycopg.Error as error:
+            raise unavailable(error) from error
+        except StoreRefused as error:
+            raise Unprepared(str(error)) from error
+        try:
+            connection.deadline = time.monotonic() + _CHECK_MAX_S
+            self._refuse_unprepared(connection)
+        except BaseException:
+            connection.drop()
+            raise
+        return connection
+
+    def _refuse_unprepared(self, connection: Connection) -> None:
+        try:
+            applied = applied_on(connection)
+            if migrate.due(self._known, applied):
+                raise Unprepared(
+                    "the schema of the database is not up to date; restart the service"
+                )
+        except psycopg.errors.UndefinedTable as error:
+            raise StoreCorrupt(
+                "the database is not one of orderapi", StoreFailure.FOREIGN
+            ) from error
+        except psycopg.Error as error:
+            raise unavailable(error) from error
+        except StoreRefused as error:
+            raise Unprepared(str(error)) from error
+
+
+def is_lasting(failure: StoreUnavailable) -> bool:
+    """Tell whether it is of no use to open a connection again after this failure."""
+    return isinstance(failure, Unprepared | StoreCorrupt)
+
+
+def applied_on(connection: Connection) -> dict[int, int]:
+    """Return the numbers of the migrations of a database, each with its `works_with`."""
+    rows = connection.rows(_APPLIED, {})
+    return {int(number): int(works_with) for number, works_with in rows}
+
+
+class Primary:
+    """The one connection of a writer. It is opened again after each failure that ended it."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._connection: Connection | None = None
+
+    def connection(self, deadline: float) -> Connection:
+        """Return the connection, whose statements wait until `deadline`.
+
+        Raises StoreUnavailable as `Sessions.for_writing` does.
+        """
+        if self._connection is not None and not self._connection.is_idle():
+            self.drop()
+        if self._connection is None:
+            self._connection = self._sessions.for_writing()
+        self._connection.deadline = deadline
+        self._connection.notices.clear()
+        self._connection.has_written = False
+        return self._connection
+
+    def drop(self) -> None:
+        """Give up the connection. What it was doing may still happen."""
+        if self._connection is not None:
+            self._connection.drop()
+            self._connection = None

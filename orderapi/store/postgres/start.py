@@ -1,0 +1,166 @@
+"""What a start does with a database of PostgreSQL: it migrates it, or refuses it in one line."""
+
+import re
+import time
+from contextlib import closing
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping
+
+from orderapi.errors import StoreRefused
+from orderapi.settings import PostgresUrl
+from orderapi.store import migrate
+from orderapi.store.migrate import Migration
+from orderapi.store.postgres.connection import Connection, connected, conninfo, refuse_blocking_wait
+from orderapi.store.postgres.failures import reason
+from orderapi.store.postgres.session import applied_on
+
+# How long a start tries to reach a server that does not answer.
+REACH_MAX_S = 30.0
+# How long a start waits for another one that migrates, and for its own migrations.
+MIGRATE_MAX_S = 30.0
+VERSION_MIN = 14
+# Any number will do that no other program locks in this database: "orderapi" in ASCII.
+MIGRATION_LOCK = int.from_bytes(b"orderapi")
+
+_RETRY_PAUSE_S = 0.5
+_VERSION = re.compile(r"PostgreSQL (\d+)(?!.*-YB-)")
+_OWN_TABLES = ("orders", "ledger", "idempotency_keys", "events", "tokens", "leases")
+# Each setting of the server or of the role that breaks a promise of the service: its bad value,
+# and what to do.
+_UNFIT = {
+    "fsync": ("off", "set fsync = on, because a crash could lose acknowledged orders"),
+    "full_page_writes": ("off", "set full_page_writes = on, because a crash could damage tables"),
+    "synchronous_commit": (
+        "off",
+        "set synchronous_commit = on for this role, because a crash could lose acknowledged orders",
+    ),
+}
+
+
+def prepare(url: PostgresUrl, known: list[Migration]) -> None:
+    """Make the tables, or apply the `known` migrations that are due. Nothing stays open.
+
+    Raises StoreRefused if this release cannot serve the database.
+    """
+    refuse_blocking_wait()
+    with closing(_reached(url)) as connection:
+        connection.deadline = time.monotonic() + MIGRATE_MAX_S
+        try:
+            _refuse_imitation(connection)
+            _refuse_unfit(connection)
+            _migrate(connection, known)
+        except psycopg.Error as error:
+            raise StoreRefused(f"cannot prepare {url}: {reason(error)}") from error
+
+
+def _reached(url: PostgresUrl) -> Connection:
+    """Connect to the primary. A server that does not answer is tried again until REACH_MAX_S."""
+    parameters = conninfo(url)
+    give_up_at = time.monotonic() + REACH_MAX_S
+    while True:
+        try:
+            return connected(url, "read-write")
+        except psycopg.Error as error:
+            has_several = "," in str(parameters.get("host", ""))
+            if PGconn.ping(make_conninfo(**parameters).encode()) == Ping.OK and not has_several:
+                raise StoreRefused(_why_not_let_in(url, error)) from error
+            if time.monotonic() > give_up_at:
+                raise StoreRefused(f"cannot reach {url}: {reason(error)}") from error
+        time.sleep(_RETRY_PAUSE_S)
+
+
+def _why_not_let_in(url: PostgresUrl, error: psycopg.Error) -> str:
+    """Say why a server that answers does not let this process write."""
+    try:
+        with closing(connected(url, "any")) as connection:
+            connection.deadline = time.monotonic() + MIGRATE_MAX_S
+            ((is_standby,),) = connection.rows("SELECT pg_is_in_recovery()", ())
+    except psycopg.Error:
+        return f"cannot connect to {url}: {reason(error)}"
+    if is_standby:
+        return f"{url} is a standby, which cannot be written; name the primary, or several hosts"
+    return f"{url} lets this role only read; set default_transaction_read_only = off for it"
+
+
+def _refuse_imitation(connection: Connection) -> None:
+    """Refuse an engine that speaks the protocol of PostgreSQL without being PostgreSQL."""
+    ((version,),) = connection.rows("SELECT version()", ())
+    found = _VERSION.match(version)
+    try:
+        connection.rows("SELECT system_identifier FROM pg_control_system()", ())
+    except psycopg.errors.InsufficientPrivilege:
+        pass  # the function exists
+    except psycopg.errors.UndefinedFunction:
+        found = None
+    if found is None or int(found[1]) < VERSION_MIN:
+        raise StoreRefused(
+            f"PostgreSQL {VERSION_MIN} or newer is needed, and this server is: {version[:80]}"
+        )
+
+
+def _refuse_unfit(connection: Connection) -> None:
+    encoding = _setting(connection, "server_encoding")
+    isolation = _setting(connection, "default_transaction_isolation")
+    if encoding != "UTF8":
+        raise StoreRefused(
+            f"the database has the encoding {encoding}; create it with ENCODING 'UTF8'"
+        )
+    if isolation != "read committed":
+        raise StoreRefused(
+            f"default_transaction_isolation is '{isolation}' for this role or database; set it to"
+            " 'read committed'"
+        )
+    for name, (bad, what_to_do) in _UNFIT.items():
+        if _setting(connection, name) == bad:
+            raise StoreRefused(f"{name} is {bad}: {what_to_do}")
+
+
+def _setting(connection: Connection, name: str) -> str:
+    ((value,),) = connection.rows("SELECT current_setting(?)", (name,))
+    return str(value)
+
+
+def _migrate(connection: Connection, known: list[Migration]) -> None:
+    if _has_schema(connection) and not migrate.due(known, applied_on(connection)):
+        return
+    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+    # The lock ends with the transaction, also behind PgBouncer.
+    connection.rows("SELECT pg_advisory_xact_lock(?)", (MIGRATION_LOCK,))
+    if not _has_schema(connection):
+        _refuse_foreign(connection)
+        connection.execute(
+            "CREATE TABLE schema_migrations ("
+            " number integer NOT NULL PRIMARY KEY, works_with integer NOT NULL)"
+        )
+    for migration in migrate.due(known, applied_on(connection)):
+        connection.execute(migration.sql.encode())
+        connection.rows(
+            "INSERT INTO schema_migrations (number, works_with) VALUES (?, ?)",
+            (migration.number, migration.works_with),
+        )
+    connection.execute("COMMIT")
+
+
+def _has_schema(connection: Connection) -> bool:
+    return _has_table(connection, "schema_migrations")
+
+
+def _has_table(connection: Connection, name: str) -> bool:
+    """Tell whether a table exists.
+
+    `to_regclass` would not do: it answers from a cache that the wait for an advisory lock does not
+    bring up to date. Reading `pg_class` does.
+    """
+    sql = "SELECT 1 FROM pg_class WHERE relname = ? AND pg_table_is_visible(oid)"
+    return bool(connection.rows(sql, (name,)))
+
+
+def _refuse_foreign(connection: Connection) -> None:
+    for table in _OWN_TABLES:
+        if _has_table(connection, table):
+            raise StoreRefused(
+                f"the database has a table {table!r} that is not one of orderapi; use another"
+                " database"
+            )

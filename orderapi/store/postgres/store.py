@@ -1,0 +1,165 @@
+"""The store in a database of PostgreSQL: reading through a few connections, writing through two."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from orderapi.errors import KeyReused, StoreUnavailable
+from orderapi.records import Claim, Lease, NewOrder, Reply, SavedClaim, StoreUsage
+from orderapi.settings import PostgresUrl
+from orderapi.store import migrate
+from orderapi.store.contract import REQUEST_TIME_S, Measures
+from orderapi.store.leases import Leases
+from orderapi.store.postgres import start
+from orderapi.store.postgres.placements import Placement, Placements, answer_to, placement_of
+from orderapi.store.postgres.pool import Pool
+from orderapi.store.postgres.readers import READ_MIN_S, Readers
+from orderapi.store.postgres.session import Primary, Sessions
+from orderapi.store.postgres.writes import Writes
+from orderapi.store.statements.transaction import ReadTx, WriteTx
+
+T = TypeVar("T")
+
+# One poll of the feed is a round trip to the server, for each process in which a reader waits.
+POLL_INTERVAL_S = 0.1
+
+
+class PostgresStore:
+    """See `contract.Store`. Nothing is opened until the store is used."""
+
+    poll_interval_s = POLL_INTERVAL_S
+
+    def __init__(self, url: PostgresUrl) -> None:
+        self._url = url
+        self._known = migrate.load("postgres")
+        sessions = Sessions(url, self._known)
+        self._pool = Pool(sessions.for_reading)
+        self._readers = Readers(self._pool)
+        self._placements = Placements(Primary(sessions))
+        self._writes = Writes(Primary(sessions))
+        self._leases = Leases(self.read_one, self.write, _AlwaysAdmitted)
+
+    def prepare(self) -> None:
+        """See `contract.Store`."""
+        start.prepare(self._url, self._known)
+
+    def read(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
+        """See `contract.Store`."""
+        return self._readers.run(fn, deadline)
+
+    def read_one(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
+        """See `contract.Store`."""
+        return self._readers.run_one(fn, deadline)
+
+    def write(self, fn: Callable[[WriteTx], T], deadline: float | None = None) -> T:
+        """See `contract.Store`."""
+        if deadline is None:
+            deadline = time.monotonic() + REQUEST_TIME_S
+        result: T = self._writes.run(fn, deadline)
+        return result
+
+    def place(
+        self,
+        claim: Claim,
+        new_order: NewOrder,
+        traceparent: str | None = None,
+        deadline: float | None = None,
+    ) -> Reply:
+        """See `contract.Store`.
+
+        The server decides whether the key is new. A look-up before would cost more than the write.
+        While writes do not commit, replays and conflicts are answered from a snapshot, as far as
+        that is safe.
+        """
+        if deadline is None:
+            deadline = time.monotonic() + REQUEST_TIME_S
+        placement = placement_of(claim, new_order, traceparent)
+        if not self._placements.is_healthy():
+            reply = self._safe_reply(placement)
+            if reply is not None:
+                return reply
+        try:
+            return self._placements.place(placement, deadline)
+        except StoreUnavailable:
+            reply = self._safe_reply(placement)
+            if reply is None:
+                raise
+            return reply
+
+    def lease(self, name: str) -> Lease | None:
+        """See `contract.Store`."""
+        return self._leases.lease(name)
+
+    def seconds_since_commit(self) -> float:
+        """See `contract.Store`."""
+        committed_at = max(self._placements.committed_at(), self._writes.committed_at())
+        return time.monotonic() - committed_at
+
+    def writes_in_hand(self) -> int:
+        """See `contract.Store`."""
+        return self._placements.in_hand() + self._writes.in_hand()
+
+    def usage(self) -> StoreUsage:
+        """See `contract.Store`. PostgreSQL tells nobody how much of its disk is free."""
+        ((database_bytes,),) = self._readers.rows("SELECT pg_database_size(current_database())")
+        return StoreUsage(int(database_bytes), None, None)
+
+    def measure_with(self, measures: Measures) -> None:
+        """See `contract.Store`."""
+        self._placements.measures = self._writes.measures = measures
+
+    def close(self) -> None:
+        """See `contract.Store`."""
+        self._leases.close()
+        self._placements.stop()
+        self._writes.stop()
+        self._pool.close()
+
+    def _safe_reply(self, placement: Placement) -> Reply | None:
+        """Find the answer to a claim if no failover can lose it. Raises KeyReused.
+
+        A row that another process, or a batch of unknown outcome, has left may be missing on the
+        standby. What this process saw committed without a warning is there, with all before it.
+        """
+        try:
+            found = self._readers.run(
+                partial(_find, placement.claim), time.monotonic() + READ_MIN_S
+            )
+        except StoreUnavailable:
+            return None
+        if found is None or found[1] > self._placements.safe_sequence:
+            return None
+        answer = answer_to(placement, found[0])
+        if isinstance(answer, KeyReused):
+            raise answer
+        return answer
+
+
+def _find(claim: Claim, tx: ReadTx) -> tuple[SavedClaim, int] | None:
+    """Find the saved answer to a claim, and the number of the event of its order."""
+    saved = tx.keys.find_claim(claim.client_id, claim.key)
+    events = tx.lookup.list_events_of_order(saved.order_id) if saved else []
+    return (saved, events[0].sequence) if saved and events else None
+
+
+class _AlwaysAdmitted:
+    """See `leases.Witness`. The row alone decides, because no older release has this engine."""
+
+    def __init__(self, name: str) -> None:
+        del name
+
+    def admits(self) -> bool:
+        """See `leases.Witness`."""
+        return True
+
+    def mark(self, _fence: int) -> bool:
+        """See `leases.Witness`."""
+        return True
+
+    def is_dead(self, _fence: int) -> bool:
+        """See `leases.Witness`. A holder on another machine may be alive: its lease must expire."""
+        return False
+
+    def close(self) -> None:
+        """See `leases.Witness`."""

@@ -1,0 +1,150 @@
+"""The rare writes, which run statement by statement: each of them is a transaction of its own.
+
+Everything here runs on the thread (under gevent: in the greenlet) of the drain.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from orderapi.errors import StoreUnavailable
+from orderapi.store.group_commit import GroupCommit
+from orderapi.store.jobs import Batch, Job, Natively
+from orderapi.store.postgres.connection import Connection
+from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
+from orderapi.store.postgres.session import ANSWER_MARGIN_S, Primary, is_lasting
+from orderapi.store.statements.transaction import WriteTx
+
+if TYPE_CHECKING:
+    from orderapi.store.contract import Measures
+
+_RETRY_PAUSE_S = 0.1
+# The isolation level is that of `place_orders_v1`, and for the same reason. All settings end with
+# the transaction. They go in one round trip.
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on;"
+    " SET LOCAL client_min_messages = notice; SET LOCAL lock_timeout = {lock_timeout_ms}"
+)
+_LOCK = "SELECT lock_id FROM write_lock FOR UPDATE"
+
+
+class Writes:
+    """The writes of this process that are not orders, through one connection."""
+
+    def __init__(self, primary: Primary) -> None:
+        self._primary = primary
+        self._commits = GroupCommit(self._commit, lambda: None)
+        self._committed_at = float("-inf")
+        self.measures: Measures | None = None
+
+    def run(self, fn: Callable[[WriteTx], Any], deadline: float) -> Any:
+        """Run `fn` in a durable transaction.
+
+        Raises StoreUnavailable if the outcome is not known by the deadline.
+        """
+        return self._commits.submit(fn, deadline)
+
+    def committed_at(self) -> float:
+        """Return when something was last written, as a time of `time.monotonic()`."""
+        return self._committed_at
+
+    def in_hand(self) -> int:
+        """Return how many writes wait for their commit."""
+        return self._commits.in_hand()
+
+    def stop(self) -> None:
+        """Refuse new writes, wait for the queued ones, and give up the connection."""
+        self._commits.close()
+        self._primary.drop()
+
+    def _commit(self, batch: Batch, _natively: Natively) -> bool:
+        for job in batch.take():
+            try:
+                job.end(self._run(job))
+            except BaseException as error:
+                job.end(error=error)
+        return False
+
+    def _run(self, job: Job) -> Any:
+        """Run one job. It is run again after a failure that has certainly undone it."""
+        while True:
+            try:
+                return self._attempt(job)
+            except psycopg.Error as error:
+                verdict = verdict_on(error)
+                if verdict is Verdict.RECONNECT:
+                    self._primary.drop()
+                if verdict is Verdict.BAD_ROW:
+                    raise
+                if verdict is Verdict.REFUSED or not _has_time(job):
+                    raise unavailable(error) from error
+            except _CannotConnect as error:
+                if is_lasting(error.reason) or not _has_time(job):
+                    raise error.reason from error
+            time.sleep(_RETRY_PAUSE_S)
+
+    def _attempt(self, job: Job) -> Any:
+        """Run one transaction. A psycopg.Error means that it was certainly not committed."""
+        if job.is_gone:
+            raise StoreUnavailable("the request no longer waits for its outcome")
+        connection = self._opened(job.deadline)
+        _begin(connection, job.deadline)
+        try:
+            result = job.work(WriteTx(connection.rows, lambda: _lock(connection)))
+        except BaseException:
+            connection.roll_back()
+            raise
+        self._commit_durably(connection)
+        return result
+
+    def _opened(self, deadline: float) -> Connection:
+        try:
+            return self._primary.connection(deadline)
+        except StoreUnavailable as error:
+            raise _CannotConnect(error) from error
+
+    def _commit_durably(self, connection: Connection) -> None:
+        began_at = time.monotonic()
+        try:
+            tag = connection.execute("COMMIT").statusmessage
+        except psycopg.Error as error:
+            if verdict_on(error) is not Verdict.RECONNECT:
+                raise
+            self._primary.drop()
+            # Nobody knows whether the server has committed, and `fn` must not run twice.
+            raise unavailable(error) from error
+        if connection.notices:
+            self._primary.drop()
+            raise StoreUnavailable(f"the server has warned: {connection.notices[0]}")
+        if tag != "COMMIT":
+            raise RuntimeError("a unit of work went on after a statement of it had failed")
+        if connection.has_written:
+            self._committed_at = time.monotonic()
+            if self.measures:
+                self.measures.note_batch(1, self._committed_at - began_at)
+
+
+class _CannotConnect(Exception):
+    """No connection could be opened; `reason` is the failure for the caller."""
+
+    def __init__(self, reason: StoreUnavailable) -> None:
+        super().__init__(reason.reason)
+        self.reason = reason
+
+
+def _begin(connection: Connection, deadline: float) -> None:
+    wait_s = deadline - time.monotonic() - ANSWER_MARGIN_S
+    lock_timeout_ms = max(1, int(wait_s * 1000))
+    connection.execute(_BEGIN.format(lock_timeout_ms=lock_timeout_ms).encode())
+
+
+def _lock(connection: Connection) -> None:
+    """Wait until this transaction is the only one that numbers orders and events."""
+    if not connection.rows(_LOCK, ()):
+        raise StoreUnavailable("the row of the table write_lock is missing")
+
+
+def _has_time(job: Job) -> bool:
+    return time.monotonic() + _RETRY_PAUSE_S < job.deadline
