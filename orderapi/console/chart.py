@@ -26,22 +26,22 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart of counts. `most` is the greatest count, and `total` is their sum."""
+    """A chart of counts. `maximum` is the greatest count, and `total` is their sum."""
 
     title: str
     bars: list[Bar]
-    most: int
+    maximum: int
     total: int
     first_label: str
 
 
 def draw(title: str, counts: Sequence[Count], time_format: str) -> Chart:
     """Draw the chart of some counts. `time_format` is that of `strftime`, for times in UTC."""
-    most = max((count.orders for count in counts), default=0)
+    maximum = max((count.orders for count in counts), default=0)
     step = WIDTH / max(1, len(counts))
     bars = []
     for at, count in enumerate(counts):
-        height = max(_BAR_MIN, count.orders / most * HEIGHT) if count.orders > 0 else 0.0
+        height = max(_BAR_MIN, count.orders / maximum * HEIGHT) if count.orders > 0 else 0.0
         bars.append(
             Bar(
                 round(at * step + step * _GAP / 2, 2),
@@ -53,4 +53,4 @@ def draw(title: str, counts: Sequence[Count], time_format: str) -> Chart:
             )
         )
     total = sum(count.orders for count in counts)
-    return Chart(title, bars, most, total, bars[0].label if bars else "")
+    return Chart(title, bars, maximum, total, bars[0].label if bars else "")

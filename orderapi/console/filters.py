@@ -16,9 +16,10 @@ R = TypeVar("R", Order, Event)
 
 PAGE_ROWS = 50
 # No index has both the client and the customer of an order, and no index has the public client. A
-# page with such a filter is therefore searched for among this many orders, and the reader decides
-# whether to continue with older ones.
-WINDOW_ORDERS = 1_000
+# page with such filters is therefore searched for among this many orders, and the reader decides
+# whether to continue with older ones. Each of these orders may have to be read from another place
+# of the disk.
+WINDOW_ORDERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Filters:
 
     @property
     def are_searched(self) -> bool:
-        """Tell whether the orders of the client have no index, and are searched for in a window."""
+        """Tell whether no index finds the rows, so that they are searched for in a window."""
         return bool(self.client) and (bool(self.customer) or self.client == PUBLIC_CLIENT)
 
     def range(self) -> OrderRange:

@@ -8,6 +8,9 @@ from orderapi.console.chart import draw
 from orderapi.console.now import RelayRate, read_now
 from orderapi.store.contract import Store
 
+# How long the script of the page waits before it requests the page again.
+POLL_MS = 2_000
+
 
 def blueprint(store: Store) -> Blueprint:
     """Return the page that shows what happens now in a store."""
@@ -21,6 +24,6 @@ def blueprint(store: Store) -> Blueprint:
             draw("Orders per minute, last hour", now.minutes, "%H:%M"),
             draw("Orders per hour, last two days", now.hours, "%a %H:%M"),
         ]
-        return render_template("now.html", now=now, charts=charts)
+        return render_template("now.html", now=now, charts=charts, poll_ms=POLL_MS)
 
     return page

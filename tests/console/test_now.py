@@ -59,7 +59,7 @@ def test_the_page_shows_the_relay_the_database_and_the_backup(
     assert "per order, full in" in words
     assert "The last verified one:" in words
     assert words.index("item-2") < words.index("item-0")
-    assert "3 orders, at most 3" in words
+    assert "3 orders, 3 at most" in words
     assert "Release 0.2.0 The database has schema" in words
 
 
