@@ -171,10 +171,13 @@ class LastBackup:
     """When the last backup was made, and when the last one whose audit had no findings.
 
     Both times are RFC 3339 UTC with milliseconds and `Z`, or None before the first such backup.
+    `took_ms` is the duration of the last backup with its audit in milliseconds, or None if it is
+    not known.
     """
 
     made_at: str | None
     verified_at: str | None
+    took_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ def backup_command(file: Path, database: str | None) -> None:
         is_made = backup(maintenance, file, report.show_progress, report.show_finding)
         size_bytes = file.stat().st_size if is_made else 0
     with inputs.opened_unchecked(settings) as store:
-        reason = note_backup(store, is_verified=is_made)
+        reason = note_backup(store, report.took_ms(), is_verified=is_made)
     if reason is not None:
         click.echo(f"the metrics will not show this backup: {one_line(reason)}", err=True)
     click.echo(report.summary())

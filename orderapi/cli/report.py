@@ -61,10 +61,14 @@ class Report:
         if self.findings <= KEPT_FINDINGS_MAX:
             self._first_findings.append(one_line(finding)[:_KEPT_FINDING_MAX_CHARS])
 
+    def took_ms(self) -> int:
+        """Return the age of this report, which is the duration of the work, in milliseconds."""
+        return int((time.monotonic() - self._began_at) * 1000)
+
     def result(self) -> AuditResult:
-        """Return the result of the audit, whose duration is the age of this report."""
+        """Return the result of the audit."""
         return AuditResult(
-            int((time.monotonic() - self._began_at) * 1000),
+            self.took_ms(),
             self._orders,
             self.findings,
             "\n".join(self._first_findings),

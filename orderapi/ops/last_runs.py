@@ -11,12 +11,14 @@ from orderapi.store.contract import Store, WriteTx
 NOTE_MAX_S = 5.0
 
 
-def note_backup(store: Store, *, is_verified: bool) -> str | None:
+def note_backup(store: Store, took_ms: int, *, is_verified: bool) -> str | None:
     """Record in a store that a backup of it was made now, and whether its audit had no findings.
+
+    `took_ms` is how long the backup and its audit took, in milliseconds.
 
     Returns None, or the reason why the store could not record it. The backup is good all the same.
     """
-    return _note(store, lambda tx: tx.backups.note_backup(is_verified=is_verified))
+    return _note(store, lambda tx: tx.backups.note_backup(took_ms, is_verified=is_verified))
 
 
 def note_audit(store: Store, result: AuditResult) -> str | None:

@@ -114,6 +114,14 @@ class _Stored(Collector):
             if at is not None:
                 family.add_metric([], _seconds(at))
             yield family
+        duration = GaugeMetricFamily(
+            "orderapi_last_backup_duration_seconds",
+            "Duration in seconds of the last complete backup with its audit. There is no sample "
+            "before the first backup.",
+        )
+        if self._last_backup.took_ms is not None:
+            duration.add_metric([], self._last_backup.took_ms / 1000)
+        yield duration
 
     def _collect_audit(self) -> Iterator[Metric]:
         ended = GaugeMetricFamily(

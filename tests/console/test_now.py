@@ -44,7 +44,7 @@ def test_the_page_shows_the_relay_the_database_and_the_backup(
     assert "Last backup None" in words
     for number in range(3):
         order(store, f"key-{number}", item_id=f"item-{number}")
-    store.write(lambda tx: tx.backups.note_backup(is_verified=True))
+    store.write(lambda tx: tx.backups.note_backup(75_300, is_verified=True))
     with closing(sqlite3.connect(database, isolation_level=None)) as db:
         db.execute("UPDATE relay_position SET sequence = 1")
         db.execute(
@@ -57,7 +57,7 @@ def test_the_page_shows_the_relay_the_database_and_the_backup(
     assert "after 2 failed attempts: it answered 500" in words
     assert "free disk" in words
     assert "per order, full in" in words
-    assert "The last verified one:" in words
+    assert "Made in 1 minute. The last verified one:" in words
     assert words.index("item-2") < words.index("item-0")
     assert "3 orders, 3 at most" in words
     assert "Release 0.2.0 The database has schema" in words

@@ -11,8 +11,8 @@ class BackupReads:
         self._execute = execute
 
     def find_last(self) -> LastBackup:
-        """Find when the last backup was made, and when the last one that had no findings."""
-        (row,) = self._execute("SELECT made_at, verified_at FROM last_backup", {})
+        """Find how long the last backup took, and when it and the last verified one were made."""
+        (row,) = self._execute("SELECT made_at, verified_at, took_ms FROM last_backup", {})
         return LastBackup(*row)
 
 
@@ -23,8 +23,14 @@ class BackupWrites(BackupReads):
         super().__init__(execute)
         self._now = now
 
-    def note_backup(self, *, is_verified: bool) -> None:
-        """Record that a backup was made now, and whether its audit had no findings."""
-        self._execute("UPDATE last_backup SET made_at = :now", {"now": self._now})
+    def note_backup(self, took_ms: int, *, is_verified: bool) -> None:
+        """Record that a backup was made now, and whether its audit had no findings.
+
+        `took_ms` is how long the backup and its audit took, in milliseconds.
+        """
+        self._execute(
+            "UPDATE last_backup SET made_at = :now, took_ms = :took_ms",
+            {"now": self._now, "took_ms": took_ms},
+        )
         if is_verified:
             self._execute("UPDATE last_backup SET verified_at = :now", {"now": self._now})

@@ -18,6 +18,7 @@ from tests.support.placing import held
 
 MADE = "orderapi_last_backup_timestamp_seconds"
 VERIFIED = "orderapi_last_verified_backup_timestamp_seconds"
+DURATION = "orderapi_last_backup_duration_seconds"
 
 
 @pytest.fixture
@@ -36,10 +37,12 @@ def now_s() -> float:
 
 def test_a_backup_is_shown_to_the_monitor(client: FlaskClient, database: Path) -> None:
     assert backup_times(client) == {}
+    assert DURATION not in samples(ask(client, "/metrics"))
     before = now_s()
     backed_up(database, database.with_name("backup-1.db"))
     first = backup_times(client)
     assert before - 0.001 <= first[MADE] == first[VERIFIED] <= now_s()
+    assert 0 < samples(ask(client, "/metrics"))[DURATION] <= now_s() - before
     backed_up(database, database.with_name("backup-2.db"))
     second = backup_times(client)
     assert first[MADE] < second[MADE] == second[VERIFIED]
