@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.deploy.drill import access, refused, relayed, variants
+from tests.deploy.drill import access, consoled, refused, relayed, variants
 from tests.deploy.drill.base_tree import CannotBoot, default_suite, install_programs
 from tests.deploy.drill.box import DATABASE, ENV_FILE, Box
 from tests.deploy.drill.machine import Machine, hide_mounts
@@ -213,6 +213,7 @@ def _removed(box: Box) -> None:
 CHAPTERS: dict[str, Callable[[Box], None]] = {
     "access": access.run,
     "operate": _operated,
+    "console": consoled.run,
     "relay": relayed.run,
     "replace": _replaced,
     "power": _without_power,
