@@ -1,4 +1,4 @@
--- works-with: 9
+-- works-with: 10
 -- The whole schema. Its number is the number of the schema of SQLite that has the same tables.
 
 -- Ids and names are compared byte by byte (COLLATE "C"), as SQLite compares them. The order of a
@@ -159,12 +159,13 @@ CREATE TRIGGER tokens_version_counts_changes
 AFTER UPDATE OF token_hash, client_id, scopes, expires_at, revoked_at ON tokens
 FOR EACH STATEMENT EXECUTE FUNCTION count_tokens_version();
 
--- Both times are NULL before the first backup. `verified_at` is the time of the last backup that
+-- All of these are NULL before the first backup. `took_ms` says how long it took. `verified_at` is the time of the last backup that
 -- was audited and had no findings.
 CREATE TABLE last_backup (
     last_backup_id integer NOT NULL PRIMARY KEY CHECK (last_backup_id = 1),
     made_at        text COLLATE "C",
-    verified_at    text COLLATE "C"
+    verified_at    text COLLATE "C",
+    took_ms        bigint
 );
 
 INSERT INTO last_backup (last_backup_id) VALUES (1);
