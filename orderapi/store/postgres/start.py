@@ -58,13 +58,15 @@ def prepare(url: PostgresUrl, known: list[Migration]) -> None:
 def _reached(url: PostgresUrl) -> Connection:
     """Connect to the primary. A server that does not answer is tried again until REACH_MAX_S."""
     parameters = conninfo(url)
+    has_several = "," in str(parameters.get("host", ""))
     give_up_at = time.monotonic() + REACH_MAX_S
     while True:
+        # A server that has just become ready may answer this, and have refused an attempt before.
+        answers = PGconn.ping(make_conninfo(**parameters).encode()) == Ping.OK
         try:
             return connected(url, "read-write")
         except psycopg.Error as error:
-            has_several = "," in str(parameters.get("host", ""))
-            if PGconn.ping(make_conninfo(**parameters).encode()) == Ping.OK and not has_several:
+            if answers and not has_several:
                 raise StoreRefused(_why_not_let_in(url, error)) from error
             if time.monotonic() > give_up_at:
                 raise StoreRefused(f"cannot reach {url}: {reason(error)}") from error

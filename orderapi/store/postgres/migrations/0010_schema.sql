@@ -159,8 +159,8 @@ CREATE TRIGGER tokens_version_counts_changes
 AFTER UPDATE OF token_hash, client_id, scopes, expires_at, revoked_at ON tokens
 FOR EACH STATEMENT EXECUTE FUNCTION count_tokens_version();
 
--- All of these are NULL before the first backup. `took_ms` says how long it took. `verified_at` is the time of the last backup that
--- was audited and had no findings.
+-- All of these are NULL before the first backup. `verified_at` is the time of the last backup that
+-- was audited and had no findings. `took_ms` is how long the last backup took.
 CREATE TABLE last_backup (
     last_backup_id integer NOT NULL PRIMARY KEY CHECK (last_backup_id = 1),
     made_at        text COLLATE "C",
