@@ -19,14 +19,28 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.web", "orderapi.ops", "orderapi.relay"),
     ("orderapi.auth", "orderapi.events", "orderapi.web.schemas"),
     ("orderapi.store.open",),
-    ("orderapi.store.sqlite.store", "orderapi.store.sqlite.maintenance"),
-    ("orderapi.store.postgres.store", "orderapi.store.postgres.maintenance"),
+    (
+        "orderapi.store.sqlite.store",
+        "orderapi.store.sqlite.maintenance",
+        "orderapi.store.sqlite.copy_target",
+    ),
+    (
+        "orderapi.store.postgres.store",
+        "orderapi.store.postgres.maintenance",
+        "orderapi.store.postgres.copy_source",
+        "orderapi.store.postgres.copy_target",
+    ),
+    ("orderapi.store.postgres.copy_session", "orderapi.store.postgres.auditable"),
     ("orderapi.store.postgres.placements", "orderapi.store.postgres.writes"),
     ("orderapi.store.postgres.readers",),
     ("orderapi.store.postgres.pool", "orderapi.store.postgres.start"),
     ("orderapi.store.postgres.session",),
     ("orderapi.store.postgres.connection", "orderapi.store.postgres.failures"),
-    ("orderapi.store.sqlite.writer", "orderapi.store.sqlite.restore"),
+    (
+        "orderapi.store.sqlite.writer",
+        "orderapi.store.sqlite.restore",
+        "orderapi.store.sqlite.copy_source",
+    ),
     ("orderapi.store.sqlite.auditable",),
     ("orderapi.store.sqlite.readers",),
     ("orderapi.store.sqlite.database",),
@@ -49,7 +63,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.store.group_commit", "orderapi.store.leases"),
     ("orderapi.store.greenlet_drain", "orderapi.store.thread_drain"),
     ("orderapi.store.jobs", "orderapi.store.native"),
-    ("orderapi.store.contract", "orderapi.store.maintenance"),
+    ("orderapi.store.contract", "orderapi.store.copying", "orderapi.store.maintenance"),
     ("orderapi.orders",),
     ("orderapi.store.statements", "orderapi.store.migrate"),
     (
@@ -69,7 +83,12 @@ LAYERS: list[tuple[str, ...]] = [
 ]
 
 # What there is of the store for those outside of it; whoever is named may also open one.
-STORE = ("orderapi.store.contract", "orderapi.store.maintenance", "orderapi.store.statements")
+STORE = (
+    "orderapi.store.contract",
+    "orderapi.store.copying",
+    "orderapi.store.maintenance",
+    "orderapi.store.statements",
+)
 OPENING = ("orderapi.app", "orderapi.cli.inputs", "orderapi.server")
 
 # What callers and receivers import, and the leaves that it shares with the service. A leaf imports

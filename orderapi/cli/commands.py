@@ -1,8 +1,7 @@
 """The subcommands of `orderapi`: they parse, call `ops` or `relay`, and set the exit code."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,17 @@ import click
 from orderapi import logs
 from orderapi.cli import inputs, streams
 from orderapi.cli.console import console_command
+from orderapi.cli.copy import copy_command
+from orderapi.cli.outcomes import CHECK_FAILED, failing
 from orderapi.cli.report import Report, describe_restored, describe_step, summarise_steps
 from orderapi.cli.tokens import token_group
-from orderapi.errors import FileRefused, StartRefused, StoreRefused, StoreUnavailable, one_line
+from orderapi.errors import StartRefused, one_line
 from orderapi.ops.audit import audit
 from orderapi.ops.backup import AUDITING, backup
 from orderapi.ops.last_runs import note_audit, note_backup
 from orderapi.ops.restore import restore
 from orderapi.ops.verify import FAILED, SKIPPED, new_trials, rows_by_hand, verify
 from orderapi.relay import service
-
-# The exit code of a check that failed. `inputs.WrongUse` has the exit code of wrong use.
-CHECK_FAILED = 1
 
 _database = click.option(
     "--database",
@@ -50,6 +48,7 @@ def main() -> None:
 
 main.add_command(token_group)
 main.add_command(console_command)
+main.add_command(copy_command)
 
 
 @main.command("verify")
@@ -118,13 +117,13 @@ def audit_command(database: str | None) -> None:
     with (
         inputs.maintained(settings) as store,
         Report() as report,
-        _failing("the audit did not get to its end"),
+        failing("the audit did not get to its end"),
     ):
         for finding in audit(store, partial(report.show_progress, AUDITING)):
             report.show_finding(finding)
         is_backup = store.is_backup()
     if not is_backup:
-        with inputs.opened_unchecked(settings) as noting:
+        with inputs.opened_unchecked(settings.database_url) as noting:
             reason = note_audit(noting, report.result())
         if reason is not None:
             click.echo(f"the metrics will not show this audit: {one_line(reason)}", err=True)
@@ -152,11 +151,11 @@ def backup_command(file: Path, database: str | None) -> None:
     with (
         inputs.maintained(settings) as maintenance,
         Report() as report,
-        _failing("there is no backup"),
+        failing("there is no backup"),
     ):
         is_made = backup(maintenance, file, report.show_progress, report.show_finding)
         size_bytes = file.stat().st_size if is_made else 0
-    with inputs.opened_unchecked(settings) as store:
+    with inputs.opened_unchecked(settings.database_url) as store:
         reason = note_backup(store, report.took_ms(), is_verified=is_made)
     if reason is not None:
         click.echo(f"the metrics will not show this backup: {one_line(reason)}", err=True)
@@ -194,7 +193,7 @@ def restore_command(file: Path, database: str | None, *, force: bool) -> None:
     with (
         inputs.maintained(settings, must_be_readable=False) as maintenance,
         Report() as report,
-        _failing("nothing was restored"),
+        failing("nothing was restored"),
     ):
         restored = restore(
             maintenance,
@@ -247,17 +246,3 @@ def relay_command(database: str | None, once: bool, start_from: int | None) -> N
         except StartRefused as error:
             raise inputs.WrongUse(str(error)) from error
     sys.exit(code)
-
-
-@contextmanager
-def _failing(outcome: str) -> Iterator[None]:
-    """Print one line that says why a command was refused, or its outcome when the store failed."""
-    try:
-        yield
-    except (FileRefused, StoreRefused) as error:
-        raise inputs.WrongUse(str(error)) from error
-    except StoreUnavailable as error:
-        raise inputs.CommandFailed(f"{outcome}: {error.reason}") from error
-    except OSError as error:
-        place = "" if error.filename is None else f"{error.filename}: "
-        raise inputs.CommandFailed(f"{outcome}: {place}{error.strerror}") from error

@@ -12,10 +12,16 @@ import click
 
 from orderapi.errors import StartRefused, StoreFailure, StoreRefused, StoreUnavailable, one_line
 from orderapi.ops.target import Target
-from orderapi.settings import Settings, read_settings
+from orderapi.settings import DatabaseUrl, Settings, parse_database_url, read_settings
 from orderapi.store.contract import Store
+from orderapi.store.copying import CopySource, CopyTarget
 from orderapi.store.maintenance import Auditable, Maintenance
-from orderapi.store.open import open_maintenance, open_store
+from orderapi.store.open import (
+    open_copy_source,
+    open_copy_target,
+    open_maintenance,
+    open_store,
+)
 
 T = TypeVar("T")
 
@@ -59,6 +65,21 @@ def check_settings(database_url: str | None) -> Settings:
         raise WrongUse(message) from error
 
 
+def named_url(text: str, name: str) -> DatabaseUrl:
+    """Parse the URL that the argument `name` gives. Raises WrongUse if it is invalid."""
+    try:
+        return parse_database_url(text)
+    except StartRefused as error:
+        raise WrongUse(str(error).replace(f"{_DATABASE_URL}:", f"{name}:")) from error
+
+
+def copied(source: DatabaseUrl, target: DatabaseUrl) -> tuple[CopySource, CopyTarget]:
+    """Return both ends of a copy. Raises WrongUse if one of them cannot be used here."""
+    if source == target:
+        raise WrongUse("SOURCE_URL and TARGET_URL are the same database")
+    return _opened(partial(open_copy_source, source)), _opened(partial(open_copy_target, target))
+
+
 @contextmanager
 def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
     """Open the store for a command, and close it at the end of the `with` block.
@@ -74,9 +95,9 @@ def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
 
 
 @contextmanager
-def opened_unchecked(settings: Settings) -> Iterator[Store]:
+def opened_unchecked(url: DatabaseUrl) -> Iterator[Store]:
     """Open the store for a command that has already done its work in it, and close it after."""
-    store = _opened(partial(open_store, settings.database_url))
+    store = _opened(partial(open_store, url))
     try:
         yield store
     finally:

@@ -32,6 +32,8 @@ class Report:
         self._orders = 0
         self._began_at = time.monotonic()
         self._stage = ""
+        # When the stage began, and how much was done before.
+        self._stage_began = 0.0, 0
         self._bar: ProgressBar[int] | None = None
 
     def __enter__(self) -> Self:
@@ -46,9 +48,12 @@ class Report:
             self._end_stage()
             self._stage = stage
             hidden = not sys.stderr.isatty()
-            self._bar = click.progressbar(length=1, label=stage, file=sys.stderr, hidden=hidden)
+            self._bar = click.progressbar(
+                length=1, label=stage, file=sys.stderr, hidden=hidden, item_show_func=self._rate
+            )
+            self._stage_began = time.monotonic(), done
         self._bar.length = max(total, 1)
-        self._bar.update(done - self._bar.pos)
+        self._bar.update(done - self._bar.pos, done)
         if stage == AUDITING:
             self._orders = done
 
@@ -76,8 +81,14 @@ class Report:
 
     def summary(self) -> str:
         """Return a line with the result of the audit."""
-        found = _count(self.findings, "finding") if self.findings else "nothing breaks an invariant"
-        return f"audited {_count(self._orders, 'order')}: {found}"
+        found = count(self.findings, "finding") if self.findings else "nothing breaks an invariant"
+        return f"audited {count(self._orders, 'order')}: {found}"
+
+    def _rate(self, done: int | None) -> str | None:
+        """Return how much a stage does in a second, which is shown beside its bar."""
+        began_at, done_before = self._stage_began
+        took_s = time.monotonic() - began_at
+        return None if done is None or not took_s else f"{(done - done_before) / took_s:,.0f}/s"
 
     def _end_stage(self) -> None:
         if self._bar is not None:
@@ -99,8 +110,8 @@ def describe_restored(restored: Restored) -> Iterator[str]:
     else:
         gone = replaced.gone
         yield (
-            f"gone: {_count(gone.orders, 'order')}, {_count(gone.keys, 'idempotency key')}"
-            f" and {_count(gone.events, 'event')} that came later"
+            f"gone: {count(gone.orders, 'order')}, {count(gone.keys, 'idempotency key')}"
+            f" and {count(gone.events, 'event')} that came later"
         )
     if replaced.kept_as is not None:
         yield f"the old database is kept as {one_line(replaced.kept_as)}"
@@ -121,5 +132,6 @@ def summarise_steps(results: Sequence[Result]) -> str:
     return "verified: " + ", ".join(f"{n} {verdict}" for verdict, n in counted.items() if n)
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural if that is right."""
     return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -6,7 +6,10 @@ This is the only place that knows which engine opens which type of URL.
 from orderapi.errors import StoreRefused
 from orderapi.settings import DatabaseUrl, SqliteUrl
 from orderapi.store.contract import Store
+from orderapi.store.copying import CopySource, CopyTarget
 from orderapi.store.maintenance import Maintenance
+from orderapi.store.sqlite.copy_source import SqliteCopySource
+from orderapi.store.sqlite.copy_target import SqliteCopyTarget
 from orderapi.store.sqlite.maintenance import SqliteMaintenance
 from orderapi.store.sqlite.store import SqliteStore
 
@@ -35,6 +38,28 @@ def open_maintenance(url: DatabaseUrl) -> Maintenance:
     except ImportError as error:
         raise _no_driver(error) from error
     return PostgresMaintenance(url)
+
+
+def open_copy_source(url: DatabaseUrl) -> CopySource:
+    """Give the store at a URL as the source of a copy. Raises StoreRefused as `open_store` does."""
+    if isinstance(url, SqliteUrl):
+        return SqliteCopySource(url.path)
+    try:
+        from orderapi.store.postgres.copy_source import PostgresCopySource
+    except ImportError as error:
+        raise _no_driver(error) from error
+    return PostgresCopySource(url)
+
+
+def open_copy_target(url: DatabaseUrl) -> CopyTarget:
+    """Give the place at a URL as the target of a copy. Raises StoreRefused as `open_store` does."""
+    if isinstance(url, SqliteUrl):
+        return SqliteCopyTarget(url.path)
+    try:
+        from orderapi.store.postgres.copy_target import PostgresCopyTarget
+    except ImportError as error:
+        raise _no_driver(error) from error
+    return PostgresCopyTarget(url)
 
 
 def _no_driver(error: ImportError) -> StoreRefused:

@@ -16,6 +16,7 @@ from tests.support.nginx_site import (
     ELSEWHERE_TOO,
     SHIPPED,
     THIS_MACHINE,
+    ServerBehind,
     Site,
     ask,
     finish,
@@ -75,6 +76,22 @@ def test_without_the_service_each_request_gets_a_bad_gateway(site: Site) -> None
         check_problem(answer, "bad-gateway")
         assert answer.headers["retry-after"] == str(RETRY_AFTER_S)
         assert answer.headers["server"] == "nginx"
+
+
+def test_a_site_that_an_operator_has_closed_answers_503_until_it_is_opened(
+    shared_server: ServerBehind,
+) -> None:
+    site = shared_server.site
+    site.closed.touch()
+    try:
+        for target in ("/orders", "/healthz", "/nowhere"):
+            answer = ask(site, target)
+            check_problem(answer, "store-unavailable")
+            assert answer.headers["retry-after"] == str(RETRY_AFTER_S)
+        check_problem(shared_server.order("key"), "store-unavailable")
+    finally:
+        site.closed.unlink()
+    assert not shared_server.order("key").headers.get("idempotent-replayed")
 
 
 def test_the_documents_of_nginx_have_the_protecting_headers_of_the_service(site: Site) -> None:

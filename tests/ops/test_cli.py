@@ -24,7 +24,11 @@ from tests.support.ports import free_port
 
 ORDERAPI = str(Path(sys.executable).parent / "orderapi")
 # The arguments that a command requires.
-FILES = {"backup": ["orders-1.db"], "restore": ["orders-1.db"]}
+FILES = {
+    "backup": ["orders-1.db"],
+    "copy": ["sqlite:////var/lib/orderapi/orders.db", "postgresql://orderapi@db/orderapi"],
+    "restore": ["orders-1.db"],
+}
 
 
 @pytest.fixture
@@ -55,6 +59,8 @@ def break_invariant(database: Path) -> None:
 
 # Commands that have commands of their own are tested by name, in test_token_command.py.
 COMMANDS = [name for name, command in main.commands.items() if not isinstance(command, click.Group)]
+# A copy has two databases, which are its arguments.
+WITH_DATABASE = [name for name in COMMANDS if name != "copy"]
 
 # Help.
 
@@ -66,6 +72,7 @@ def test_help_names_every_command(arguments: list[str]) -> None:
         "audit",
         "backup",
         "console",
+        "copy",
         "relay",
         "restore",
         "token",
@@ -84,7 +91,15 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["audit", "--nonsense"], ["verify", "one", "two"], ["backup"], ["restore"]],
+    [
+        [],
+        ["nonsense"],
+        ["audit", "--nonsense"],
+        ["verify", "one", "two"],
+        ["backup"],
+        ["restore"],
+        ["copy", "sqlite:///orders.db"],
+    ],
 )
 def test_wrong_use_exits_with_2(arguments: list[str]) -> None:
     done = subprocess.run([ORDERAPI, *arguments], capture_output=True, text=True, check=False)
@@ -190,7 +205,7 @@ def test_what_is_no_database_of_ours_is_refused_and_left_alone(
     assert {file: file.is_file() and file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", WITH_DATABASE)
 @pytest.mark.parametrize("url", ["", "orders.db", "sqlite:///", "postgresql:/localhost/orders"])
 def test_a_bad_database_url_is_refused_in_one_line(command: str, url: str) -> None:
     result = run(*FILES.get(command, []), "--database", url, command=command)
@@ -199,7 +214,7 @@ def test_a_bad_database_url_is_refused_in_one_line(command: str, url: str) -> No
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", WITH_DATABASE)
 def test_a_server_that_cannot_be_reached_is_named_in_one_line(command: str) -> None:
     url = f"postgresql://app:secret@127.0.0.1:{free_port()}/orders"
     result = run(*FILES.get(command, []), "--database", url, command=command)
@@ -305,6 +320,14 @@ def test_backup_and_restore_show_what_they_are_at_on_a_terminal(database: Path) 
         assert code == 0
         assert re.search(r"copying  \[#+\]  100%.*auditing  \[#+\]  100%", screen, re.DOTALL)
         assert "[" not in stdout
+
+
+def test_a_copy_shows_on_a_terminal_how_far_and_how_fast_it_is(database: Path) -> None:
+    urls = [f"sqlite:///{path}" for path in (database, database.with_name("copy.db"))]
+    code, screen, stdout = on_a_terminal("copy", *urls)
+    assert code == 0
+    assert re.search(r"copying rows  \[#+\]  100%  [0-9,]+/s.*auditing  \[#+\]  100%", screen, re.S)
+    assert "[" not in stdout
 
 
 def on_a_terminal(*arguments: str) -> tuple[int, str, str]:

@@ -49,6 +49,8 @@ class Site:
         self.directory = directory
         self.port, self.tls_port, self.metrics_port = free_port(), free_port(), free_port()
         self.socket = directory / "orderapi.sock"
+        # As long as this file exists, the site answers 503.
+        self.closed = directory / "orderapi-closed"
         self.process: subprocess.Popen[bytes] | None = None
         (directory / "nginx.conf").write_text(_AROUND)
         shutil.copy(SHIPPED / name, directory / "site.conf")
@@ -63,6 +65,7 @@ class Site:
         self.replace("unix:/run/orderapi.sock ", f"unix:{self.socket} ", times=6)
         self.replace("/var/log/nginx/", f"{self.directory}/", times=1 + tls)
         self.replace("/var/www/html", f"{self.directory}/www")
+        self.replace("/etc/nginx/orderapi-closed", str(self.closed))
         if tls:
             self.replace("listen 443 ", f"listen 127.0.0.1:{self.tls_port} ")
             self.replace("listen [::]:443 ssl default_server;", "")

@@ -117,14 +117,16 @@ class Connection(psycopg.Connection[Row]):
         self.close()
 
 
-def connected(url: PostgresUrl, session: str) -> Connection:
+def connected(url: PostgresUrl, session: str, application: str | None = None) -> Connection:
     """Open a connection to a server of `url`.
 
     `session` says which server will do (`target_session_attrs` of libpq): `read-write`, `primary`
-    or `any`. Raises psycopg.OperationalError if no such server lets this process in.
+    or `any`. The server shows the connection under the name `application`, if one is given. Raises
+    psycopg.OperationalError if no such server lets this process in.
     """
+    named = {} if application is None else {"application_name": application}
     return Connection.connect(
-        **conninfo(url) | {"target_session_attrs": session},
+        **conninfo(url) | {"target_session_attrs": session} | named,
         autocommit=True,
         prepare_threshold=None,  # behind PgBouncer, the next statement runs in another session
     )

@@ -15,6 +15,8 @@ from orderapi.store.postgres.failures import unavailable
 ANSWER_MARGIN_S = 0.2
 _CHECK_MAX_S = 3.0
 _APPLIED = "SELECT number, works_with FROM schema_migrations"
+# A table that exists as long as the database is an unfinished copy of another store.
+UNFINISHED_COPY = "unfinished_copy"
 
 
 class Unprepared(StoreUnavailable):
@@ -22,11 +24,24 @@ class Unprepared(StoreUnavailable):
 
 
 class Sessions:
-    """Opens connections to a database, whose schema must be that of the `known` migrations."""
+    """Opens connections to a database, whose schema must be that of the `known` migrations.
 
-    def __init__(self, url: PostgresUrl, known: list[Migration]) -> None:
+    The server shows each connection under the name `application`; see `connection.connected`. With
+    `for_copy`, the database may be an unfinished copy.
+    """
+
+    def __init__(
+        self,
+        url: PostgresUrl,
+        known: list[Migration],
+        *,
+        application: str | None = None,
+        for_copy: bool = False,
+    ) -> None:
         self._url = url
         self._known = known
+        self._application = application
+        self._for_copy = for_copy
 
     def for_reading(self) -> Connection:
         """Open a connection to the primary. Raises StoreUnavailable as `for_writing` does."""
@@ -41,7 +56,7 @@ class Sessions:
 
     def _opened(self, session: str) -> Connection:
         try:
-            connection = connected(self._url, session)
+            connection = connected(self._url, session, self._application)
         except psycopg.Error as error:
             raise unavailable(error) from error
         except StoreRefused as error:
@@ -57,6 +72,8 @@ class Sessions:
     def _refuse_unprepared(self, connection: Connection) -> None:
         try:
             applied = applied_on(connection)
+            if not self._for_copy:
+                refuse_unfinished_copy(connection)
             if migrate.due(self._known, applied):
                 raise Unprepared(
                     "the schema of the database is not up to date; restart the service"
@@ -74,6 +91,26 @@ class Sessions:
 def is_lasting(failure: StoreUnavailable) -> bool:
     """Tell whether it is of no use to open a connection again after this failure."""
     return isinstance(failure, Unprepared | StoreCorrupt)
+
+
+def refuse_unfinished_copy(connection: Connection) -> None:
+    """Raise StoreRefused if somebody copies a store into this database, or has begun to."""
+    if has_table(connection, UNFINISHED_COPY):
+        ((source,),) = connection.rows(f"SELECT source FROM {UNFINISHED_COPY}", ())  # noqa: S608 - a constant of ours
+        raise StoreRefused(
+            f"the database is an unfinished copy of {source}: run `orderapi copy` again to finish"
+            " it"
+        )
+
+
+def has_table(connection: Connection, name: str) -> bool:
+    """Tell whether a table exists.
+
+    `to_regclass` would not do: it answers from a cache that the wait for an advisory lock does not
+    bring up to date. Reading `pg_class` does.
+    """
+    sql = "SELECT 1 FROM pg_class WHERE relname = ? AND pg_table_is_visible(oid)"
+    return bool(connection.rows(sql, (name,)))
 
 
 def applied_on(connection: Connection) -> dict[int, int]:

@@ -14,7 +14,12 @@ from orderapi.store import migrate
 from orderapi.store.migrate import Migration
 from orderapi.store.postgres.connection import Connection, connected, conninfo, refuse_blocking_wait
 from orderapi.store.postgres.failures import reason
-from orderapi.store.postgres.session import applied_on
+from orderapi.store.postgres.session import (
+    UNFINISHED_COPY,
+    applied_on,
+    has_table,
+    refuse_unfinished_copy,
+)
 
 # How long a start tries to reach a server that does not answer.
 REACH_MAX_S = 30.0
@@ -39,20 +44,42 @@ _UNFIT = {
 }
 
 
-def prepare(url: PostgresUrl, known: list[Migration]) -> None:
+def prepare(url: PostgresUrl, known: list[Migration], *, copy_of: str | None = None) -> None:
     """Make the tables, or apply the `known` migrations that are due. Nothing stays open.
+
+    `copy_of` is the name of the store that will be copied into the database. The database is then
+    marked as an unfinished copy, before anybody can use its tables.
 
     Raises StoreRefused if this release cannot serve the database.
     """
     refuse_blocking_wait()
-    with closing(_reached(url)) as connection:
-        connection.deadline = time.monotonic() + MIGRATE_MAX_S
+    with closing(reached(url)) as connection:
         try:
-            _refuse_imitation(connection)
-            _refuse_unfit(connection)
-            _migrate(connection, known)
+            if copy_of is None:
+                refuse_unfinished_copy(connection)
+            _migrate(connection, known, copy_of)
         except psycopg.Error as error:
             raise StoreRefused(f"cannot prepare {url}: {reason(error)}") from error
+
+
+def reached(url: PostgresUrl) -> Connection:
+    """Open a connection to the primary, which has MIGRATE_MAX_S for what comes next.
+
+    A server that does not answer is tried again until REACH_MAX_S. Raises StoreRefused if it does
+    not answer even then, or if it cannot keep the promises of the service.
+    """
+    connection = _reached(url)
+    connection.deadline = time.monotonic() + MIGRATE_MAX_S
+    try:
+        _refuse_imitation(connection)
+        _refuse_unfit(connection)
+    except psycopg.Error as error:
+        connection.close()
+        raise StoreRefused(f"cannot prepare {url}: {reason(error)}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _reached(url: PostgresUrl) -> Connection:
@@ -124,8 +151,9 @@ def _setting(connection: Connection, name: str) -> str:
     return str(value)
 
 
-def _migrate(connection: Connection, known: list[Migration]) -> None:
-    if _has_schema(connection) and not migrate.due(known, applied_on(connection)):
+def _migrate(connection: Connection, known: list[Migration], copy_of: str | None) -> None:
+    is_up_to_date = _has_schema(connection) and not migrate.due(known, applied_on(connection))
+    if is_up_to_date and copy_of is None:
         return
     connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
     # The lock ends with the transaction, also behind PgBouncer.
@@ -142,26 +170,19 @@ def _migrate(connection: Connection, known: list[Migration]) -> None:
             "INSERT INTO schema_migrations (number, works_with) VALUES (?, ?)",
             (migration.number, migration.works_with),
         )
+    if copy_of is not None and not has_table(connection, UNFINISHED_COPY):
+        connection.execute(f"CREATE TABLE {UNFINISHED_COPY} (source text NOT NULL)")
+        connection.rows(f"INSERT INTO {UNFINISHED_COPY} VALUES (?)", (copy_of,))  # noqa: S608 - a constant of ours
     connection.execute("COMMIT")
 
 
 def _has_schema(connection: Connection) -> bool:
-    return _has_table(connection, "schema_migrations")
-
-
-def _has_table(connection: Connection, name: str) -> bool:
-    """Tell whether a table exists.
-
-    `to_regclass` would not do: it answers from a cache that the wait for an advisory lock does not
-    bring up to date. Reading `pg_class` does.
-    """
-    sql = "SELECT 1 FROM pg_class WHERE relname = ? AND pg_table_is_visible(oid)"
-    return bool(connection.rows(sql, (name,)))
+    return has_table(connection, "schema_migrations")
 
 
 def _refuse_foreign(connection: Connection) -> None:
     for table in _OWN_TABLES:
-        if _has_table(connection, table):
+        if has_table(connection, table):
             raise StoreRefused(
                 f"the database has a table {table!r} that is not one of orderapi; use another"
                 " database"

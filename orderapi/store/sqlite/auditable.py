@@ -1,6 +1,6 @@
 """A whole database that can be read and checked: one in use, or a backup."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,16 +12,21 @@ from orderapi.store.statements.transaction import ReadTx
 
 T = TypeVar("T")
 
+# A backup of another engine can be audited, although no service can use it.
+AUDITED_IDS = (start.APPLICATION_ID, start.POSTGRES_BACKUP_ID)
+
 
 class SqliteAuditable:
     """See `maintenance.Auditable`.
 
     With `immutable`, the file is a backup that nobody writes. It is then read without locks, and
-    nothing is made beside it.
+    nothing is made beside it. `accepted` are the marks of the files that can be audited.
     """
 
-    def __init__(self, path: Path, *, immutable: bool = False) -> None:
-        self._database = Database(path, "immutable" if immutable else "ro")
+    def __init__(
+        self, path: Path, *, immutable: bool = False, accepted: Collection[int] = AUDITED_IDS
+    ) -> None:
+        self._database = Database(path, "immutable" if immutable else "ro", accepted)
         self._readers = Readers(self._database)
 
     def read(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:

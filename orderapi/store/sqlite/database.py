@@ -1,6 +1,7 @@
 """One database as one process uses it: which file it is, and how a connection to it is opened."""
 
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,13 +21,16 @@ class Database:
     """The database in the file `path`, which must exist when a connection is opened.
 
     `mode` is the mode of `connection.file_uri`: `rw`, `ro`, or `immutable` for a file that nobody
-    writes.
+    writes. `accepted` are the marks of the files that can be opened.
     """
 
-    def __init__(self, path: Path, mode: str) -> None:
+    def __init__(
+        self, path: Path, mode: str, accepted: Collection[int] = (start.APPLICATION_ID,)
+    ) -> None:
         self.files = DatabaseFiles(path)
         self.known = migrate.load("sqlite")
         self._mode = mode
+        self._accepted = accepted
         self._pid: int | None = None
 
     def open_reader(self) -> Connection:
@@ -96,7 +100,7 @@ class Database:
         try:
             connection.execute(setting)
             # From its first statement on, the connection holds a lock that refuses a restore.
-            start.refuse_unprepared(connection, self.known)
+            start.refuse_unprepared(connection, self.known, self._accepted)
             if self.files.identity() != identity:
                 raise StoreUnavailable("database file: another file was put in its place just now")
         except BaseException:

@@ -88,8 +88,7 @@ class SqliteRestore:
         _refuse_no_backup(backup, self._path)
         try:
             with closing(Connection(backup, "immutable")) as source:
-                if source.value("PRAGMA application_id") != sqlite_start.APPLICATION_ID:
-                    raise FileRefused(f"{backup} is not a backup of orderapi")
+                _refuse_other_engine(source, backup)
                 source.execute("BEGIN")
                 self._copy.touch(0o600)
                 copy(source, self._copy, on_progress)
@@ -157,6 +156,17 @@ class SqliteRestore:
         finally:
             old.execute("DETACH restored")
         return Gone(orders, keys, events), ""
+
+
+def _refuse_other_engine(source: Connection, backup: Path) -> None:
+    application_id = source.value("PRAGMA application_id")
+    if application_id == sqlite_start.POSTGRES_BACKUP_ID:
+        raise FileRefused(
+            f"{backup} is a backup of a database of PostgreSQL: `orderapi copy sqlite:///{backup}"
+            " TARGET_URL` moves it into a database of another engine"
+        )
+    if application_id != sqlite_start.APPLICATION_ID:
+        raise FileRefused(f"{backup} is not a backup of orderapi")
 
 
 def _refuse_no_backup(backup: Path, path: Path) -> None:

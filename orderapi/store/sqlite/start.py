@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +21,17 @@ from orderapi.store.sqlite.files import DatabaseFiles
 
 # "ORDA": marks the database file as ours (sqlite.org/fileformat.html, offset 68).
 APPLICATION_ID = 0x4F524441
+# "ORDC": marks a file into which a store is being copied. Releases that do not know this mark
+# refuse the file too.
+UNFINISHED_COPY_ID = 0x4F524443
+# "ORDP": marks a backup of a database of PostgreSQL. It has the same tables as ours.
+POSTGRES_BACKUP_ID = 0x4F524450
+_NOT_SERVED: dict[object, str] = {
+    UNFINISHED_COPY_ID: "is an unfinished copy: run `orderapi copy` again to finish it",
+    POSTGRES_BACKUP_ID: (
+        "is a backup of a database of PostgreSQL: restore it there, or move it with `orderapi copy`"
+    ),
+}
 LOCK_TIMEOUT_S = 30.0
 # Damage in a small database stops the start. A large database is not checked, because that would
 # take longer than a start may take.
@@ -52,10 +63,10 @@ def prepare(
         with files.lock.held_within(LOCK_TIMEOUT_S):
             files.refuse_unusable()
             with closing(Connection(path, "rwc", busy_timeout_s=LOCK_TIMEOUT_S)) as connection:
-                _refuse_foreign(connection, path)
+                refuse_foreign(connection, path)
                 _refuse_corrupt(connection, path)
-                _enter_wal_mode(connection)
-                _apply_due(connection, known)
+                enter_wal_mode(connection)
+                apply_due(connection, known)
             files.sync_directory()
     except DRIVER_ERRORS as error:
         is_of_the_disk = unavailable(error).kind is StoreFailure.TEMPORARY and not is_busy(error)
@@ -65,10 +76,17 @@ def prepare(
         files.close()
 
 
-def refuse_unprepared(connection: Connection, known: list[Migration]) -> None:
-    """Raise StoreUnavailable if an open database is not ours, or if a migration of it is due."""
-    if connection.value("PRAGMA application_id") != APPLICATION_ID:
-        raise StoreUnavailable("the database is not one of orderapi")
+def refuse_unprepared(
+    connection: Connection, known: list[Migration], accepted: Collection[int] = (APPLICATION_ID,)
+) -> None:
+    """Raise StoreUnavailable if an open database is not ours, or if a migration of it is due.
+
+    `accepted` are the marks of the files that this caller can use.
+    """
+    application_id = connection.value("PRAGMA application_id")
+    if application_id not in accepted:
+        what_it_is = _NOT_SERVED.get(application_id, "is not one of orderapi")
+        raise StoreUnavailable(f"the database {what_it_is}")
     try:
         if migrate.due(known, _applied(connection)):
             raise StoreUnavailable(
@@ -81,7 +99,7 @@ def refuse_unprepared(connection: Connection, known: list[Migration]) -> None:
 def schema_of(known: list[Migration]) -> dict[str, str | None]:
     """Return the statement of each table, index and trigger that the `known` migrations make."""
     with closing(Connection(Path("schema"), "memory")) as connection:
-        _apply_due(connection, known)
+        apply_due(connection, known)
         return dict(connection.execute(integrity.SCHEMA).fetchall())
 
 
@@ -92,11 +110,15 @@ def _if_full(path: Path) -> str:
     return f"; the disk of {path.parent} is full" if is_full else ""
 
 
-def _refuse_foreign(connection: Connection, path: Path) -> None:
+def refuse_foreign(
+    connection: Connection, path: Path, accepted: Collection[int] = (APPLICATION_ID,)
+) -> None:
+    """Raise StoreRefused if a file is neither empty nor has one of the `accepted` marks."""
     application_id = connection.value("PRAGMA application_id")
     has_entries = connection.value("SELECT COUNT(*) FROM sqlite_schema")
-    if application_id != APPLICATION_ID and (application_id or has_entries):
-        raise StoreRefused(f"{path} is not a database of orderapi")
+    if application_id not in accepted and (application_id or has_entries):
+        what_it_is = _NOT_SERVED.get(application_id, "is not a database of orderapi")
+        raise StoreRefused(f"{path} {what_it_is}")
 
 
 def _refuse_corrupt(connection: Connection, path: Path) -> None:
@@ -106,17 +128,21 @@ def _refuse_corrupt(connection: Connection, path: Path) -> None:
             raise StoreRefused(f"{path} is corrupt: {' '.join(finding.split())}")
 
 
-def _enter_wal_mode(connection: Connection) -> None:
+def enter_wal_mode(connection: Connection) -> None:
+    """Let the file have a WAL. Raises StoreRefused if its file system cannot."""
     if connection.value("PRAGMA journal_mode = WAL") != "wal":
         raise StoreRefused("the database's file system does not support WAL; use a local disk")
 
 
-def _apply_due(connection: Connection, known: list[Migration]) -> None:
+def apply_due(
+    connection: Connection, known: list[Migration], application_id: int = APPLICATION_ID
+) -> None:
+    """Mark the database with `application_id`, and apply the migrations that are due."""
     # This also happens when no migration is due, because it shows that the database can be written.
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if connection.value("PRAGMA application_id") != APPLICATION_ID:
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        if connection.value("PRAGMA application_id") != application_id:
+            connection.execute(f"PRAGMA application_id = {application_id}")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations ("
             " number INTEGER NOT NULL PRIMARY KEY, works_with INTEGER NOT NULL) STRICT"

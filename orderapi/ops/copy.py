@@ -1,0 +1,113 @@
+"""`copy` moves everything from one store into another one, also between engines."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from orderapi.errors import FileRefused
+from orderapi.ops.backup import OnProgress, is_sound
+from orderapi.store.copying import Copying, CopySource, CopyTarget, TargetState
+from orderapi.store.statements.copies import (
+    CHANGING_TABLES,
+    GROWING_TABLES,
+    CopyReads,
+    GrowingTable,
+)
+
+COPYING = "copying rows"
+# The rows of one transaction. A copy that is killed copies so many rows again, at most.
+BATCH_ROWS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a copy has done.
+
+    `rows` is how many rows of orders, ledger, keys and events this run has copied. `found` is how
+    many an interrupted run had copied before. If the copy `is_sound`, services can use the target.
+    """
+
+    rows: int
+    found: int
+    is_sound: bool
+
+
+def copy(
+    source: CopySource,
+    target: CopyTarget,
+    names: tuple[str, str],
+    on_progress: OnProgress,
+    on_finding: Callable[[str], None],
+) -> Copied | None:
+    """Copy a whole store. Returns None if the target has everything already, and changes nothing.
+
+    A service does not start on the target before all rows are there and their audit has no finding.
+    A copy that was interrupted at any moment is continued by the next one. `names` are the URLs of
+    both stores, without a password.
+
+    `on_progress(stage, done, total)` counts rows, and then orders. Raises FileRefused or
+    StoreRefused if the copy is refused, and StoreUnavailable if it fails.
+    """
+    with source.snapshot() as snapshot:
+        rows, state = snapshot.reads, target.state()
+        if state is TargetState.IN_USE:
+            _refuse_other_orders(rows, target, names)
+            return None
+        with target.copying(names[0]) as copying:
+            _refuse_other_copy(rows, copying.reads(), names)
+            found = sum(map(copying.reads().count, GROWING_TABLES))
+            copied = _copy_rows(rows, copying, found, partial(on_progress, COPYING))
+            copying.replace([(table, rows.list_all(table)) for table in CHANGING_TABLES])
+            with copying.audited() as auditable:
+                if not is_sound(auditable, on_progress, on_finding):
+                    return Copied(copied, found, is_sound=False)
+            snapshot.refuse_opened()
+            copying.finish()
+    return Copied(copied, found, is_sound=True)
+
+
+def _refuse_other_orders(rows: CopyReads, target: CopyTarget, names: tuple[str, str]) -> None:
+    """Refuse a target in use, unless it has the last row of each table, and so all rows before."""
+    with target.reading() as reads:
+        has_all = rows.find_token_hashes() <= reads.find_token_hashes() and all(
+            last is None or reads.has(table, last)
+            for table in GROWING_TABLES
+            for last in (rows.find_last(table),)
+        )
+    if not has_all:
+        raise FileRefused(
+            f"{names[1]} is not empty, and it is not a copy of {names[0]}: copy into an empty"
+            " database"
+        )
+
+
+def _refuse_other_copy(rows: CopyReads, reads: CopyReads, names: tuple[str, str]) -> None:
+    for table in GROWING_TABLES:
+        last = reads.find_last(table)
+        if last is not None and not rows.has(table, last):
+            raise FileRefused(
+                f"{names[1]} is an unfinished copy of another store: its last row of {table.name}"
+                f" is not in {names[0]}"
+            )
+
+
+def _copy_rows(
+    rows: CopyReads, copying: Copying, found: int, on_progress: Callable[[int, int], None]
+) -> int:
+    total = sum(map(rows.count, GROWING_TABLES))
+    done = found
+    on_progress(done, total)
+    for table in GROWING_TABLES:
+        key = _last_key(table, copying.reads())
+        while batch := rows.list_after(table, key, BATCH_ROWS):
+            copying.add(table, batch)
+            key = table.key_of(batch[-1])
+            done += len(batch)
+            on_progress(done, total)
+    return done - found
+
+
+def _last_key(table: GrowingTable, reads: CopyReads) -> str | int:
+    last = reads.find_last(table)
+    key: str | int = table.start if last is None else table.key_of(last)
+    return key

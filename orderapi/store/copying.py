@@ -1,0 +1,90 @@
+"""What each engine gives to a copy of a whole store into another one."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from orderapi.store.maintenance import Auditable
+from orderapi.store.statements.copies import ChangingTable, CopyReads, GrowingTable
+from orderapi.store.statements.execution import Row
+
+
+class TargetState(Enum):
+    """What there is in the place of a copy."""
+
+    # No table of ours, or empty tables.
+    EMPTY = "empty"
+    # A copy that has begun and has not ended.
+    UNFINISHED = "unfinished"
+    # A store in which somebody has orders or tokens.
+    IN_USE = "in use"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A store as it is at one moment. Every read raises StoreUnavailable if it fails.
+
+    `refuse_opened` raises FileRefused if a service has opened the store since. Such a service would
+    write to it as soon as the snapshot ends.
+    """
+
+    reads: CopyReads
+    refuse_opened: Callable[[], None]
+
+
+class CopySource(Protocol):
+    """A store that is copied."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Take a snapshot of the store. Nobody can write to the store until the block ends.
+
+        Raises FileRefused or StoreRefused if a process has the store open, or if this release
+        cannot read it, and StoreUnavailable if it fails.
+        """
+
+
+class CopyTarget(Protocol):
+    """The store into which everything is copied."""
+
+    def state(self) -> TargetState:
+        """Find out what there is now. This changes nothing.
+
+        Raises StoreRefused or FileRefused if it is nothing of ours, and StoreUnavailable if it
+        cannot be read.
+        """
+
+    def reading(self) -> AbstractContextManager[CopyReads]:
+        """Read the store while others use it. There must be one."""
+
+    def copying(self, source: str) -> AbstractContextManager["Copying"]:
+        """Mark the target as an unfinished copy of `source`, and make its tables.
+
+        `source` is the name of the store that is copied, for people. A service does not start on
+        the target from then on, until `Copying.finish`. Raises FileRefused if a process has the
+        target open or if another copy is being made in it, and StoreRefused if this release cannot
+        serve it.
+        """
+
+
+class Copying(Protocol):
+    """A copy that is being made. Each call is durable when it returns.
+
+    Every method raises StoreUnavailable if it fails. A new copy then continues after the last row.
+    """
+
+    def reads(self) -> CopyReads:
+        """Give what is read of the target."""
+
+    def add(self, table: GrowingTable, rows: Sequence[Row]) -> None:
+        """Add rows to a table, all of them or none. Raises FileRefused if one is refused."""
+
+    def replace(self, tables: Sequence[tuple[ChangingTable, Sequence[Row]]]) -> None:
+        """Replace all rows of some tables, all of them or none."""
+
+    def audited(self) -> AbstractContextManager[Auditable]:
+        """Open the copy for an audit, after its last row was added."""
+
+    def finish(self) -> None:
+        """Let services use the target from now on."""

@@ -1,0 +1,120 @@
+"""The one connection of a copy: its transactions, and how the errors of the driver become ours."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg
+
+from orderapi.errors import FileRefused, StoreUnavailable
+from orderapi.settings import PostgresUrl
+from orderapi.store import migrate
+from orderapi.store.postgres.connection import Connection, conninfo
+from orderapi.store.postgres.failures import Verdict, reason, unavailable, verdict_on
+from orderapi.store.postgres.session import Sessions
+from orderapi.store.statements.execution import Execute, Parameters, Row
+
+# The name under which the server shows the connection of a copy. A service has another one.
+APPLICATION = "orderapi copy"
+# The server has this time for one statement. To count a hundred million rows takes a minute.
+STATEMENT_MAX_S = 600.0
+# A service that has just ended has this time to disappear from the server.
+GONE_MAX_S = 2.0
+
+_POLL_S = 0.1
+# What lasts until the end of the transaction, whatever the role or the database says. The times are
+# in milliseconds, and 0 means no limit.
+_SETTINGS = {
+    "synchronous_commit": "on",
+    "client_min_messages": "notice",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "lock_timeout": "2000",
+}
+_SERVICES = (
+    "SELECT COUNT(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = ?"
+)
+
+
+def sessions_of(url: PostgresUrl) -> Sessions:
+    """Give the sessions of a copy. The database may be an unfinished copy."""
+    return Sessions(url, migrate.load("postgres"), application=APPLICATION, for_copy=True)
+
+
+@contextmanager
+def opened(url: PostgresUrl) -> Iterator[Connection]:
+    """Open a connection to the primary. Raises StoreUnavailable as `Sessions.for_writing` does."""
+    with closing(sessions_of(url).for_writing()) as connection:
+        yield connection
+
+
+@contextmanager
+def transaction(connection: Connection, isolation: str = "READ COMMITTED") -> Iterator[None]:
+    """Run the block in a transaction that is durable at the end of the block.
+
+    Raises FileRefused if the server refuses a row, or if another process has locked a table, and
+    StoreUnavailable if anything else fails.
+    """
+    connection.deadline = time.monotonic() + STATEMENT_MAX_S
+    connection.notices.clear()
+    try:
+        connection.execute(f"BEGIN ISOLATION LEVEL {isolation} READ WRITE".encode())
+        for name, value in _SETTINGS.items():
+            connection.rows("SELECT set_config(?, ?, true)", (name, value))
+        yield
+        connection.deadline = time.monotonic() + STATEMENT_MAX_S
+        connection.execute("COMMIT")
+    except BaseException as error:
+        if not connection.closed:
+            connection.roll_back()
+        if isinstance(error, psycopg.Error | UnicodeEncodeError):
+            raise ours(error) from error
+        raise
+    if connection.notices:
+        raise StoreUnavailable(f"the server warns: {connection.notices[0]}")
+
+
+def ours(error: Exception) -> Exception:
+    """Translate an error of the driver into FileRefused or StoreUnavailable."""
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return FileRefused("another process writes to the database: stop it first")
+    if verdict_on(error) is Verdict.BAD_ROW:
+        return FileRefused(f"PostgreSQL refuses a row: {reason(error)}")
+    return unavailable(error)
+
+
+def reading(connection: Connection) -> Execute:
+    """Give the function that runs the statements of `CopyReads` on a connection."""
+
+    def rows(sql: str, parameters: Parameters) -> list[Row]:
+        connection.deadline = time.monotonic() + STATEMENT_MAX_S
+        try:
+            return connection.rows(sql, parameters)
+        except psycopg.Error as error:
+            raise ours(error) from error
+
+    return rows
+
+
+def refuse_served(connection: Connection, url: PostgresUrl) -> None:
+    """Raise FileRefused if a service, or another command, has the database open.
+
+    A service is found by the name of its connections, so this process must use the same URL.
+    """
+    name = conninfo(url)["application_name"]
+    give_up_at = time.monotonic() + GONE_MAX_S
+    execute = reading(connection)
+    while True:
+        # Without this, the answer stays the same until the end of the transaction.
+        execute("SELECT pg_stat_clear_snapshot()", ())
+        ((services,),) = execute(_SERVICES, (name,))
+        if not services:
+            return
+        if time.monotonic() > give_up_at:
+            raise FileRefused(
+                f"a process has {url} open ({services} connections with the name '{name}'): stop"
+                " every service, relay and console that uses it, then run RECONNECT in the console"
+                " of PgBouncer if there is one"
+            )
+        time.sleep(_POLL_S)

@@ -1,0 +1,86 @@
+"""A SQLite file from which a whole store is copied."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from orderapi.errors import FileRefused, StoreUnavailable
+from orderapi.store import migrate
+from orderapi.store.copying import Snapshot
+from orderapi.store.sqlite import start
+from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, unavailable
+from orderapi.store.sqlite.file_swap import exclusively
+from orderapi.store.sqlite.files import DatabaseFiles, beside, size_of
+from orderapi.store.statements.copies import CopyReads
+from orderapi.store.statements.execution import Execute, Parameters, Row
+
+# A process that writes holds the lock for milliseconds.
+LOCK_TIMEOUT_S = 2.0
+READABLE_IDS = (start.APPLICATION_ID, start.POSTGRES_BACKUP_ID)
+
+
+class SqliteCopySource:
+    """See `copying.CopySource`."""
+
+    def __init__(self, path: Path) -> None:
+        self._files = DatabaseFiles(path)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """See `copying.CopySource`. No service can start while the lock is held."""
+        path = self._files.path
+        if not size_of(path):
+            raise FileRefused(f"there is no database {path}")
+        with exclusively(path):
+            is_backup = not self._files.lock.exists() and not size_of(beside(path, "-wal"))
+        with ExitStack() as held:
+            if not is_backup:
+                held.callback(self._files.close)
+                held.enter_context(self._files.lock.held_within(LOCK_TIMEOUT_S))
+                with exclusively(path):
+                    pass
+            # Nothing is made beside a backup: a lock file would make it look like a store in use.
+            connection = held.enter_context(opened(path, "immutable" if is_backup else "ro"))
+            # Nobody can open the store until the lock is released.
+            yield Snapshot(CopyReads(reading(connection)), lambda: None)
+
+
+@contextmanager
+def opened(path: Path, mode: str) -> Iterator[Connection]:
+    """Open one snapshot of a file. `mode` is a mode of `connection.file_uri`.
+
+    Raises FileRefused if it is not a store or a backup with the schema of this release, and
+    StoreUnavailable if it cannot be read.
+    """
+    try:
+        connection = Connection(path, mode)
+    except DRIVER_ERRORS as error:
+        raise unavailable(error) from error
+    with closing(connection):
+        try:
+            connection.execute("BEGIN")
+            _refuse_unreadable(connection, path)
+        except DRIVER_ERRORS as error:
+            raise unavailable(error) from error
+        yield connection
+
+
+def reading(connection: Connection) -> Execute:
+    """Give the function that runs the statements of `CopyReads` on a connection."""
+
+    def rows(sql: str, parameters: Parameters) -> list[Row]:
+        try:
+            return connection.rows(sql, parameters)
+        except DRIVER_ERRORS as error:
+            raise unavailable(error) from error
+
+    return rows
+
+
+def _refuse_unreadable(connection: Connection, path: Path) -> None:
+    known = migrate.load("sqlite")
+    try:
+        start.refuse_unprepared(connection, known, READABLE_IDS)
+    except StoreUnavailable as error:
+        why = error.reason.replace("; restart the service", "; start this release on it once")
+        raise FileRefused(f"cannot copy {path}: {why}") from error
