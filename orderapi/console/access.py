@@ -11,7 +11,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 SECRET_BYTES = 32
-# More browsers than that have no reason to come, and each one keeps a few bytes of memory.
+# A few operators use a few browsers. The limit bounds the memory that the sessions take.
 SESSIONS_MAX = 100
 ENTRY_PATH = "/enter"
 
@@ -21,9 +21,9 @@ _HOST_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Access:
-    """The secrets of one console. Any thread may call it.
+    """The secrets of one console. Any thread may call its methods.
 
-    `announce` shows a link to the operator. It gets the path and the query of the link.
+    `announce` shows a link to the operator. It receives the path and the query of the link.
     """
 
     def __init__(self, announce: Callable[[str], None]) -> None:

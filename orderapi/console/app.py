@@ -21,7 +21,7 @@ from orderapi.store.contract import Store
 def create_console(store: Store, access: Access) -> Flask:
     """Make the WSGI application of the operator's pages on a store, which it only reads."""
     app = Flask("orderapi.console")
-    # No page is made from a session or from a form, so nothing needs a key or a larger request.
+    # Every page is made from its URL alone, so no request needs a body.
     app.config.update(MAX_CONTENT_LENGTH=0)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     words.register(app)

@@ -9,6 +9,7 @@ from orderapi.console.now import Count
 WIDTH, HEIGHT = 600, 140
 # A count that is not 0 is always visible.
 _BAR_MIN = 2.0
+# The share of its place that a bar leaves empty.
 _GAP = 0.25
 
 

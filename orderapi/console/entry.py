@@ -20,7 +20,7 @@ _ENTRY, _STATIC = "enter", "static"
 
 
 def register(app: Flask, access: Access) -> None:
-    """Let nobody reach the pages of `app` but browsers that have the cookie of `access`."""
+    """Show the pages of `app` only to browsers that have a cookie of `access`."""
 
     @app.before_request
     def refuse_strangers() -> None:
@@ -45,8 +45,8 @@ def register(app: Flask, access: Access) -> None:
         session = access.enter(request.args.get("secret", ""))
         if session is None:
             raise Unauthorized
-        # A page that leads on, and no redirect: a browser that comes from another site would not
-        # send a SameSite=Strict cookie with the request after a redirect.
+        # The answer is a page with a link, and not a redirect. After a redirect, a browser that
+        # came from another site would not send the SameSite=Strict cookie.
         response = make_response(render_template("entered.html"))
         response.set_cookie(cookie_name(request.host), session, httponly=True, samesite="Strict")
         return response

@@ -1,4 +1,4 @@
-"""What the console shows in the place of a page: one line that says why, and what to do."""
+"""What the console shows instead of a page: one line with the reason, and what to do."""
 
 import logging
 
@@ -41,7 +41,7 @@ def register(app: Flask) -> None:
     """Answer every failure of `app` with a page."""
     app.register_error_handler(StoreUnavailable, _from_unavailable_store)
     app.register_error_handler(HTTPException, _from_refusal)
-    app.register_error_handler(Exception, _from_surprise)
+    app.register_error_handler(Exception, _from_unexpected_error)
 
 
 def _from_unavailable_store(error: StoreUnavailable) -> tuple[str, int]:
@@ -59,10 +59,10 @@ def _from_refusal(error: HTTPException) -> tuple[str, int]:
     return _page(status, title, "", what_to_do)
 
 
-def _from_surprise(error: Exception) -> tuple[str, int]:
+def _from_unexpected_error(error: Exception) -> tuple[str, int]:
     # The message of the exception may contain a key or a customer, so only its type is shown.
     name = type(error).__name__
-    _log.error("a page failed", extra={"exception": name, "at": _place(error)})
+    _log.error("a page failed", extra={"exception": name, "at": _line_of(error)})
     return _page(
         500,
         "The console failed",
@@ -71,7 +71,7 @@ def _from_surprise(error: Exception) -> tuple[str, int]:
     )
 
 
-def _place(error: Exception) -> str:
+def _line_of(error: Exception) -> str:
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next

@@ -1,4 +1,4 @@
-"""What one search box finds: every id that a person may have copied from somewhere."""
+"""The search: every id that a person may have copied from somewhere."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ class Miss:
 
 
 def find(tx: ReadTx, query: str) -> tuple[list[Hit], list[Miss]]:
-    """Look for a text as each kind of id whose form it has."""
+    """Search for a text as each kind of id that has its form."""
     hits: list[Hit] = []
     misses: list[Miss] = []
     for kind, meaning, look_up in _kinds(tx, query.strip()):
@@ -118,7 +118,7 @@ def _meaning_of_missing_key(tx: ReadTx) -> str:
         )
     return (
         f"None of the first {CLIENTS_MAX:,} clients, sorted by name, has made an order under this"
-        " key. The page Retry looks under the client that you name."
+        " key. The page Retry checks the client that you name."
     )
 
 

@@ -14,7 +14,7 @@ from orderapi.store.contract import ReadTx, Store
 NEWEST_ORDERS = 12
 MINUTES, HOURS = 60, 48
 _MINUTE_MS, _HOUR_MS, _DAY_MS = 60_000, 3_600_000, 86_400_000
-# The rate of the relay is measured between two views of the page, over at most this time.
+# The rate of the relay is measured between two views of the page that are this far apart.
 RATE_MAX_S, RATE_MIN_S = 300.0, 1.0
 
 
@@ -65,8 +65,9 @@ class Now:
 
 
 class RelayRate:
-    """How fast the relay moves, measured between the views of one console. Any thread may call it.
+    """How fast the relay delivers, measured between the views of one console.
 
+    Any thread may call its method.
     The store keeps only the position of the relay, so the rate is not known at the first view.
     """
 
@@ -99,10 +100,10 @@ def read_now(store: Store, rate: RelayRate, now_ms: int) -> Now:
 
 
 def read_in(tx: ReadTx, usage: StoreUsage | None, rate: RelayRate, now_ms: int) -> Now:
-    """Read the same in a snapshot. `usage` is that of its store, or None if it is not known."""
+    """Read everything that the page shows in a snapshot. `usage` is None if it is not known."""
     relay = tx.relay.find_state()
     last = relay.last_sequence
-    day_ago, *_ = _firsts(tx, [now_ms - _DAY_MS], last)
+    (day_ago,) = _firsts(tx, [now_ms - _DAY_MS], last)
     return Now(
         _counts(tx, now_ms, _MINUTE_MS, MINUTES, last),
         _counts(tx, now_ms, _HOUR_MS, HOURS, last),

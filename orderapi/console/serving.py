@@ -14,7 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from orderapi.errors import StartRefused
 
 LOOPBACK = "127.0.0.1"
-# A browser keeps connections open. One that sends nothing for this long is closed.
+# A browser keeps connections open. The server closes one that sends nothing for this long.
 IDLE_MAX_S = 30
 
 
@@ -31,9 +31,9 @@ class _Handler(WSGIRequestHandler):
 
 
 def listen(port: int) -> socket.socket:
-    """Listen on a port of the loopback address; 0 takes any free one.
+    """Listen on a port of the loopback address. The port 0 means any free one.
 
-    Raises StartRefused if the port cannot be had.
+    Raises StartRefused if the port cannot be used.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

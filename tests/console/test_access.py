@@ -65,7 +65,7 @@ def test_two_consoles_do_not_share_a_cookie() -> None:
     assert cookie_name("localhost") == "orderapi-console-80"
 
 
-def test_the_oldest_browsers_have_to_come_in_again_when_there_are_too_many() -> None:
+def test_the_oldest_browsers_must_enter_again_when_there_are_too_many() -> None:
     links: list[str] = []
     access = Access(links.append)
     access.announce_link()

@@ -88,10 +88,13 @@ def test_an_order_is_found_by_each_kind_of_id(
     ((event_id, sequence),) = served.rows(
         f"SELECT event_id, sequence FROM events WHERE order_id = '{order_id}'"
     )
-    for query in ("find-me", '"find-me"', order_id, event_id, str(sequence)):
+    trace_id = TRACEPARENT.split("-")[1]
+    for query in ("find-me", '"find-me"', order_id, event_id, str(sequence), trace_id):
         pages.open(process.address)
         search(pages, query)
         wait_for_path(pages, f"/orders/{order_id}")
+    search(pages, "public")
+    wait_for_path(pages, "/clients/public")
     search(pages, "customer of find-me")
     pages.wait_for_text("Orders of customer customer of find-me")
     pages.one("tbody a").click()

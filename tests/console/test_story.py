@@ -69,7 +69,7 @@ def test_the_delivery_follows_the_position_of_the_relay(
     assert "It is the next event that a relay delivers." in story(console, made[0])
     assert "No relay has delivered anything yet." in story(console, made[0])
     changed(database, "UPDATE relay_position SET sequence = 1")
-    assert "Delivered, or skipped by an operator" in story(console, made[0])
+    assert "so this event was delivered, or an operator skipped it." in story(console, made[0])
     assert "It is the next event" in story(console, made[1])
     assert "Waiting behind 1 other event." in story(console, made[2])
     assert "Waiting behind 2 other events." in story(console, made[3])
