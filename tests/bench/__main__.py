@@ -13,7 +13,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import chart, compare, cost, growth, installation, machine, profile, report
+from tests.bench import (
+    chart,
+    compare,
+    console,
+    cost,
+    growth,
+    installation,
+    machine,
+    profile,
+    report,
+)
 from tests.bench.compare import Plan
 from tests.bench.contenders import all_contenders, work_directory
 from tests.bench.load import Load, WindowInvalid
@@ -59,6 +69,9 @@ def _measure(options: argparse.Namespace, cores: list[int], work: Path, load: Lo
     elif options.cost:
         print(machine.describe(work, cores), flush=True)
         cost.run(plan, load, work)
+    elif options.console:
+        print(machine.describe(work, cores), flush=True)
+        console.run(plan, options.console, load, work)
     elif options.profile:
         print(machine.describe(work, cores), flush=True)
         print(profile.run(options.profile, plan, load, work))
@@ -132,6 +145,13 @@ def _parse() -> argparse.Namespace:
         "--cost",
         action="store_true",
         help="do not compare services: compare orderapi with and without metrics and tokens",
+    )
+    instead.add_argument(
+        "--console",
+        type=int,
+        metavar="ORDERS",
+        help="do not compare services: show how long each page of the operator's console takes on a"
+        " database that contains so many orders, and what it costs new orders",
     )
     instead.add_argument(
         "--profile",

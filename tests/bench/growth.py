@@ -74,13 +74,13 @@ def run(plan: Plan, orders: int, load: Load, work: Path) -> None:
     Prints its tables. Raises WindowInvalid if the service does not do its work.
     """
     filled = fill(work, orders)
-    with _held_in_memory(filled) as title:
+    with held_in_memory(filled) as title:
         _print_comparison(title, plan, filled, load, Place(), work)
     with _little_memory() as cgroup:
         if isinstance(cgroup, str):
             print(f"\nA memory of 1 GiB is not measured: {cgroup}.")
         else:
-            _drop_from_page_cache(filled)
+            drop_from_page_cache(filled)
             title = "the servers and the page cache have 1 GiB of memory"
             _print_comparison(title, plan, filled, load, Place(cgroup=cgroup), work)
     print(f"\n{_bytes_per_order(filled)}", flush=True)
@@ -176,7 +176,7 @@ def _little_memory() -> Iterator[Path | str]:
 
 
 @contextmanager
-def _held_in_memory(path: Path) -> Iterator[str]:
+def held_in_memory(path: Path) -> Iterator[str]:
     """Keep a file in the page cache, as after a day of service. Lends a title that says so.
 
     Without this, the machine decides how much of the file is in memory. Some machines drop pages
@@ -201,7 +201,7 @@ def _available_bytes() -> int:
     return int(kib) * 1024
 
 
-def _drop_from_page_cache(path: Path) -> None:
+def drop_from_page_cache(path: Path) -> None:
     """Drop a file from the page cache, because a cgroup does not pay for pages read outside it."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

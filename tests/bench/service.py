@@ -88,12 +88,7 @@ class Service:
 
     def cpu_s(self) -> float:
         """Return the user and system time that all its processes have used so far, in seconds."""
-        ticks = 0
-        for pid in self._tree():
-            with suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += sum(int(value) for value in fields[_TIMES])
-        return ticks / _TICKS_PER_S
+        return sum(map(cpu_s_of, self._tree()))
 
     def pss_mib(self) -> float:
         """Return the memory of all its processes in MiB.
@@ -192,6 +187,18 @@ class Service:
             db.execute("PRAGMA wal_autocheckpoint = 0")
             value: object = db.execute(sql, parameters).fetchone()[0]
             return value
+
+
+def cpu_s_of(pid: int) -> float:
+    """Return the user and system time that a process has used so far, in seconds.
+
+    The time is 0 for a process that has ended.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(int(value) for value in fields[_TIMES]) / _TICKS_PER_S
 
 
 @contextmanager

@@ -4,12 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from orderapi.store.sqlite.store import SqliteStore
+from tests.bench.console import add_rare_clients
+from tests.bench.console_pages import PAGES, known_orders
 from tests.bench.contenders import Contender, Start
+from tests.bench.growth import fill
 from tests.bench.service import Place, serving
+from tests.support.console_pages import entered
 from tests.support.running import REPOSITORY
 
 # A server whose child has used half a second of processor time before the server answers.
@@ -57,3 +63,19 @@ def test_a_run_prints_its_tables(tmp_path: Path) -> None:
     ):
         assert f"**{title}**" in ended.stdout
     assert "| orderapi |" in ended.stdout
+
+
+def test_each_page_of_the_console_that_is_measured_shows_what_it_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    filled = fill(tmp_path, 20_000)
+    add_rare_clients(filled)
+    # Other orders are older than this one by seconds.
+    known = max(known_orders(filled, 100), key=lambda each: each.sequence)
+    with closing(SqliteStore(filled, read_only=True)) as store:
+        console = entered(store)
+        for title, path in PAGES.items():
+            answer = console.get(path(known))
+            assert answer.status_code in (200, 303), title
+            nothing = "Nothing has this id" in answer.text or 'class="empty"' in answer.text
+            assert nothing == ("has none" in title or "nothing has" in title), title
