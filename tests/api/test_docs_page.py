@@ -8,7 +8,7 @@ import pytest
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.support.browser import Browser
-from tests.support.rows import counts, query
+from tests.support.rows import query
 from tests.support.running import Server, serving
 from tests.support.tokens import create
 from tests.support.waiting import wait_until
@@ -69,7 +69,7 @@ def test_an_order_is_made_from_the_page_and_then_replayed(browser: Browser, serv
     assert "idempotent-replayed" not in answer
     button(browser, CREATE, "Clear").click()
     assert "idempotent-replayed: true" in execute(browser)
-    assert set(counts(server.database)) == {1}
+    assert set(server.counts().values()) == {1}
     assert browser.requested_hosts() == {urlsplit(server.url).netloc}
     assert browser.messages() == []
 

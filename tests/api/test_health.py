@@ -1,5 +1,6 @@
 """`/healthz` and `/readyz`."""
 
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -121,7 +122,7 @@ def test_a_store_that_is_gone_is_not_ready_and_the_log_says_why(
     (record,) = (record for record in caplog.records if record.message == "store unavailable")
     reason = vars(record)["reason"]
     assert reason.startswith("the readiness probe did not commit: ")
-    assert engine.why_away in reason
+    assert re.search(engine.why_away, reason)
     assert ask(client, "/healthz").status == 200
 
 

@@ -25,7 +25,7 @@ class Engine(Protocol):
     directory: Path
     # What the engine raises for a row that breaks a constraint.
     constraint_error: type[Exception]
-    # What the log says of data that is away.
+    # A regular expression for what the log says of data that is away.
     why_away: str
 
     @property
@@ -125,7 +125,7 @@ class PostgresEngine:
     """The engine behind `postgresql://`, with a database of its own on the shared server."""
 
     constraint_error: type[Exception] = psycopg.IntegrityError
-    why_away = "is not currently accepting connections"
+    why_away = "is not currently accepting connections|no outcome by the deadline"
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -19,6 +19,7 @@ from orderapi.store.postgres.placements import placement_of
 from orderapi.store.postgres.store import PostgresStore
 from tests.support.engines import PostgresEngine
 from tests.support.placing import place, request_for
+from tests.support.postgres_faults import waiting_for_locks
 from tests.support.promises import promise
 from tests.support.waiting import wait_until
 
@@ -37,19 +38,11 @@ def in_one_batch(
     """Place orders that wait together while an earlier one waits for the lock of the writers."""
     with engine.held():
         first = pool.submit(place, store, "the order before the batch")
-        wait_until(lambda: bool(waiting_for_locks(engine)))
+        wait_until(lambda: waiting_for_locks(engine) == 1)
         rest = [pool.submit(place, store, key) for key in keys]
         wait_until(lambda: store.writes_in_hand() == len(keys) + 1)
     first.result()
     return rest
-
-
-def waiting_for_locks(engine: PostgresEngine) -> int:
-    ((number,),) = engine.query(
-        "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        " AND datname = current_database()"
-    )
-    return int(number)
 
 
 @promise("duplicates in flight wait")
