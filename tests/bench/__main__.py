@@ -27,6 +27,7 @@ from tests.bench import (
 from tests.bench.compare import Plan
 from tests.bench.contenders import all_contenders, work_directory
 from tests.bench.load import Load, WindowInvalid
+from tests.bench.postgres import comparison
 from tests.bench.profile import NoProfiler
 from tests.bench.service import NotServing
 
@@ -72,6 +73,9 @@ def _measure(options: argparse.Namespace, cores: list[int], work: Path, load: Lo
     elif options.console:
         print(machine.describe(work, cores), flush=True)
         console.run(plan, options.console, load, work)
+    elif options.postgres:
+        print(machine.describe(work, cores), flush=True)
+        comparison.run(plan, load, work)
     elif options.profile:
         print(machine.describe(work, cores), flush=True)
         print(profile.run(options.profile, plan, load, work))
@@ -152,6 +156,12 @@ def _parse() -> argparse.Namespace:
         metavar="ORDERS",
         help="do not compare services: show how long each page of the operator's console takes on a"
         " database that contains so many orders, and what it costs new orders",
+    )
+    instead.add_argument(
+        "--postgres",
+        action="store_true",
+        help="do not compare services: compare ways to place orders in PostgreSQL, with a round"
+        " trip of 1 ms, several hosts and a synchronous standby",
     )
     instead.add_argument(
         "--profile",

@@ -19,6 +19,7 @@ from orderapi.records import Claim, NewOrder, NewToken
 from orderapi.settings import SqliteUrl
 from orderapi.store.contract import WriteTx
 from orderapi.store.open import open_store
+from tests.bench import machine
 from tests.bench.compare import Plan
 from tests.bench.console_pages import PAGES, RARE_CLIENTS, Known, known_orders
 from tests.bench.contenders import our_contender
@@ -26,7 +27,7 @@ from tests.bench.growth import drop_from_page_cache, fill, held_in_memory
 from tests.bench.load import Load, Window, WindowInvalid
 from tests.bench.report import Value, figure, median, table
 from tests.bench.scenarios import MAIN_CLIENTS
-from tests.bench.service import Place, Service, cpu_s_of, serving
+from tests.bench.service import Place, Service, serving
 
 PAGE_MAX_MS = 100
 # Each page is requested so many times, each time for another order, customer or client.
@@ -131,9 +132,9 @@ def _measure_pages(
     rows = []
     slowest_ms = 0.0
     for page, path in PAGES.items():
-        cpu_s = -cpu_s_of(console.pid)
+        cpu_s = -machine.cpu_s(console.pid)
         times_ms = [console.timed_ms(path(each)) for each in known]
-        cpu_s += cpu_s_of(console.pid)
+        cpu_s += machine.cpu_s(console.pid)
         slowest_ms = max(slowest_ms, *times_ms)
         kib = len(console.get(path(known[0]))[1]) / 1024
         cpu_ms = cpu_s * 1000 / len(times_ms)
@@ -153,10 +154,10 @@ def _measure_orders(console: _Console, plan: Plan, load: Load, service: Service)
         for state in ("alone", "beside") if number % 2 == 0 else ("beside", "alone"):
             print(f"round {number + 1}: {state}", file=sys.stderr)
             load.warm_up("orders", service, MAIN_CLIENTS, plan.warm_up_s)
-            used_s -= cpu_s_of(console.pid)
+            used_s -= machine.cpu_s(console.pid)
             with _polling(console, _BROWSERS if state == "beside" else 0):
                 windows[state].append(load.measure("orders", service, MAIN_CLIENTS, plan.window_s))
-            used_s += cpu_s_of(console.pid)
+            used_s += machine.cpu_s(console.pid)
         passed_s += plan.window_s
     rows = []
     for title, value in _COLUMNS:

@@ -110,20 +110,26 @@ def _fastify(database: Path, port: int) -> Start:
     return Start(command, environ)
 
 
+def start_ours(database_url: str, port: int) -> Start:
+    """Start the service of this tree on a database of any engine."""
+    return _gunicorn(Path(_bin("gunicorn")), database_url, port, REPOSITORY)
+
+
 def _release(database: Path, port: int) -> Start:
     directory = release_directory()
-    return _gunicorn(directory / ".venv" / "bin" / "gunicorn", database, port, directory)
+    program = directory / ".venv" / "bin" / "gunicorn"
+    return _gunicorn(program, f"sqlite:///{database}", port, directory)
 
 
 def _ours(database: Path, port: int) -> Start:
-    return _gunicorn(Path(_bin("gunicorn")), database, port, REPOSITORY)
+    return start_ours(f"sqlite:///{database}", port)
 
 
-def _gunicorn(program: Path, database: Path, port: int, directory: Path) -> Start:
+def _gunicorn(program: Path, database_url: str, port: int, directory: Path) -> Start:
     """Start orderapi as its documentation says, with the settings of a deployed service."""
     command = [str(program), "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
     environ = {
-        "ORDERAPI_DATABASE_URL": f"sqlite:///{database}",
+        "ORDERAPI_DATABASE_URL": database_url,
         "ORDERAPI_BIND": f"127.0.0.1:{port}",
         "ORDERAPI_FAULT_INJECTION": "off",
     }

@@ -9,10 +9,14 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _PROBES = 50
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+# The fields utime, stime, cutime and cstime in /proc/<pid>/stat, counted from the field after the
+# command's name (proc(5)). The last two are the time of children that have ended.
+_TIMES = slice(11, 15)
 
 
 def describe(directory: Path, cores: list[int]) -> str:
@@ -43,6 +47,26 @@ def busy_s(cores: Iterable[int]) -> float:
         if name in names:
             user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, values[:8])
             ticks += user + nice + system + irq + softirq + steal
+    return ticks / _TICKS_PER_S
+
+
+def tree(pid: int) -> list[int]:
+    """Return the ids of a process and of all its descendants."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """Return the user and system time that a process and its descendants have used, in seconds."""
+    ticks = 0
+    for process in tree(pid):
+        with suppress(OSError):
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(int(value) for value in fields[_TIMES])
     return ticks / _TICKS_PER_S
 
 

@@ -11,7 +11,7 @@ from tests.bench.scenarios import Scenario
 # A window is long enough for a p99 if it lasts at least so many times as long.
 _WINDOW_MIN_P99S = 10
 # A window is disturbed if other processes used more than this share of the cores.
-_OTHERS_SHARE_MAX = 0.1
+OTHERS_SHARE_MAX = 0.1
 
 Value = Callable[[Window], float]
 
@@ -117,11 +117,11 @@ def ratio(ours: list[Window], theirs: list[Window], value: Value) -> str:
 
 def _warnings(measured: list[Measured], window_s: float) -> list[str]:
     warnings = []
-    disturbed = sum(m.window.others_share > _OTHERS_SHARE_MAX for m in measured)
+    disturbed = sum(m.window.others_share > OTHERS_SHARE_MAX for m in measured)
     if disturbed:
         warnings.append(
             f"WARNING: In {disturbed} of {len(measured)} windows, other processes used more than"
-            f" {_OTHERS_SHARE_MAX:.0%} of the cores. The figures of this run are not reliable."
+            f" {OTHERS_SHARE_MAX:.0%} of the cores. The figures of this run are not reliable."
             " Repeat the run on a machine that does nothing else."
         )
     slowest = max(measured, key=lambda m: m.window.p99_ms)

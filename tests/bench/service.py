@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench import machine
 from tests.bench.contenders import Contender, make_database
 from tests.support.ports import free_port
 
@@ -24,10 +25,6 @@ TABLES = {
 }
 _START_MAX_S = 60.0
 _STOP_MAX_S = 20.0
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-# The fields utime and stime in /proc/<pid>/stat, counted from the field after the command's name
-# (proc(5)).
-_TIMES = slice(11, 13)
 
 
 class NotServing(Exception):
@@ -82,13 +79,13 @@ class Service:
         """
         self._wait_for_health()
         if self._slow_fsync is not None:
-            for pid in self._tree():
+            for pid in machine.tree(self.pid):
                 if str(self._slow_fsync) not in Path(f"/proc/{pid}/maps").read_text():
                     raise NotServing(f"{self.contender.name}: process {pid} has the fast fsync")
 
     def cpu_s(self) -> float:
         """Return the user and system time that all its processes have used so far, in seconds."""
-        return sum(map(cpu_s_of, self._tree()))
+        return machine.cpu_s(self.pid)
 
     def pss_mib(self) -> float:
         """Return the memory of all its processes in MiB.
@@ -96,7 +93,7 @@ class Service:
         This is the proportional set size: a page that several processes share counts once.
         """
         kib = 0
-        for pid in self._tree():
+        for pid in machine.tree(self.pid):
             with suppress(OSError):
                 rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
                 lines = [line for line in rollup.splitlines() if line.startswith("Pss:")]
@@ -165,15 +162,6 @@ class Service:
             time.sleep(0.05)
         raise NotServing(f"{self.contender.name} does not answer:\n{self.log_tail()}")
 
-    def _tree(self) -> list[int]:
-        """Return the ids of the first process and of all its descendants."""
-        found = [self._process.pid]
-        for pid in found:
-            with suppress(OSError):
-                for task in Path(f"/proc/{pid}/task").iterdir():
-                    found += [int(child) for child in (task / "children").read_text().split()]
-        return found
-
     def _count(self, table: str, column: str) -> int:
         after = self._counted_after.get(table)
         if after is None:
@@ -187,18 +175,6 @@ class Service:
             db.execute("PRAGMA wal_autocheckpoint = 0")
             value: object = db.execute(sql, parameters).fetchone()[0]
             return value
-
-
-def cpu_s_of(pid: int) -> float:
-    """Return the user and system time that a process has used so far, in seconds.
-
-    The time is 0 for a process that has ended.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(int(value) for value in fields[_TIMES]) / _TICKS_PER_S
 
 
 @contextmanager

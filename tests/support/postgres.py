@@ -148,9 +148,13 @@ def postgres_server(**settings: str) -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def server_directory() -> Iterator[Path]:
-    """Give an empty directory that belongs to the user that runs the servers."""
-    parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+def server_directory(parent: Path | None = None) -> Iterator[Path]:
+    """Give an empty directory that belongs to the user that runs the servers.
+
+    It is in memory if this machine allows it and `parent` is not given.
+    """
+    if parent is None and os.access(_MEMORY, os.W_OK):
+        parent = _MEMORY
     # What a server leaves in memory is removed by root too, if the tests run as root.
     directory = Path(tempfile.mkdtemp(prefix="orderapi-pg-", dir=parent))
     try:
