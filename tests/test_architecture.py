@@ -19,6 +19,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.web", "orderapi.ops", "orderapi.relay"),
     ("orderapi.auth", "orderapi.events", "orderapi.web.schemas"),
     ("orderapi.store.open",),
+    ("orderapi.store.postgres.maintenance",),
+    ("orderapi.store.postgres.restore",),
     (
         "orderapi.store.sqlite.store",
         "orderapi.store.sqlite.maintenance",
@@ -26,7 +28,6 @@ LAYERS: list[tuple[str, ...]] = [
     ),
     (
         "orderapi.store.postgres.store",
-        "orderapi.store.postgres.maintenance",
         "orderapi.store.postgres.copy_source",
         "orderapi.store.postgres.copy_target",
     ),

@@ -142,6 +142,9 @@ def backup_command(file: Path, database: str | None) -> None:
     Therefore FILE is complete and sound, or it does not exist. FILE must not exist before, and its
     directory must exist.
 
+    A backup of PostgreSQL is a SQLite file that can be restored into PostgreSQL only. For a
+    recovery to any other moment, let PostgreSQL archive its WAL (point-in-time recovery).
+
     \b
     Examples:
       orderapi backup orders-1.db
@@ -182,7 +185,10 @@ def restore_command(file: Path, database: str | None, *, force: bool) -> None:
     The database returns to the moment of the backup. Later orders, keys and events are gone, and a
     late retry of such a key orders again. FILE is copied, the copy is migrated to the schema of
     this release, and it is audited. Only then does it replace the database, which is kept under
-    another name.
+    another name, or on PostgreSQL in another schema.
+
+    FILE must be a backup of the same engine: `orderapi copy` is the way between engines. For a
+    recovery to any other moment than that of a backup, use the WAL archive of PostgreSQL.
 
     \b
     Examples:

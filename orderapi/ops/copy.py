@@ -6,17 +6,10 @@ from functools import partial
 
 from orderapi.errors import FileRefused
 from orderapi.ops.backup import OnProgress, is_sound
-from orderapi.store.copying import Copying, CopySource, CopyTarget, TargetState
-from orderapi.store.statements.copies import (
-    CHANGING_TABLES,
-    GROWING_TABLES,
-    CopyReads,
-    GrowingTable,
-)
+from orderapi.store.copying import CopySource, CopyTarget, TargetState, copy_all
+from orderapi.store.statements.copies import GROWING_TABLES, CopyReads
 
 COPYING = "copying rows"
-# The rows of one transaction. A copy that is killed copies so many rows again, at most.
-BATCH_ROWS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +48,7 @@ def copy(
             return None
         with target.copying(names[0]) as copying:
             _refuse_other_copy(rows, copying.reads(), names)
-            found = sum(map(copying.reads().count, GROWING_TABLES))
-            copied = _copy_rows(rows, copying, found, partial(on_progress, COPYING))
-            copying.replace([(table, rows.list_all(table)) for table in CHANGING_TABLES])
+            copied, found = copy_all(rows, copying, partial(on_progress, COPYING))
             with copying.audited() as auditable:
                 if not is_sound(auditable, on_progress, on_finding):
                     return Copied(copied, found, is_sound=False)
@@ -89,25 +80,3 @@ def _refuse_other_copy(rows: CopyReads, reads: CopyReads, names: tuple[str, str]
                 f"{names[1]} is an unfinished copy of another store: its last row of {table.name}"
                 f" is not in {names[0]}"
             )
-
-
-def _copy_rows(
-    rows: CopyReads, copying: Copying, found: int, on_progress: Callable[[int, int], None]
-) -> int:
-    total = sum(map(rows.count, GROWING_TABLES))
-    done = found
-    on_progress(done, total)
-    for table in GROWING_TABLES:
-        key = _last_key(table, copying.reads())
-        while batch := rows.list_after(table, key, BATCH_ROWS):
-            copying.add(table, batch)
-            key = table.key_of(batch[-1])
-            done += len(batch)
-            on_progress(done, total)
-    return done - found
-
-
-def _last_key(table: GrowingTable, reads: CopyReads) -> str | int:
-    last = reads.find_last(table)
-    key: str | int = table.start if last is None else table.key_of(last)
-    return key

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from orderapi.store.maintenance import Auditable
-from orderapi.store.statements.copies import ChangingTable, CopyReads, GrowingTable
+from orderapi.store.maintenance import Auditable, OnProgress
+from orderapi.store.statements.copies import (
+    CHANGING_TABLES,
+    GROWING_TABLES,
+    ChangingTable,
+    CopyReads,
+    GrowingTable,
+)
 from orderapi.store.statements.execution import Row
+
+# The rows of one transaction. A copy that is killed copies so many rows again, at most.
+BATCH_ROWS = 2_000
 
 
 class TargetState(Enum):
@@ -88,3 +97,28 @@ class Copying(Protocol):
 
     def finish(self) -> None:
         """Let services use the target from now on."""
+
+
+def copy_all(reads: CopyReads, copying: Copying, on_progress: OnProgress) -> tuple[int, int]:
+    """Copy every row that `copying` does not have yet. Return how many, and how many it had.
+
+    `on_progress(done, total)` counts rows.
+    """
+    found = done = sum(map(copying.reads().count, GROWING_TABLES))
+    total = sum(map(reads.count, GROWING_TABLES))
+    on_progress(done, total)
+    for table in GROWING_TABLES:
+        key = _last_key(table, copying.reads())
+        while batch := reads.list_after(table, key, BATCH_ROWS):
+            copying.add(table, batch)
+            key = table.key_of(batch[-1])
+            done += len(batch)
+            on_progress(done, total)
+    copying.replace([(table, reads.list_all(table)) for table in CHANGING_TABLES])
+    return done - found, found
+
+
+def _last_key(table: GrowingTable, reads: CopyReads) -> str | int:
+    last = reads.find_last(table)
+    key: str | int = table.start if last is None else table.key_of(last)
+    return key

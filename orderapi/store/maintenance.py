@@ -1,7 +1,6 @@
 """What an operator does with a whole store: audit it, back it up, restore it.
 
-An engine may refuse any of this, because its own tools are the right ones. It then raises
-StoreRefused with one line that says what to use instead.
+A backup of any engine is a SQLite file. It can be restored into the engine of which it was made.
 """
 
 from collections.abc import Callable, Iterator

@@ -9,6 +9,7 @@ import psycopg
 from orderapi.errors import FileRefused, StoreUnavailable
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
+from orderapi.store.postgres import start
 from orderapi.store.postgres.connection import Connection, conninfo
 from orderapi.store.postgres.failures import Verdict, reason, unavailable, verdict_on
 from orderapi.store.postgres.session import Sessions
@@ -16,6 +17,8 @@ from orderapi.store.statements.execution import Execute, Parameters, Row
 
 # The name under which the server shows the connection of a copy. A service has another one.
 APPLICATION = "orderapi copy"
+# A server that does not answer is tried again for this time. An operator waits.
+REACH_MAX_S = 3.0
 # The server has this time for one statement. To count a hundred million rows takes a minute.
 STATEMENT_MAX_S = 600.0
 # A service that has just ended has this time to disappear from the server.
@@ -40,6 +43,14 @@ _SERVICES = (
 def sessions_of(url: PostgresUrl) -> Sessions:
     """Give the sessions of a copy. The database may be an unfinished copy."""
     return Sessions(url, migrate.load("postgres"), application=APPLICATION, for_copy=True)
+
+
+def reached(url: PostgresUrl) -> Connection:
+    """Open a connection to a database that may have no tables yet.
+
+    Raises StoreRefused as `start.reached` does.
+    """
+    return start.reached(url, APPLICATION, REACH_MAX_S)
 
 
 @contextmanager

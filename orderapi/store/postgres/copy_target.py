@@ -18,6 +18,7 @@ from orderapi.store.postgres.copy_session import (
     STATEMENT_MAX_S,
     opened,
     ours,
+    reached,
     reading,
     refuse_served,
     sessions_of,
@@ -45,7 +46,7 @@ class PostgresCopyTarget:
     def state(self) -> TargetState:
         """See `copying.CopyTarget`."""
         try:
-            with closing(start.reached(self._url)) as connection:
+            with closing(reached(self._url)) as connection:
                 if has_table(connection, UNFINISHED_COPY):
                     return TargetState.UNFINISHED
                 is_empty = (

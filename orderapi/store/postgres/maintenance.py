@@ -1,19 +1,23 @@
-"""The maintenance of a store in a database of PostgreSQL: the audit.
+"""The maintenance of a store in a database of PostgreSQL: the audit, backups, and restores.
 
-PostgreSQL brings its own tools for backups. They also make a backup of which the moment can be
-chosen afterwards (point-in-time recovery).
+A backup is a SQLite file with the same tables, so that all that reads a backup reads this one too.
+It shows one moment. PostgreSQL's own tools archive the WAL, for a recovery to any other moment.
 """
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import NoReturn
 
-from orderapi.errors import StoreRefused
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
+from orderapi.store.copying import copy_all
 from orderapi.store.maintenance import Auditable, OnProgress, Restore
+from orderapi.store.postgres import restore
 from orderapi.store.postgres.auditable import PostgresAuditable
+from orderapi.store.postgres.copy_source import PostgresCopySource
 from orderapi.store.postgres.session import Sessions
+from orderapi.store.sqlite import start as sqlite_start
+from orderapi.store.sqlite.auditable import SqliteAuditable
+from orderapi.store.sqlite.copy_target import SqliteCopying
 
 
 class PostgresMaintenance(PostgresAuditable):
@@ -21,28 +25,25 @@ class PostgresMaintenance(PostgresAuditable):
 
     def __init__(self, url: PostgresUrl) -> None:
         super().__init__(Sessions(url, migrate.load("postgres")))
+        self._url = url
 
     def is_backup(self) -> bool:
         """See `maintenance.Maintenance`. A backup is a file, and this is a database."""
         return False
 
     def back_up(self, file: Path, on_progress: OnProgress) -> None:
-        """See `maintenance.Maintenance`. Raises StoreRefused."""
-        del file, on_progress
-        _refuse()
+        """See `maintenance.Maintenance`. The server keeps old rows until the copy ends."""
+        mark = sqlite_start.POSTGRES_BACKUP_ID
+        with (
+            PostgresCopySource(self._url, is_served=True).snapshot() as snapshot,
+            closing(SqliteCopying(file, mark, is_resumable=False)) as copying,
+        ):
+            copy_all(snapshot.reads, copying, on_progress)
 
     def backup_in(self, file: Path) -> AbstractContextManager[Auditable]:
-        """See `maintenance.Maintenance`. Raises StoreRefused."""
-        del file
-        _refuse()
+        """See `maintenance.Maintenance`."""
+        return closing(SqliteAuditable(file, immutable=True))
 
     def restoring(self, *, force: bool) -> AbstractContextManager[Restore]:
-        """See `maintenance.Maintenance`. Raises StoreRefused."""
-        del force
-        _refuse()
-
-
-def _refuse() -> NoReturn:
-    raise StoreRefused(
-        "use the tools of PostgreSQL for its backups: pg_dump and pg_restore, or pg_basebackup"
-    )
+        """See `maintenance.Maintenance`."""
+        return restore.restoring(self._url, force=force)

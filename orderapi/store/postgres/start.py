@@ -62,13 +62,16 @@ def prepare(url: PostgresUrl, known: list[Migration], *, copy_of: str | None = N
             raise StoreRefused(f"cannot prepare {url}: {reason(error)}") from error
 
 
-def reached(url: PostgresUrl) -> Connection:
+def reached(
+    url: PostgresUrl, application: str | None = None, reach_max_s: float = REACH_MAX_S
+) -> Connection:
     """Open a connection to the primary, which has MIGRATE_MAX_S for what comes next.
 
-    A server that does not answer is tried again until REACH_MAX_S. Raises StoreRefused if it does
-    not answer even then, or if it cannot keep the promises of the service.
+    A server that does not answer is tried again for `reach_max_s` seconds. Raises StoreRefused if
+    it does not answer even then, or if it cannot keep the promises of the service. `application` is
+    that of `connection.connected`.
     """
-    connection = _reached(url)
+    connection = _reached(url, application, reach_max_s)
     connection.deadline = time.monotonic() + MIGRATE_MAX_S
     try:
         _refuse_imitation(connection)
@@ -82,16 +85,15 @@ def reached(url: PostgresUrl) -> Connection:
     return connection
 
 
-def _reached(url: PostgresUrl) -> Connection:
-    """Connect to the primary. A server that does not answer is tried again until REACH_MAX_S."""
+def _reached(url: PostgresUrl, application: str | None, reach_max_s: float) -> Connection:
     parameters = conninfo(url)
     has_several = "," in str(parameters.get("host", ""))
-    give_up_at = time.monotonic() + REACH_MAX_S
+    give_up_at = time.monotonic() + reach_max_s
     while True:
         # A server that has just become ready may answer this, and have refused an attempt before.
         answers = PGconn.ping(make_conninfo(**parameters).encode()) == Ping.OK
         try:
-            return connected(url, "read-write")
+            return connected(url, "read-write", application)
         except psycopg.Error as error:
             if answers and not has_several:
                 raise StoreRefused(_why_not_let_in(url, error)) from error

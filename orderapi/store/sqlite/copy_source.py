@@ -1,6 +1,6 @@
 """A SQLite file from which a whole store is copied."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -17,13 +17,15 @@ from orderapi.store.statements.execution import Execute, Parameters, Row
 # A process that writes holds the lock for milliseconds.
 LOCK_TIMEOUT_S = 2.0
 READABLE_IDS = (start.APPLICATION_ID, start.POSTGRES_BACKUP_ID)
+BACKUP_IDS = (start.POSTGRES_BACKUP_ID,)
 
 
 class SqliteCopySource:
-    """See `copying.CopySource`."""
+    """See `copying.CopySource`. A `backup_of_postgres` must be one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, backup_of_postgres: bool = False) -> None:
         self._files = DatabaseFiles(path)
+        self._accepted = BACKUP_IDS if backup_of_postgres else READABLE_IDS
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -40,13 +42,14 @@ class SqliteCopySource:
                 with exclusively(path):
                     pass
             # Nothing is made beside a backup: a lock file would make it look like a store in use.
-            connection = held.enter_context(opened(path, "immutable" if is_backup else "ro"))
+            mode = "immutable" if is_backup else "ro"
+            connection = held.enter_context(opened(path, mode, self._accepted))
             # Nobody can open the store until the lock is released.
             yield Snapshot(CopyReads(reading(connection)), lambda: None)
 
 
 @contextmanager
-def opened(path: Path, mode: str) -> Iterator[Connection]:
+def opened(path: Path, mode: str, accepted: Collection[int] = READABLE_IDS) -> Iterator[Connection]:
     """Open one snapshot of a file. `mode` is a mode of `connection.file_uri`.
 
     Raises FileRefused if it is not a store or a backup with the schema of this release, and
@@ -59,7 +62,7 @@ def opened(path: Path, mode: str) -> Iterator[Connection]:
     with closing(connection):
         try:
             connection.execute("BEGIN")
-            _refuse_unreadable(connection, path)
+            _refuse_unreadable(connection, path, accepted)
         except DRIVER_ERRORS as error:
             raise unavailable(error) from error
         yield connection
@@ -77,10 +80,16 @@ def reading(connection: Connection) -> Execute:
     return rows
 
 
-def _refuse_unreadable(connection: Connection, path: Path) -> None:
+def _refuse_unreadable(connection: Connection, path: Path, accepted: Collection[int]) -> None:
     known = migrate.load("sqlite")
+    application_id = connection.value("PRAGMA application_id")
+    if accepted == BACKUP_IDS and application_id == start.APPLICATION_ID:
+        raise FileRefused(
+            f"{path} is a database of SQLite, or a backup of one: `orderapi copy sqlite:///{path}"
+            " TARGET_URL` moves it into a database of PostgreSQL"
+        )
     try:
-        start.refuse_unprepared(connection, known, READABLE_IDS)
+        start.refuse_unprepared(connection, known, accepted)
     except StoreUnavailable as error:
         why = error.reason.replace("; restart the service", "; start this release on it once")
         raise FileRefused(f"cannot copy {path}: {why}") from error

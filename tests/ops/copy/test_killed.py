@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from orderapi.errors import StoreRefused, StoreUnavailable
-from orderapi.ops.copy import BATCH_ROWS
+from orderapi.store.copying import BATCH_ROWS
 from orderapi.store.open import open_store
 from orderapi.store.sqlite.files import size_of
 from tests.support.copies import ORDERS, begin_copy, copy_here, findings, rows_of, run_copy
