@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 
 from orderapi import fields
 from orderapi.errors import ScopeMissing, StoreUnavailable, Unauthorized
@@ -34,9 +35,6 @@ assert NOTE_USES_EVERY_S + NOTE_USES_TIMEOUT_S < 60.0
 _SHOWN_CHARS = 8
 # Part of the hash by which tokens are found. The whole hash is then compared in constant time.
 _INDEX_CHARS = 16
-# What an unknown token is compared with. No token has this hash, and it has expired.
-_NO_TOKEN = Token(0, "0" * 64, "", "", "", "", "", "1970-01-01T00:00:00.000Z", None, None)
-
 _log = logging.getLogger(__name__)
 
 
@@ -56,6 +54,20 @@ class Caller:
 
 # Every caller, where the service is open to all.
 ANYBODY = Caller(PUBLIC_CLIENT, frozenset(SCOPES), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A token that was not revoked. `expires_at_s` is Unix time, and infinite without an expiry."""
+
+    token_hash: str
+    token_id: int
+    caller: Caller
+    expires_at_s: float
+
+
+# What an unknown token is compared with. No token has this hash, and it has expired.
+_NO_TOKEN = _Known("0" * 64, 0, Caller("", frozenset(), None), 0.0)
 
 
 def new_token() -> str:
@@ -84,7 +96,7 @@ class Tokens:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._by_index: dict[str, tuple[Token, ...]] = {}
+        self._by_index: dict[str, tuple[_Known, ...]] = {}
         self._version: int | None = None
         self._is_current = False
         self._polled_at = float("-inf")
@@ -98,15 +110,13 @@ class Tokens:
         the token may have been created a moment ago.
         """
         self._poll()
-        if not fields.is_token(token):
-            raise Unauthorized
         found = self._find(token)
         if found is None:
-            if self._is_current:
+            if self._is_current or not fields.is_token(token):
                 raise Unauthorized
             raise StoreUnavailable("the tokens cannot be read")
         self._uses.note(found.token_id)
-        return Caller(found.client_id, frozenset(found.scopes.split()), found.token_id)
+        return found.caller
 
     def refuse_if_ended(self, token: str) -> None:
         """Raises Unauthorized when a token that was valid has expired or was revoked meanwhile.
@@ -121,13 +131,13 @@ class Tokens:
         """Write down the last uses; nothing is raised if the store cannot write."""
         self._uses.write_down()
 
-    def _find(self, token: str) -> Token | None:
+    def _find(self, token: str) -> _Known | None:
         digest = token_hash(token)
-        now = datetime.now(UTC)
+        now_s = time.time()
         for candidate in self._by_index.get(digest[:_INDEX_CHARS], (_NO_TOKEN,)):
             # Both are always checked, so that each refusal takes the same work.
             is_same = hmac.compare_digest(candidate.token_hash, digest)
-            is_valid = _is_valid(candidate, now)
+            is_valid = now_s < candidate.expires_at_s
             if is_same and is_valid:
                 return candidate
         return None
@@ -156,17 +166,20 @@ class Tokens:
             self._is_current = False
 
 
-def _indexed(tokens: list[Token]) -> dict[str, tuple[Token, ...]]:
-    index: dict[str, tuple[Token, ...]] = {}
+def _indexed(tokens: list[Token]) -> dict[str, tuple[_Known, ...]]:
+    index: dict[str, tuple[_Known, ...]] = {}
     for token in tokens:
         if token.revoked_at is None:
             at = token.token_hash[:_INDEX_CHARS]
-            index[at] = (*index.get(at, ()), token)
+            index[at] = (*index.get(at, ()), _known(token))
     return index
 
 
-def _is_valid(token: Token, now: datetime) -> bool:
-    return token.expires_at is None or now < datetime.fromisoformat(token.expires_at)
+def _known(token: Token) -> _Known:
+    caller = Caller(token.client_id, frozenset(token.scopes.split()), token.token_id)
+    expires = token.expires_at
+    expires_at_s = inf if expires is None else datetime.fromisoformat(expires).timestamp()
+    return _Known(token.token_hash, token.token_id, caller, expires_at_s)
 
 
 class _Uses:
@@ -178,12 +191,13 @@ class _Uses:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._noted: dict[int, str] = {}
+        # The Unix time of the last use, by the id of the token.
+        self._noted: dict[int, float] = {}
         self._thread: threading.Thread | None = None
 
     def note(self, token_id: int) -> None:
         """Note that a token was used just now."""
-        self._noted[token_id] = _now_text()
+        self._noted[token_id] = time.time()
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_down_often, daemon=True)
             try:
@@ -197,9 +211,10 @@ class _Uses:
         noted, self._noted = self._noted, {}
         if not noted:
             return
+        used_at = {token_id: _text_of(at_s) for token_id, at_s in noted.items()}
         deadline = time.monotonic() + NOTE_USES_TIMEOUT_S
         try:
-            self._store.write(lambda tx: tx.tokens.note_uses(noted), deadline)
+            self._store.write(lambda tx: tx.tokens.note_uses(used_at), deadline)
         except StoreUnavailable:
             self._noted = noted | self._noted
 
@@ -210,5 +225,9 @@ class _Uses:
                 self.write_down()
 
 
-def _now_text() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _text_of(unix_s: float) -> str:
+    return (
+        datetime.fromtimestamp(unix_s, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
