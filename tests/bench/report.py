@@ -100,11 +100,11 @@ def _ratio_table(
     for scenario in scenarios:
         ours = select(measured, OURS, scenario)
         theirs = [select(measured, other.id, scenario) for other in others]
-        rows.append([scenario.title, *(ratio(ours, windows, value) for windows in theirs)])
+        rows.append([scenario.title, *(_ratio(ours, windows, value) for windows in theirs)])
     return table(["", *(other.name for other in others)], rows)
 
 
-def ratio(ours: list[Window], theirs: list[Window], value: Value) -> str:
+def _ratio(ours: list[Window], theirs: list[Window], value: Value) -> str:
     """Return the median of the rounds' ratios, and the lowest and the highest one.
 
     Windows of the same round are compared, because what disturbs both of them does not disturb
