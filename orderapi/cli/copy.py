@@ -16,7 +16,13 @@ from orderapi.ops.last_runs import note_audit
 @click.command("copy")
 @click.argument("source_url", metavar="SOURCE_URL")
 @click.argument("target_url", metavar="TARGET_URL")
-def copy_command(source_url: str, target_url: str) -> None:
+@click.option(
+    "--ahead",
+    is_flag=True,
+    help="The source is a backup of a store that is still in use. The copy stays unfinished, and a"
+    " later copy of the store itself takes less time.",
+)
+def copy_command(source_url: str, target_url: str, *, ahead: bool) -> None:
     """Copy everything from SOURCE_URL into TARGET_URL, which may be of another engine.
 
     Orders, ledger, keys, events with their numbers, tokens and the position of the relay are
@@ -43,7 +49,8 @@ def copy_command(source_url: str, target_url: str) -> None:
     ends = inputs.copied(source, target)
     began_at = time.monotonic()
     with Report() as report, failing("the copy is not finished; run the same command again"):
-        copied = copy(*ends, (str(source), str(target)), report.show_progress, report.show_finding)
+        names = str(source), str(target)
+        copied = copy(*ends, names, report.show_progress, report.show_finding, is_ahead=ahead)
     took_s = time.monotonic() - began_at
     if copied is None:
         click.echo(f"nothing to do: {one_line(str(target))} has everything of the source already")
@@ -51,7 +58,7 @@ def copy_command(source_url: str, target_url: str) -> None:
     if copied.found:
         click.echo(f"continued an interrupted copy, which had {count(copied.found, 'row')}")
     click.echo(f"copied {count(copied.rows, 'row')} in {took_s:,.1f} s, audit included")
-    if copied.is_sound:
+    if copied.is_finished:
         with inputs.opened_unchecked(target) as store:
             reason = note_audit(store, report.result())
         if reason is not None:
@@ -63,7 +70,7 @@ def copy_command(source_url: str, target_url: str) -> None:
             " empty database"
         )
         sys.exit(CHECK_FAILED)
-    click.echo(
-        "the copy is finished: start every service with"
-        f" ORDERAPI_DATABASE_URL={one_line(str(target))}"
-    )
+    if not copied.is_finished:
+        click.echo("the copy is not finished: copy the store itself now, when nobody uses it")
+        return
+    click.echo("the copy is finished: start every service with TARGET_URL as ORDERAPI_DATABASE_URL")

@@ -20,7 +20,9 @@ RANGE_KEYS = 5_000
 _ZOOM = 8
 
 
-def audit(store: Auditable, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+def audit(
+    store: Auditable, on_progress: Callable[[int, int], None], first: str = ""
+) -> Iterator[str]:
     """Read the whole store and yield one line for each finding, which names the table and the row.
 
     The audit proves the following for every order that exists when the audit reaches its range:
@@ -33,7 +35,9 @@ def audit(store: Auditable, on_progress: Callable[[int, int], None]) -> Iterator
     - The engine finds no damage and no reference to a missing row, and the schema is the one that
       the migrations made. This is `store.check()`, which runs at the end and without progress.
 
-    `on_progress(done, total)` counts orders. Both numbers may grow while new orders are committed.
+    With `first`, the rows of the orders before this id are not compared, because another audit did
+    this. `on_progress(done, total)` counts orders. Both numbers may grow while new orders are
+    committed.
     Every range is read in a snapshot of its own, so that no checkpoint waits for the whole audit.
     All rows of an order belong to one commit, so a snapshot contains all of them or none. Each id
     is greater than all ids before it, so the audit misses no order. Orders that are committed
@@ -41,7 +45,7 @@ def audit(store: Auditable, on_progress: Callable[[int, int], None]) -> Iterator
 
     Raises StoreUnavailable if the store cannot be read at all. Damage is a finding, not an error.
     """
-    yield from _check_orders(store, on_progress)
+    yield from _check_orders(store, on_progress, first)
     yield from check_events(store)
     yield from _check_keys(store)
     # This runs after the ranges, not beside them, because overlapping readers would prevent every
@@ -59,8 +63,10 @@ class _Range:
     last_sequence: int
 
 
-def _check_orders(store: Auditable, on_progress: Callable[[int, int], None]) -> Iterator[str]:
-    start: str | None = ""
+def _check_orders(
+    store: Auditable, on_progress: Callable[[int, int], None], first: str
+) -> Iterator[str]:
+    start: str | None = first
     size = RANGE_ORDERS
     done = 0
     on_progress(0, 0)

@@ -54,10 +54,18 @@ def backup(
     return True
 
 
-def is_sound(copy: Auditable, on_progress: OnProgress, on_finding: Callable[[str], None]) -> bool:
-    """Audit a copy of a store, and tell whether there was no finding."""
+def is_sound(
+    copy: Auditable,
+    on_progress: OnProgress,
+    on_finding: Callable[[str], None],
+    first: str = "",
+) -> bool:
+    """Audit a copy of a store, and tell whether there was no finding.
+
+    `first` is that of `audit`.
+    """
     found = 0
-    for finding in audit(copy, partial(on_progress, AUDITING)):
+    for finding in audit(copy, partial(on_progress, AUDITING), first):
         on_finding(finding)
         found += 1
     return not found

@@ -6,7 +6,7 @@ from functools import partial
 
 from orderapi.errors import FileRefused
 from orderapi.ops.backup import OnProgress, is_sound
-from orderapi.store.copying import CopySource, CopyTarget, TargetState, copy_all
+from orderapi.store.copying import Copying, CopySource, CopyTarget, TargetState, copy_all
 from orderapi.store.statements.copies import GROWING_TABLES, CopyReads
 
 COPYING = "copying rows"
@@ -17,12 +17,14 @@ class Copied:
     """What a copy has done.
 
     `rows` is how many rows of orders, ledger, keys and events this run has copied. `found` is how
-    many an interrupted run had copied before. If the copy `is_sound`, services can use the target.
+    many an interrupted run had copied before. `is_sound` tells that the audit had no finding. If
+    the copy `is_finished`, services can use the target.
     """
 
     rows: int
     found: int
     is_sound: bool
+    is_finished: bool
 
 
 def copy(
@@ -31,8 +33,13 @@ def copy(
     names: tuple[str, str],
     on_progress: OnProgress,
     on_finding: Callable[[str], None],
+    *,
+    is_ahead: bool = False,
 ) -> Copied | None:
     """Copy a whole store. Returns None if the target has everything already, and changes nothing.
+
+    If the copy `is_ahead`, its source is an older state of the store, for example a backup. It is
+    audited and stays unfinished. A later copy of the store itself has less to copy and to audit.
 
     A service does not start on the target before all rows are there and their audit has no finding.
     A copy that was interrupted at any moment is continued by the next one. `names` are the URLs of
@@ -49,12 +56,30 @@ def copy(
         with target.copying(names[0]) as copying:
             _refuse_other_copy(rows, copying.reads(), names)
             copied, found = copy_all(rows, copying, partial(on_progress, COPYING))
+            first = copying.audited_before()
+            before = copying.reads().count_before(GROWING_TABLES[0], first)
             with copying.audited() as auditable:
-                if not is_sound(auditable, on_progress, on_finding):
-                    return Copied(copied, found, is_sound=False)
+                if not is_sound(auditable, _after(before, on_progress), on_finding, first):
+                    return Copied(copied, found, is_sound=False, is_finished=False)
             snapshot.refuse_opened()
-            copying.finish()
-    return Copied(copied, found, is_sound=True)
+            if is_ahead:
+                _note_audit(rows, copying)
+            else:
+                copying.finish()
+    return Copied(copied, found, is_sound=True, is_finished=not is_ahead)
+
+
+def _after(before: int, on_progress: OnProgress) -> OnProgress:
+    """Count the orders that were audited before, too."""
+    return lambda stage, done, total: on_progress(stage, before + done, max(before + done, total))
+
+
+def _note_audit(rows: CopyReads, copying: Copying) -> None:
+    # The last order itself is audited again, which costs nothing.
+    orders = GROWING_TABLES[0]
+    last = rows.find_last(orders)
+    if last is not None:
+        copying.note_audit(orders.key_of(last))
 
 
 def _refuse_other_orders(rows: CopyReads, target: CopyTarget, names: tuple[str, str]) -> None:

@@ -92,6 +92,12 @@ class Copying(Protocol):
     def replace(self, tables: Sequence[tuple[ChangingTable, Sequence[Row]]]) -> None:
         """Replace all rows of some tables, all of them or none."""
 
+    def audited_before(self) -> str:
+        """Return the order id before which all orders were audited. It is empty if none was."""
+
+    def note_audit(self, order_id: str) -> None:
+        """Record that the audit of all orders before this one had no finding."""
+
     def audited(self) -> AbstractContextManager[Auditable]:
         """Open the copy for an audit, after its last row was added."""
 

@@ -27,16 +27,18 @@ ORDERS = 3_000
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def run_copy(source: Engine, target: Engine, **popen: Any) -> "subprocess.CompletedProcess[str]":
+def run_copy(
+    source: Engine, target: Engine, *options: str, **popen: Any
+) -> "subprocess.CompletedProcess[str]":
     """Run the command to its end."""
-    return run_copy_of(source.url_text, target.url_text, **popen)
+    return run_copy_of(source.url_text, target.url_text, *options, **popen)
 
 
 def run_copy_of(
-    source_url: str, target_url: str, **popen: Any
+    source_url: str, target_url: str, *options: str, **popen: Any
 ) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [ORDERAPI, "copy", source_url, target_url],
+        [ORDERAPI, "copy", *options, source_url, target_url],
         capture_output=True,
         text=True,
         check=False,

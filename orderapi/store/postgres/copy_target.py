@@ -110,6 +110,17 @@ class PostgresCopying:
                     (name, column),
                 )
 
+    def audited_before(self) -> str:
+        """See `copying.Copying`."""
+        execute = reading(self._connection)
+        ((order_id,),) = execute(f"SELECT audited_before FROM {UNFINISHED_COPY}", ())  # noqa: S608 - a constant of ours
+        return str(order_id)
+
+    def note_audit(self, order_id: str) -> None:
+        """See `copying.Copying`."""
+        with self._transaction():
+            self._connection.rows(f"UPDATE {UNFINISHED_COPY} SET audited_before = ?", (order_id,))  # noqa: S608 - a constant of ours
+
     @contextmanager
     def audited(self) -> Iterator[Auditable]:
         """See `copying.Copying`. The server first learns how many rows its tables have now."""

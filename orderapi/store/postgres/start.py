@@ -173,8 +173,10 @@ def _migrate(connection: Connection, known: list[Migration], copy_of: str | None
             (migration.number, migration.works_with),
         )
     if copy_of is not None and not has_table(connection, UNFINISHED_COPY):
-        connection.execute(f"CREATE TABLE {UNFINISHED_COPY} (source text NOT NULL)")
-        connection.rows(f"INSERT INTO {UNFINISHED_COPY} VALUES (?)", (copy_of,))  # noqa: S608 - a constant of ours
+        connection.execute(
+            f"CREATE TABLE {UNFINISHED_COPY} (source text NOT NULL, audited_before text NOT NULL)"
+        )
+        connection.rows(f"INSERT INTO {UNFINISHED_COPY} VALUES (?, '')", (copy_of,))  # noqa: S608 - a constant of ours
     connection.execute("COMMIT")
 
 

@@ -108,6 +108,14 @@ class CopyReads:
         ((count,),) = self._execute(f"SELECT COUNT(*) FROM {table.name}", ())  # noqa: S608 - constants of ours
         return int(count)
 
+    def count_before(self, table: GrowingTable, key: str) -> int:
+        """Count the rows of a table before a key."""
+        ((count,),) = self._execute(
+            f"SELECT COUNT(*) FROM {table.name} WHERE {table.key} < ?",  # noqa: S608 - constants of ours
+            (key,),
+        )
+        return int(count)
+
     def find_last(self, table: GrowingTable) -> Row | None:
         """Find the row with the greatest key of a table, or None if the table is empty."""
         return one_row(self._execute(f"{_selected(table)} ORDER BY {table.key} DESC LIMIT 1", ()))

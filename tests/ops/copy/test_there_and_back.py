@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from orderapi.errors import KeyReused
+from orderapi.errors import KeyReused, StoreRefused
 from orderapi.records import Claim
 from orderapi.store.open import open_store
 from orderapi.store.statements.copies import CHANGING_TABLES, GROWING_TABLES, TABLES_LEFT_OUT
 from tests.support.backup_files import backed_up
 from tests.support.copies import ORDERS, findings, order_of, rows_of, run_copy
 from tests.support.engines import Engine, PostgresEngine, SqliteEngine
+from tests.support.placing import place
 from tests.support.promises import promise
 from tests.support.running import Server, serving
 
@@ -98,6 +99,50 @@ def test_a_finished_copy_that_is_run_again_changes_nothing(
         assert (again.returncode, again.stderr) == (0, "")
         assert "has everything of the source already" in again.stdout
         assert postgres.dump() == before
+
+
+@pytest.mark.parametrize("into", ["postgres", "sqlite"])
+def test_a_store_that_was_copied_ahead_while_it_was_used_needs_only_the_rest(
+    sqlite: SqliteEngine, postgres: PostgresEngine, back: SqliteEngine, into: str
+) -> None:
+    target: Engine = postgres if into == "postgres" else back
+    backup = SqliteEngine(sqlite.path.parent / "ahead")
+    backup.path.parent.mkdir()
+    with closing(open_store(sqlite.url)) as store:
+        place(store, "before")
+        backed_up(sqlite.path, backup.path)
+        ahead = run_copy(backup, target, "--ahead")
+        assert ahead.returncode == 0, ahead.stderr
+        assert f"audited {ORDERS + 1:,} orders" in ahead.stdout
+        assert "the copy is not finished" in ahead.stdout
+        with (
+            closing(open_store(target.url)) as unfinished,
+            pytest.raises(StoreRefused, match="unfinished copy"),
+        ):
+            unfinished.prepare()
+        place(store, "after")
+        store.write(lambda tx: tx.relay.move_to(7))
+    rest = run_copy(sqlite, target)
+    assert rest.returncode == 0, rest.stderr
+    assert "copied 4 rows" in rest.stdout
+    assert f"audited {ORDERS + 2:,} orders: nothing" in rest.stdout
+    assert rows_of(target) == rows_of(sqlite)
+
+
+def test_findings_among_the_orders_after_those_that_were_copied_ahead_are_found(
+    sqlite: SqliteEngine, postgres: PostgresEngine
+) -> None:
+    backup = SqliteEngine(sqlite.path.parent / "ahead")
+    backup.path.parent.mkdir()
+    backed_up(sqlite.path, backup.path)
+    assert run_copy(backup, postgres, "--ahead").returncode == 0
+    with closing(open_store(sqlite.url)) as store:
+        place(store, "after")
+    last = "(SELECT MAX(order_id) FROM orders)"
+    sqlite.execute(f"UPDATE orders SET quantity = 77 WHERE order_id = {last}")
+    rest = run_copy(sqlite, postgres)
+    assert rest.returncode == 1
+    assert "the copy is not finished" in rest.stdout
 
 
 def test_a_backup_is_copied_and_stays_a_backup(
