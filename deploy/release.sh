@@ -145,6 +145,7 @@ put_site() {
     local release=$1 nginx=$2 file changed=false
     install -d -m 0755 "$nginx/orderapi"
     for file in "$release"/deploy/nginx/orderapi/*; do
+        if is_changed_by_operator "$nginx" "$(basename "$file")"; then continue; fi
         if put "$file" "$nginx/orderapi/$(basename "$file")" 0644; then changed=true; fi
     done
     # A site that differs from the installed release's site was changed by the operator, for example
@@ -162,6 +163,12 @@ put_site() {
         changed=true
     fi
     $changed
+}
+
+# Succeeds for a list of hosts that is not the one of the installed release. It stays in an upgrade.
+is_changed_by_operator() {
+    local installed=$1/orderapi/$2
+    [ "$2" = hosts.conf ] && [ -e "$installed" ] && ! cmp --silent "$installed" "$CURRENT/deploy/nginx/orderapi/$2"
 }
 
 reload_nginx() {
