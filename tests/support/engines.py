@@ -15,6 +15,7 @@ import psycopg
 
 from orderapi.settings import DatabaseUrl, PostgresUrl, SqliteUrl
 from tests.support import placing, rows
+from tests.support.pgbouncer import PgBouncer, pgbouncer
 from tests.support.postgres import PostgresServer, postgres_server
 
 
@@ -122,16 +123,21 @@ class SqliteEngine:
 
 
 class PostgresEngine:
-    """The engine behind `postgresql://`, with a database of its own on the shared server."""
+    """The engine behind `postgresql://`, with a database of its own on the shared server.
+
+    The server may be another one. `options` are those of CREATE DATABASE.
+    """
 
     constraint_error: type[Exception] = psycopg.IntegrityError
     why_away = "is not currently accepting connections|no outcome by the deadline"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, server: PostgresServer | None = None, options: str = ""
+    ) -> None:
         self.directory = directory
-        self.server = shared_server()
+        self.server = server or shared_server()
         self.database = f"test_{secrets.token_hex(6)}"
-        self.url_text = self.server.create_database(self.database)
+        self.url_text = self.server.create_database(self.database, options)
         # It is kept, because to open one takes longer than most tests.
         self._connection = self._connected()
 
@@ -204,13 +210,32 @@ class PostgresEngine:
         )
 
     def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(self.url_text, autocommit=True)
+        return psycopg.connect(self.server.url(self.database), autocommit=True)
+
+
+class PgBouncerEngine(PostgresEngine):
+    """The engine behind `postgresql://`, through a PgBouncer that pools transactions."""
+
+    why_away = "Connection refused"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.url_text = _shared_bouncer().url(self.database)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        _shared_bouncer().stop()
+        try:
+            yield
+        finally:
+            _shared_bouncer().start()
 
 
 # The engines by the name that the option `--engine` of pytest has for each.
 ENGINES: dict[str, Callable[[Path], Engine]] = {
     "sqlite": SqliteEngine,
     "postgres": PostgresEngine,
+    "pgbouncer": PgBouncerEngine,
 }
 
 
@@ -232,7 +257,14 @@ def shared_server() -> PostgresServer:
     return _running.enter_context(postgres_server())
 
 
+@cache
+def _shared_bouncer() -> PgBouncer:
+    """Give the PgBouncer in front of the shared server, which exists until `stop_shared`."""
+    return _running.enter_context(pgbouncer(shared_server()))
+
+
 def stop_shared() -> None:
-    """End the shared server, if one was started."""
+    """End the shared server and its PgBouncer, if they were started."""
     _running.close()
     shared_server.cache_clear()
+    _shared_bouncer.cache_clear()

@@ -118,9 +118,9 @@ class PostgresServer:
             cursor = connection.execute(sql, parameters)
             return cursor.fetchall() if cursor.description else []
 
-    def create_database(self, name: str) -> str:
+    def create_database(self, name: str, options: str = "") -> str:
         """Make an empty database, and give its URL."""
-        self.query(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        self.query(f'CREATE DATABASE "{name}" TEMPLATE template0 {options}')
         return self.url(name)
 
     def _end(self, number: signal.Signals) -> None:

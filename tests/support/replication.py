@@ -1,10 +1,12 @@
 """A primary whose COMMIT waits for a standby, and the standby that takes its place."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from tests.support.postgres import SUPERUSER, PostgresServer, run_as_owner, server_directory
+from tests.support.programs import find_or_install
 from tests.support.waiting import wait_until
 
 _STANDBY = "standby"
@@ -23,6 +25,24 @@ class Pair:
         """Give the URL that names both hosts; the driver finds the primary."""
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in (self.primary, self.standby))
         return f"postgresql://{SUPERUSER}@{hosts}/{database}?target_session_attrs=read-write"
+
+    def on_standby(self, database: str) -> Callable[[str], list[tuple[Any, ...]]]:
+        """Give a function that asks the standby, which may have been promoted."""
+        return lambda sql: self.standby.query(sql, database=database)
+
+    def demote_old_primary(self) -> None:
+        """Start the killed primary as a standby of the promoted one, with the data of that one."""
+        run_as_owner("rm", "-rf", str(self.primary.data))
+        source = f"host=127.0.0.1 port={self.standby.port} user={SUPERUSER}"
+        backup = find_or_install("pg_basebackup", "postgresql")
+        arguments = (
+            "--pgdata",
+            str(self.primary.data),
+            "--checkpoint=fast",
+            "--write-recovery-conf",
+        )
+        run_as_owner(backup, "--dbname", source, *arguments)
+        self.primary.start()
 
     def wait_until_synchronous(self) -> None:
         """Wait until a COMMIT on the primary is on the disk of the standby too."""

@@ -8,12 +8,11 @@ from orderapi.errors import StoreCorrupt, StoreFailure, StoreRefused, StoreUnava
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
 from orderapi.store.migrate import Migration
-from orderapi.store.postgres.connection import Connection, connected
+from orderapi.store.postgres.connection import CHECK_MAX_S, Connection, connected
 from orderapi.store.postgres.failures import unavailable
 
 # The server stops waiting for a lock so many seconds before nobody waits for its answer any more.
 ANSWER_MARGIN_S = 0.2
-_CHECK_MAX_S = 3.0
 _APPLIED = "SELECT number, works_with FROM schema_migrations"
 # A table that exists as long as the database is an unfinished copy of another store.
 UNFINISHED_COPY = "unfinished_copy"
@@ -62,7 +61,7 @@ class Sessions:
         except StoreRefused as error:
             raise Unprepared(str(error)) from error
         try:
-            connection.deadline = time.monotonic() + _CHECK_MAX_S
+            connection.deadline = time.monotonic() + CHECK_MAX_S
             self._refuse_unprepared(connection)
         except BaseException:
             connection.drop()
