@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run install test test-all test-deploy bench lint lock
+.PHONY: run install test test-all test-deploy test-failover bench lint lock
 
 run: $(VENV)/.run
 	exec $(BIN)/gunicorn -c deploy/gunicorn.conf.py wsgi:app
@@ -23,6 +23,11 @@ test-all: $(VENV)/.test
 # needs root, and takes about ten minutes. `make test-deploy DEPLOY="--help"` lists all options.
 test-deploy: $(VENV)/.test
 	$(BIN)/python -m tests.deploy.drill $(DEPLOY)
+
+# Kills, freezes and switches over the primary of a PostgreSQL cluster under load, ten times. This needs
+# root, and takes about five minutes. `make test-failover FAILOVER="--failovers 3"` takes two.
+test-failover: $(VENV)/.test
+	$(BIN)/python -m tests.failover $(FAILOVER)
 
 # It needs wrk, and node, npm, git and gcc for all rows of its tables. tests/bench/README.md explains
 # it. `make bench BENCH="--quick"` takes two minutes, and `BENCH="--help"` lists all options.

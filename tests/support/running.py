@@ -56,7 +56,7 @@ class Server:
         self.directory = directory
         self.engine = engine or SqliteEngine(directory)
         self.log_path = directory / "server.log"
-        self.port = free_port()
+        self.host, self.port = "127.0.0.1", free_port()
         self.settings = settings
         self.config = "deploy/gunicorn.conf.py"
         self.process: subprocess.Popen[bytes] | None = None
@@ -163,7 +163,7 @@ class Server:
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
         try:
             connection.request(method, path, body, dict(headers or {}))
             return answer_of(connection.getresponse())
