@@ -18,6 +18,7 @@ from orderapi.idempotency import fingerprint
 from orderapi.orders import place_order
 from orderapi.records import Claim, NewOrder
 from orderapi.store.contract import WriteTx
+from orderapi.store.postgres import start
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.front import run
 from tests.support.ports import free_port
@@ -73,6 +74,7 @@ def test_help_names_every_command(arguments: list[str]) -> None:
         "backup",
         "console",
         "copy",
+        "migrate",
         "relay",
         "restore",
         "token",
@@ -215,15 +217,41 @@ def test_a_bad_database_url_is_refused_in_one_line(command: str, url: str) -> No
 
 
 @pytest.mark.parametrize("command", WITH_DATABASE)
-def test_a_server_that_cannot_be_reached_is_named_in_one_line(command: str) -> None:
+def test_a_server_that_cannot_be_reached_is_named_in_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "REACH_MAX_S", 0.0)  # a start waits for a server
     url = f"postgresql://app:secret@127.0.0.1:{free_port()}/orders"
     result = run(*FILES.get(command, []), "--database", url, command=command)
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
-    verb = "reach" if command == "restore" else "read"
+    verb = "reach" if command in ("migrate", "restore") else "read"
     assert result.stderr.startswith(f"Error: cannot {verb} postgresql://app@127.0.0.1:")
     assert "Connection refused" in result.stderr
     assert "secret" not in result.stderr
+
+
+# `migrate`.
+
+
+def test_migrate_makes_the_tables_and_then_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    for _ in range(2):
+        result = run("--database", f"sqlite:///{path}", command="migrate")
+        assert result.exit_code == 0
+        assert result.stdout == f"the tables of sqlite:///{path} are up to date\n"
+    assert run("--database", f"sqlite:///{path}", command="audit").exit_code == 0
+
+
+def test_migrate_refuses_a_database_of_another_program(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE orders (number INTEGER)")
+    before = path.read_bytes()
+    result = run("--database", f"sqlite:///{path}", command="migrate")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert path.read_bytes() == before
 
 
 # `audit`.

@@ -1,0 +1,128 @@
+"""`deploy/postgres/role.sql`: the service does all its work under the role, and no more."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.engines import PostgresEngine
+from tests.support.programs import Program
+from tests.support.running import REPOSITORY, Server, environ_with, serving
+
+ROLE_SQL = REPOSITORY / "deploy" / "postgres" / "role.sql"
+ORDERAPI = Path(sys.executable).parent / "orderapi"
+OWNER = "orders_owner"
+# Nobody may change or delete what an order leaves behind, and only the owner changes tables.
+REFUSED = (
+    *(f"DELETE FROM {table}" for table in ("orders", "ledger", "idempotency_keys", "events")),
+    *(f"TRUNCATE {table}" for table in ("orders", "ledger", "idempotency_keys", "events")),
+    "UPDATE orders SET quantity = 2",
+    "UPDATE ledger SET quantity = 2",
+    "UPDATE idempotency_keys SET request_hash = ''",
+    "UPDATE events SET payload = ''",
+    "DELETE FROM tokens",
+    "UPDATE tokens SET client_id = 'another'",
+    "DROP TABLE ledger",
+    "ALTER TABLE ledger DISABLE TRIGGER ledger_is_never_changed",
+    "CREATE TABLE another (number integer)",
+    "SET ROLE orders_owner",
+)
+
+
+class RoleEngine(PostgresEngine):
+    """A database that one role owns, and another one uses."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        for role in (OWNER, "orderapi"):
+            if not self.server.query("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]):
+                self.server.query(f"CREATE ROLE {role} LOGIN")
+        self.server.query(f"ALTER DATABASE {self.database} OWNER TO {OWNER}")
+        self.owner_url = self.server.url(self.database, OWNER)
+        self.url_text = self.server.url(self.database, "orderapi")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[RoleEngine]:
+    engine = RoleEngine(tmp_path)
+    yield engine
+    engine.remove()
+
+
+@pytest.fixture
+def served(engine: RoleEngine, program: Program) -> Iterator[Server]:
+    """A service under the role, on tables that the owner has made as the page says."""
+    orderapi("migrate", "--database", engine.owner_url)
+    for _ in range(2):  # a second time changes nothing
+        grant(program, engine)
+    with serving(engine.directory, engine, AUTH="required") as server:
+        yield server
+
+
+def grant(program: Program, engine: RoleEngine) -> None:
+    psql = program("psql", "postgresql-client")
+    command = [psql, "--set", "ON_ERROR_STOP=1", "--file", str(ROLE_SQL), engine.owner_url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def orderapi(*arguments: str, **settings: str) -> str:
+    done = subprocess.run(
+        [ORDERAPI, *arguments],
+        env=environ_with(**settings),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_the_service_and_its_commands_work_under_the_role(
+    served: Server, engine: RoleEngine
+) -> None:
+    database = {"DATABASE_URL": engine.url_text}
+    token = re.findall(r"oapi_\w+", orderapi("token", "create", "shop", **database))[0]
+    bearer = f"Bearer {token}"
+    made = served.order("key", Authorization=bearer)
+    assert made.status == 201
+    replay = served.order("key", Authorization=bearer)
+    assert (replay.status, replay.body) == (201, made.body)
+    other = {"customer_id": "cust1", "item_id": "item1", "quantity": 2}
+    assert served.order("key", other, Authorization=bearer).status == 409
+    access = {"Authorization": bearer}
+    for path in ("/orders", "/events", made.headers["location"], "/readyz", "/metrics"):
+        assert served.request("GET", path, headers=access).status == 200, path
+    assert "ok" in orderapi("verify", served.url, "--database", engine.url_text, TOKEN=token)
+    orderapi("audit", **database)
+    assert engine.query("SELECT findings FROM last_audit") == [(0,)]
+    token_id = str(engine.query("SELECT token_id FROM tokens")[0][0])
+    assert "shop" in orderapi("token", "list", **database)
+    orderapi("token", "revoke", token_id, **database)
+
+
+def test_the_role_may_not_change_what_an_order_leaves_behind(
+    engine: RoleEngine, program: Program
+) -> None:
+    orderapi("migrate", "--database", engine.owner_url)
+    grant(program, engine)
+    with psycopg.connect(engine.url_text, autocommit=True) as connection:
+        for statement in REFUSED:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement.encode())
+
+
+def test_a_start_under_the_role_before_the_owner_has_migrated_says_what_is_wrong(
+    engine: RoleEngine,
+) -> None:
+    engine.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    server = Server(engine.directory, engine)
+    server.start(wait=False)
+    assert server.process is not None
+    assert server.process.wait(60) != 0
+    assert "permission denied" in server.log_lines()[-1]["message"]
