@@ -75,14 +75,15 @@ class PostgresStore:
         if deadline is None:
             deadline = time.monotonic() + REQUEST_TIME_S
         placement = placement_of(claim, new_order, traceparent)
-        if not self._placements.is_healthy():
-            reply = self._safe_reply(placement)
-            if reply is not None:
-                return reply
+        is_looked_up = not self._placements.is_healthy()
+        reply = self._safe_reply(placement) if is_looked_up else None
+        if reply is not None:
+            return reply
         try:
             return self._placements.place(placement, deadline)
         except StoreUnavailable:
-            reply = self._safe_reply(placement)
+            # Many requests may be here at the same time, so each of them looks once at most.
+            reply = None if is_looked_up else self._safe_reply(placement)
             if reply is None:
                 raise
             return reply
@@ -123,7 +124,7 @@ class PostgresStore:
         standby. What this process saw committed without a warning is there, with all before it.
         """
         try:
-            found = self._readers.run(
+            found = self._readers.run_one(
                 partial(_find, placement.claim), time.monotonic() + READ_MIN_S
             )
         except StoreUnavailable:
@@ -138,9 +139,7 @@ class PostgresStore:
 
 def _find(claim: Claim, tx: ReadTx) -> tuple[SavedClaim, int] | None:
     """Find the saved answer to a claim, and the number of the event of its order."""
-    saved = tx.keys.find_claim(claim.client_id, claim.key)
-    events = tx.lookup.list_events_of_order(saved.order_id) if saved else []
-    return (saved, events[0].sequence) if saved and events else None
+    return tx.keys.find_claim_and_sequence(claim.client_id, claim.key)
 
 
 class _AlwaysAdmitted:

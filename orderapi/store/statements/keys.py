@@ -21,6 +21,18 @@ class KeyReads:
         )
         return SavedClaim(*row) if row else None
 
+    def find_claim_and_sequence(self, client_id: str, key: str) -> tuple[SavedClaim, int] | None:
+        """Find what `find_claim` finds, and the number of the event of that order."""
+        row = one_row(
+            self._execute(
+                "SELECT request_hash, status_code, response_body, order_id, sequence"
+                " FROM idempotency_keys JOIN events USING (order_id)"
+                " WHERE idempotency_keys.client_id = ? AND idempotency_key = ?",
+                (client_id, key),
+            )
+        )
+        return (SavedClaim(*row[:4]), int(row[4])) if row else None
+
 
 class KeyWrites(KeyReads):
     """What is read and written of the keys, at the time `now`."""
