@@ -28,7 +28,8 @@ GRANT INSERT, UPDATE ON leases TO orderapi;
 GRANT INSERT, UPDATE (expires_at, revoked_at, last_used_at) ON tokens TO orderapi;
 GRANT UPDATE (version) ON tokens_version TO orderapi;
 
--- `orderapi audit` notes how it ended.
+-- `orderapi backup` notes when it was made, and `orderapi audit` how it ended.
+GRANT UPDATE (made_at, verified_at, took_ms) ON last_backup TO orderapi;
 GRANT INSERT, UPDATE ON last_audit TO orderapi;
 
 COMMIT;
