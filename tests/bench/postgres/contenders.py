@@ -27,7 +27,7 @@ from tests.bench.postgres.round_trip import FarConnection
 Place = Callable[[Claim, NewOrder], object]
 
 # The connections of one host. More of them only wait for the same row.
-_CONNECTIONS = 8
+CONNECTIONS = 8
 _CALL_MAX_S = 60.0
 
 # Events are numbered without gaps: whoever updates this row lets all others wait until its COMMIT.
@@ -51,7 +51,7 @@ _LEDGER = (
     " VALUES (%(order_id)s, %(customer_id)s, %(item_id)s, %(quantity)s, %(entry_type)s,"
     " %(created_at)s)"
 )
-_NEXT = "next AS (UPDATE counter SET value = value + 1 RETURNING value)"
+_NEXT = "next AS (UPDATE counter SET value = value + 1{} RETURNING value)"
 _EVENT = (
     "INSERT INTO events (sequence, event_id, type, order_id, client_id, payload, created_at)"
     " SELECT value, %(event_id)s, %(type)s, %(order_id)s, %(client_id)s, %(payload)s,"
@@ -59,9 +59,13 @@ _EVENT = (
 )
 # The counter is updated in the last statement, together with the insertion that needs it, so that
 # its row is locked for as short a time as possible.
-_STATEMENTS = (_ORDER, _KEY, _LEDGER, f"WITH {_NEXT} {_EVENT}")
+_STATEMENTS = (_ORDER, _KEY, _LEDGER, f"WITH {_NEXT.format('')} {_EVENT}")
+# For the same reason, the condition lets the counter wait for the three other insertions.
+_OTHERS = ("new_order", "new_key", "new_entry")
+_AFTER_OTHERS = " WHERE " + " AND ".join(f"EXISTS (SELECT 1 FROM {name})" for name in _OTHERS)
 _ONE_STATEMENT = (
-    f"WITH new_order AS ({_ORDER}), new_key AS ({_KEY}), new_entry AS ({_LEDGER}), {_NEXT} {_EVENT}"
+    f"WITH new_order AS ({_ORDER} RETURNING 1), new_key AS ({_KEY} RETURNING 1),"
+    f" new_entry AS ({_LEDGER} RETURNING 1), {_NEXT.format(_AFTER_OTHERS)} {_EVENT}"
 )
 
 
@@ -98,7 +102,7 @@ class _Connections:
     def __init__(self, url: str) -> None:
         self._free: queue.LifoQueue[FarConnection] = queue.LifoQueue()
         parameters = conninfo(PostgresUrl(url))
-        for _ in range(_CONNECTIONS):
+        for _ in range(CONNECTIONS):
             self._free.put(FarConnection.connect(**parameters, autocommit=True))
 
     @contextmanager

@@ -1,7 +1,8 @@
-"""A connection to a server that seems to be far away: each call waits before and after it.
+"""A connection to a server that seems to be far away: each call is sent later.
 
-A proxy would take the processor time that is measured. So the process that calls waits itself, for
-half of the round trip before it sends, and for the other half before it takes the answer.
+A proxy would use the processor time that is measured. So the calling process waits itself, for the
+whole round trip before it sends. To wait for one half before and for the other half after the call
+would give the same times, but it would wake the process up twice.
 """
 
 import ctypes
@@ -60,13 +61,11 @@ class FarConnection(connection.Connection):
     _pause: Pause | None = None
 
     def wait(self, gen: PQGen[T], interval: float = 0.0, timeout: float | None = None) -> T:
-        """Wait as the product does, with half of the round trip before and after it."""
+        """Wait for the time of a round trip, then send and wait as the product does."""
         if self._pause is None:
-            self._pause = Pause(self.round_trip_s / 2)
+            self._pause = Pause(self.round_trip_s)
         self._pause()
-        result = super().wait(gen, interval, timeout)
-        self._pause()
-        return result
+        return super().wait(gen, interval, timeout)
 
 
 def set_far(round_trip_s: float) -> None:
