@@ -1,16 +1,17 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
+from orderapi.store.open import open_store
 from tests.support.console_pages import Console, entered
+from tests.support.engines import Engine
 
 
 @pytest.fixture
-def console(store: SqliteStore, database: Path) -> Iterator[Console]:
+def console(store: Store, engine: Engine) -> Iterator[Console]:
     """A console on the database of `store`, which this browser has entered."""
     del store  # the fixture has made the database
-    read_only = SqliteStore(database, read_only=True)
+    read_only = open_store(engine.url, read_only=True)
     yield entered(read_only)
     read_only.close()

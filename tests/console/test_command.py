@@ -86,9 +86,9 @@ def test_the_console_listens_on_the_loopback_address_alone(
     assert listening == [f"0100007F:{port:04X}"]
 
 
-def test_two_consoles_show_one_database_beside_a_service(server: Server) -> None:
+def test_two_consoles_show_one_database_beside_a_service(server: Server, database: Path) -> None:
     server.order("key-1")
-    with console_running(server.database) as one, console_running(server.database) as two:
+    with console_running(database) as one, console_running(database) as two:
         cookies = enter(one), enter(two)
         location = found(one, cookies[0], "key-1")
         assert found(two, cookies[1], "key-1") == location
@@ -96,7 +96,7 @@ def test_two_consoles_show_one_database_beside_a_service(server: Server) -> None
         made = server.order("key-2").json["order_id"]
         assert found(one, cookies[0], "key-2") == f"/orders/{made}"
         # No snapshot is held between two pages, so the WAL can be reset.
-        assert log_can_begin_anew(server.database)
+        assert log_can_begin_anew(database)
 
 
 def test_a_port_that_is_in_use_is_refused_with_one_line(store: SqliteStore, database: Path) -> None:
