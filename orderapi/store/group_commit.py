@@ -49,7 +49,7 @@ class GroupCommit:
         self._is_closing = False
 
     def submit(self, work: Any, deadline: float) -> Any:
-        """Queue a job, wait for it and return its result, or raise its error.
+        """Queue a job, wait until it has ended, and return its result. Raises what the job raised.
 
         Raises StoreUnavailable when the deadline has come, or when the store is closing.
         """

@@ -1,8 +1,8 @@
 """One connection to PostgreSQL: how it waits, how it is given up, and how it runs a statement.
 
 No statement is ever cancelled. A COMMIT that waits for a standby and is cancelled reports success,
-although the standby may never get it. So whoever can wait no longer closes the socket, and the
-outcome is then unknown.
+although the standby may never get it. So a caller whose deadline has come closes the socket, and
+the outcome is then unknown.
 """
 
 import os

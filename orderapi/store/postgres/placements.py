@@ -179,7 +179,7 @@ class Placements:
             took_s = time.monotonic() - self._began_at
             self._began_at = float("inf")
         if connection.notices:
-            # A COMMIT that no longer waits for its standby says so in a warning.
+            # A COMMIT sends a warning if its wait for the standby was cancelled.
             self._primary.drop()
             raise StoreUnavailable(f"the server has warned: {connection.notices[0]}")
         answers = _answers(placements, rows)

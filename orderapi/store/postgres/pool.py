@@ -19,8 +19,8 @@ class Pool:
     """At most CONNECTIONS_MAX connections, which `open_one` opens when they are needed.
 
     `open_one` raises StoreUnavailable. It may take long, because a name must be looked up and
-    several hosts may be silent. Therefore it runs on a thread of its own, and whoever needs a
-    connection waits for no longer than its deadline.
+    several hosts may be silent. Therefore it runs on a thread of its own, and a request
+    waits for a connection until its deadline at most.
     """
 
     def __init__(self, open_one: Callable[[], Connection]) -> None:

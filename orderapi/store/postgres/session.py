@@ -11,7 +11,7 @@ from orderapi.store.migrate import Migration
 from orderapi.store.postgres.connection import CHECK_MAX_S, Connection, connected
 from orderapi.store.postgres.failures import unavailable
 
-# The server stops waiting for a lock so many seconds before nobody waits for its answer any more.
+# The server gives up a wait for a lock so many seconds before the deadline of the request.
 ANSWER_MARGIN_S = 0.2
 _APPLIED = "SELECT number, works_with FROM schema_migrations"
 # A table that exists as long as the database is an unfinished copy of another store.

@@ -23,7 +23,7 @@ from orderapi.store.postgres.session import (
 
 # How long a start tries to reach a server that does not answer.
 REACH_MAX_S = 30.0
-# How long a start waits for another one that migrates, and for its own migrations.
+# How many seconds the migrations may take, with the wait for another process that migrates.
 MIGRATE_MAX_S = 30.0
 VERSION_MIN = 14
 # Any number will do that no other program locks in this database: "orderapi" in ASCII.

@@ -30,7 +30,8 @@ Place = Callable[[Claim, NewOrder], object]
 CONNECTIONS = 8
 _CALL_MAX_S = 60.0
 
-# Events are numbered without gaps: whoever updates this row lets all others wait until its COMMIT.
+# Events are numbered without gaps: a transaction that updates this row blocks all others until its
+# COMMIT.
 # The row leaves room in its page, so that an update needs no change of an index.
 COUNTER = (
     "CREATE TABLE counter (value bigint NOT NULL) WITH (fillfactor = 10);"
