@@ -79,7 +79,7 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.telemetry",
         "orderapi.trace_context",
     ),
-    ("orderapi.records", "orderapi.errors"),
+    ("orderapi.records", "orderapi.maintenance_records", "orderapi.errors"),
     ("orderapi.fields", "orderapi.time_limit"),
 ]
 

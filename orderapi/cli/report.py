@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from orderapi.errors import one_line
+from orderapi.maintenance_records import AuditResult
 from orderapi.ops.backup import AUDITING
 from orderapi.ops.restore import Restored
 from orderapi.ops.verify import FAILED, OK, SKIPPED, Result
-from orderapi.records import AuditResult
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar

@@ -8,7 +8,8 @@ from importlib.metadata import version
 
 from orderapi import uuid7
 from orderapi.errors import StoreUnavailable
-from orderapi.records import LastAudit, LastBackup, Order, OrderRange, RelayState, StoreUsage
+from orderapi.maintenance_records import LastAudit, LastBackup, StoreUsage
+from orderapi.records import Order, OrderRange, RelayState
 from orderapi.store.contract import ReadTx, Store
 
 NEWEST_ORDERS = 12

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from orderapi.errors import StoreUnavailable
-from orderapi.records import AuditResult
+from orderapi.maintenance_records import AuditResult
 from orderapi.store.contract import Store, WriteTx
 
 # The command has already done its work. It must not wait long for a store that cannot be written.

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from orderapi.maintenance_records import Replaced
 from orderapi.ops.backup import COPYING, OnProgress, is_sound
-from orderapi.records import LastEvent, Replaced
+from orderapi.records import LastEvent
 from orderapi.store.maintenance import Maintenance
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orderapi.errors import StoreUnavailable
+from orderapi.maintenance_records import Effects
 from orderapi.ops.six_steps import STEPS, Step, StepSkipped, Trial, Verification, brief
 from orderapi.ops.target import NoAnswer, Target
-from orderapi.records import Effects
 from orderapi.store.contract import Store
 from orderapi.store.statements.orders import COUNT_EFFECTS
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from orderapi.records import Claim, Lease, NewOrder, Reply, StoreUsage
+from orderapi.maintenance_records import StoreUsage
+from orderapi.records import Claim, Lease, NewOrder, Reply
 from orderapi.store.statements.transaction import ReadTx, WriteTx
 
 __all__ = ["ANSWER_MAX_S", "REQUEST_TIME_S", "Measures", "ReadTx", "Store", "WriteTx"]

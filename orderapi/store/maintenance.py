@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from orderapi.records import Replaced
+from orderapi.maintenance_records import Replaced
 from orderapi.store.statements.transaction import ReadTx
 
 T = TypeVar("T")

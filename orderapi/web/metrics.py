@@ -13,7 +13,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orderapi.records import LastAudit, LastBackup, RelayState, StoreUsage
+from orderapi.maintenance_records import LastAudit, LastBackup, StoreUsage
+from orderapi.records import RelayState
 from orderapi.store.contract import Store
 from orderapi.telemetry import Telemetry
 from orderapi.web.health import Readiness

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orderapi.console.now import HOURS, MINUTES, RATE_MAX_S, RelayRate, read_now
-from orderapi.records import AuditResult
+from orderapi.maintenance_records import AuditResult
 from orderapi.store.sqlite.store import SqliteStore
 from orderapi.store.statements import numbers
 from tests.support.console_pages import Console, order

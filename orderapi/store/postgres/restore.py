@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orderapi.errors import FileRefused
-from orderapi.records import Gone, Replaced
+from orderapi.maintenance_records import Gone, Replaced
 from orderapi.settings import PostgresUrl
 from orderapi.store.copying import Copying, copy_all
 from orderapi.store.maintenance import Auditable, OnProgress

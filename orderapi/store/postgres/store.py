@@ -6,7 +6,8 @@ from functools import partial
 from typing import TypeVar
 
 from orderapi.errors import KeyReused, StoreUnavailable
-from orderapi.records import Claim, Lease, NewOrder, Reply, SavedClaim, StoreUsage
+from orderapi.maintenance_records import StoreUsage
+from orderapi.records import Claim, Lease, NewOrder, Reply, SavedClaim
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
 from orderapi.store.contract import REQUEST_TIME_S, Measures

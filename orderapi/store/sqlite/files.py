@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orderapi.durable import sync_directory
 from orderapi.errors import StoreRefused, StoreUnavailable
-from orderapi.records import StoreUsage
+from orderapi.maintenance_records import StoreUsage
 from orderapi.store.sqlite.lease_file import LeaseFile
 from orderapi.store.sqlite.lock_file import LockFile
 from orderapi.store.sqlite.placement import (

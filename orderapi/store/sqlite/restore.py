@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from orderapi.errors import FileRefused, StoreCorrupt, StoreRefused
-from orderapi.records import Gone, Replaced
+from orderapi.maintenance_records import Gone, Replaced
 from orderapi.store import migrate
 from orderapi.store.maintenance import Auditable, OnProgress
 from orderapi.store.sqlite import start as sqlite_start

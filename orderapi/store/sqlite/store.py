@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from orderapi.errors import StoreUnavailable
+from orderapi.maintenance_records import StoreUsage
 from orderapi.orders import find_reply, place_order
-from orderapi.records import Claim, Lease, NewOrder, Reply, StoreUsage
+from orderapi.records import Claim, Lease, NewOrder, Reply
 from orderapi.store.contract import REQUEST_TIME_S, Measures
 from orderapi.store.leases import Leases
 from orderapi.store.sqlite import start

@@ -1,6 +1,6 @@
 """When the last backups of the store were made."""
 
-from orderapi.records import LastBackup
+from orderapi.maintenance_records import LastBackup
 from orderapi.store.statements.execution import Execute
 
 

@@ -1,6 +1,6 @@
 """How the last audit of the store ended."""
 
-from orderapi.records import AuditResult, LastAudit
+from orderapi.maintenance_records import AuditResult, LastAudit
 from orderapi.store.statements.execution import Execute, one_row
 
 _COLUMNS = "took_ms, orders, findings, first_findings"

@@ -1,6 +1,7 @@
 """Orders and their ledger entries."""
 
-from orderapi.records import Effects, NewOrder, Order, OrderPage
+from orderapi.maintenance_records import Effects
+from orderapi.records import NewOrder, Order, OrderPage
 from orderapi.store.statements.by_client import of_client
 from orderapi.store.statements.execution import Execute, one_row, values_of
 from orderapi.store.statements.numbers import Numbers

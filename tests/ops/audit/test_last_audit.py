@@ -9,7 +9,7 @@ import pytest
 
 from orderapi.app import create_app
 from orderapi.cli.report import KEPT_FINDINGS_MAX
-from orderapi.records import LastAudit
+from orderapi.maintenance_records import LastAudit
 from orderapi.settings import read_settings
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.backup_files import backed_up, contents, orderapi, with_orders
