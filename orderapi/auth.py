@@ -26,6 +26,9 @@ SCOPES = (READ, WRITE)
 # How often, at most, a process asks the store whether the tokens have changed. A revocation must
 # reach every process within a second.
 POLL_S = 0.5
+# How long a new process tries to read its tokens. A later poll gets the shortest time that a read
+# needs, because the known tokens stay valid without it.
+FIRST_POLL_MAX_S = 5.0
 # How often a process writes down when its tokens were last used. That time is accurate to a minute.
 NOTE_USES_EVERY_S = 20.0
 NOTE_USES_TIMEOUT_S = 2.0
@@ -91,7 +94,7 @@ class Tokens:
     """The tokens of a store, as one process knows them.
 
     Each request costs a look-up in memory. The store is asked at most every POLL_S seconds whether
-    the tokens have changed, and while it cannot be read, the tokens that are known go on working.
+    the tokens have changed. While it cannot be read, the known tokens stay valid.
     """
 
     def __init__(self, store: Store) -> None:
@@ -100,6 +103,8 @@ class Tokens:
         self._version: int | None = None
         self._is_current = False
         self._polled_at = float("-inf")
+        # It is held by the request that polls.
+        self._polling = threading.Lock()
         self._uses = _Uses(store)
 
     def find_caller(self, token: str) -> Caller:
@@ -143,16 +148,28 @@ class Tokens:
         return None
 
     def _poll(self) -> None:
-        now = time.monotonic()
-        if now - self._polled_at < POLL_S:
+        """Ask the store whether the tokens have changed, if the last poll was POLL_S seconds ago.
+
+        One request polls, and those that come meanwhile wait for it. What is known may be as old as
+        the last request of this process, and the first request knows no token at all.
+        """
+        if not self._is_due():
             return
-        # Set first: other requests of this process need not ask the same meanwhile.
-        self._polled_at = now
+        with self._polling:
+            if self._is_due():
+                longest_s = 0.0 if self._version is not None else FIRST_POLL_MAX_S
+                self._refresh(time.monotonic() + longest_s)
+                self._polled_at = time.monotonic()
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._polled_at >= POLL_S
+
+    def _refresh(self, deadline: float) -> None:
         try:
-            version = self._store.read_one(lambda tx: tx.tokens.version(), now)
+            version = self._store.read_one(lambda tx: tx.tokens.version(), deadline)
             if version != self._version:
                 version, tokens = self._store.read(
-                    lambda tx: (tx.tokens.version(), tx.tokens.list_tokens()), now
+                    lambda tx: (tx.tokens.version(), tx.tokens.list_tokens()), deadline
                 )
                 self._by_index = _indexed(tokens)
                 self._version = version

@@ -1,6 +1,11 @@
 """What one process knows of the tokens, and what it does while the store cannot be read."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
+from threading import Event
+from typing import TypeVar
 
 import pytest
 
@@ -8,6 +13,9 @@ from orderapi.auth import Tokens, new_token
 from orderapi.errors import StoreUnavailable, Unauthorized
 from orderapi.ops import tokens as operator
 from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.statements.transaction import ReadTx
+
+T = TypeVar("T")
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +57,36 @@ def test_a_process_that_never_read_the_tokens_refuses_nobody_as_unknown(
         fresh.find_caller(token)
     database.with_name("moved.db").rename(database)
     assert fresh.find_caller(token).client_id == "shop"
+
+
+class SlowStore(SqliteStore):
+    """A store whose reads wait until the test lets them go on, as a server far away."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.was_asked, self.may_answer = Event(), Event()
+
+    def read_one(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
+        self.was_asked.set()
+        assert self.may_answer.wait(60)
+        return super().read_one(fn, deadline)
+
+
+def test_requests_before_the_end_of_the_first_poll_wait_for_it(
+    store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orderapi.auth.POLL_S", 60.0)
+    token = create(store)
+    slow = SlowStore(database)
+    known = Tokens(slow)
+    with closing(slow), ThreadPoolExecutor(3) as threads:
+        asking = threads.submit(known.find_caller, token)
+        assert slow.was_asked.wait(60)
+        others = [threads.submit(known.find_caller, token) for _ in range(2)]
+        # A request that did not wait would be refused in this time.
+        wait(others, timeout=0.2)
+        slow.may_answer.set()
+        assert {each.result().client_id for each in [asking, *others]} == {"shop"}
 
 
 def test_the_last_use_is_written_outside_of_requests(store: SqliteStore) -> None:
