@@ -32,6 +32,7 @@ class Box:
     acknowledged: Path
     wrong: list[str] = field(default_factory=list)
     _token: str | None = None
+    _query: str = f"sqlite3 {DATABASE}"
 
     @property
     def has_token(self) -> bool:
@@ -80,6 +81,10 @@ class Box:
         given = f"--token-file - <{TOKEN_FILE}" if self.has_token else ""
         return self.run(f"set -o pipefail; orderapi verify {given} | tail -n 1")
 
+    def query_with(self, command: str) -> None:
+        """Query the database with this command from now on; its last argument is the statement."""
+        self._query = command
+
     @property
     def _curl(self) -> str:
         return f"curl -s -H @{_HEADER_FILE}" if self.has_token else "curl -s"
@@ -118,7 +123,7 @@ class Box:
         """Expect that the service serves, the audit finds nothing, and no order is missing."""
         self.wait_until_serving()
         self.run("orderapi audit")
-        there = set(self.run(f'sqlite3 {DATABASE} "SELECT order_id FROM orders"').splitlines())
+        there = set(self.run(f'{self._query} "SELECT order_id FROM orders"').splitlines())
         promised = {line.split()[1] for line in self.acknowledged.read_text().splitlines()}
         missing = promised - there
         said = f"{len(missing)} of {len(promised):,} acknowledged orders missing, audit clean"
