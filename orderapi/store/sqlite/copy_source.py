@@ -9,7 +9,7 @@ from orderapi.store import migrate
 from orderapi.store.copying import Snapshot
 from orderapi.store.sqlite import start
 from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, unavailable
-from orderapi.store.sqlite.file_swap import exclusively
+from orderapi.store.sqlite.file_swap import exclusively, refuse_opened
 from orderapi.store.sqlite.files import DatabaseFiles, beside, size_of
 from orderapi.store.statements.copies import CopyReads
 from orderapi.store.statements.execution import Execute, Parameters, Row
@@ -39,8 +39,7 @@ class SqliteCopySource:
             if not is_backup:
                 held.callback(self._files.close)
                 held.enter_context(self._files.lock.held_within(LOCK_TIMEOUT_S))
-                with exclusively(path):
-                    pass
+                refuse_opened(path)
             # Nothing is made beside a backup: a lock file would make it look like a store in use.
             mode = "immutable" if is_backup else "ro"
             connection = held.enter_context(opened(path, mode, self._accepted))

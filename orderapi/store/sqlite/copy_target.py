@@ -19,7 +19,7 @@ from orderapi.store.sqlite.connection import (
     unavailable,
 )
 from orderapi.store.sqlite.copy_source import LOCK_TIMEOUT_S, opened, reading
-from orderapi.store.sqlite.file_swap import exclusively
+from orderapi.store.sqlite.file_swap import exclusively, refuse_opened
 from orderapi.store.sqlite.files import DatabaseFiles, beside, size_of
 from orderapi.store.sqlite.lock_file import owner_of
 from orderapi.store.statements.copies import ChangingTable, CopyReads, GrowingTable
@@ -69,8 +69,7 @@ class SqliteCopyTarget:
         if not self._path.parent.is_dir():
             raise FileRefused(f"the directory {self._path.parent} does not exist")
         # This is checked before the lock is taken, too: a process that was stopped may have it.
-        with exclusively(self._path):
-            pass
+        refuse_opened(self._path)
         try:
             with self._files.lock.held_within(LOCK_TIMEOUT_S):
                 with exclusively(self._path):

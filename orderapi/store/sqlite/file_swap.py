@@ -60,6 +60,12 @@ def exclusively(path: Path) -> Iterator[None]:
         yield
 
 
+def refuse_opened(path: Path) -> None:
+    """Raise FileRefused if a process has the database open now, as `exclusively` does."""
+    with exclusively(path):
+        pass
+
+
 def hand_over(new: Path, path: Path) -> None:
     """Give `new` the owner and the mode of the database at `path`, and put it on stable storage.
 

@@ -13,7 +13,7 @@ from orderapi.store.sqlite import start as sqlite_start
 from orderapi.store.sqlite.auditable import SqliteAuditable
 from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, file_uri, unavailable
 from orderapi.store.sqlite.copy import copy
-from orderapi.store.sqlite.file_swap import SIDE_FILES, exclusively, hand_over, swap
+from orderapi.store.sqlite.file_swap import SIDE_FILES, exclusively, hand_over, refuse_opened, swap
 from orderapi.store.sqlite.files import DatabaseFiles, beside, size_of
 from orderapi.store.sqlite.lock_file import owner_of
 
@@ -109,8 +109,7 @@ class SqliteRestore:
 
     def put_in_place(self) -> Replaced:
         """See `maintenance.Restore`."""
-        with exclusively(self._path):
-            pass
+        refuse_opened(self._path)
         gone, unknown = self._settle()
         with exclusively(self._path):
             hand_over(self._copy, self._path)
