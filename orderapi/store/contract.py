@@ -1,5 +1,6 @@
 """What a store promises to its callers, whichever engine is behind it."""
 
+import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -7,7 +8,15 @@ from orderapi.maintenance_records import StoreUsage
 from orderapi.records import Claim, Lease, NewOrder, Reply
 from orderapi.store.statements.transaction import ReadTx, WriteTx
 
-__all__ = ["ANSWER_MAX_S", "REQUEST_TIME_S", "Measures", "ReadTx", "Store", "WriteTx"]
+__all__ = [
+    "ANSWER_MAX_S",
+    "REQUEST_TIME_S",
+    "Measures",
+    "ReadTx",
+    "Store",
+    "WriteTx",
+    "deadline_of",
+]
 
 T = TypeVar("T")
 
@@ -17,6 +26,11 @@ ANSWER_MAX_S = 10.0
 # everything else that a request does.
 REQUEST_TIME_S = 8.0
 assert REQUEST_TIME_S < ANSWER_MAX_S
+
+
+def deadline_of(given: float | None) -> float:
+    """Return a deadline that was given, or the default: REQUEST_TIME_S from now."""
+    return time.monotonic() + REQUEST_TIME_S if given is None else given
 
 
 class Measures(Protocol):

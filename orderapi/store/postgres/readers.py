@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import psycopg
 
-from orderapi.store.contract import ANSWER_MAX_S, REQUEST_TIME_S
+from orderapi.store.contract import ANSWER_MAX_S, REQUEST_TIME_S, deadline_of
 from orderapi.store.postgres.connection import Connection, without_unsendable
 from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
 from orderapi.store.postgres.pool import Pool
@@ -50,8 +50,7 @@ class Readers:
         return self._run(lambda connection: connection.execute(sql.encode()).fetchall(), None)
 
     def _run(self, act: Callable[[Connection], T], deadline: float | None) -> T:
-        now = time.monotonic()
-        deadline = now + REQUEST_TIME_S if deadline is None else max(deadline, now + READ_MIN_S)
+        deadline = max(deadline_of(deadline), time.monotonic() + READ_MIN_S)
         while True:
             connection = self._pool.take(deadline)
             connection.deadline = deadline

@@ -10,7 +10,7 @@ from orderapi.maintenance_records import StoreUsage
 from orderapi.records import Claim, Lease, NewOrder, Reply, SavedClaim
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
-from orderapi.store.contract import REQUEST_TIME_S, Measures
+from orderapi.store.contract import Measures, deadline_of
 from orderapi.store.leases import Leases
 from orderapi.store.postgres import start
 from orderapi.store.postgres.placements import Placement, Placements, answer_to, placement_of
@@ -55,9 +55,7 @@ class PostgresStore:
 
     def write(self, fn: Callable[[WriteTx], T], deadline: float | None = None) -> T:
         """See `contract.Store`."""
-        if deadline is None:
-            deadline = time.monotonic() + REQUEST_TIME_S
-        result: T = self._writes.run(fn, deadline)
+        result: T = self._writes.run(fn, deadline_of(deadline))
         return result
 
     def place(
@@ -73,8 +71,7 @@ class PostgresStore:
         While writes do not commit, replays and conflicts are answered from a snapshot, as far as
         that is safe.
         """
-        if deadline is None:
-            deadline = time.monotonic() + REQUEST_TIME_S
+        deadline = deadline_of(deadline)
         placement = placement_of(claim, new_order, traceparent)
         is_looked_up = not self._placements.is_healthy()
         reply = self._safe_reply(placement) if is_looked_up else None

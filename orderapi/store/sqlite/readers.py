@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from orderapi.store.contract import REQUEST_TIME_S
+from orderapi.store.contract import REQUEST_TIME_S, deadline_of
 from orderapi.store.sqlite.connection import (
     DRIVER_ERRORS,
     OUR_FAULTS,
@@ -72,14 +72,12 @@ class Readers:
     def _run_when_free(self, act: Act, fn: Callable[[Any], T], deadline: float | None) -> T:
         """Run `fn` once no other program keeps all others out of the database any more."""
         began_at = time.monotonic()
-        if deadline is None:
-            deadline = began_at + REQUEST_TIME_S
         since, refused_at = self._shut_out
         if began_at - refused_at > PATIENCE_S:
             since = began_at
         try:
             # SQLite itself would wait inside C, and that would stop an event loop.
-            give_up_at = min(deadline, since + PATIENCE_S)
+            give_up_at = min(deadline_of(deadline), since + PATIENCE_S)
             result: T = until(give_up_at, lambda: self._run_once(act, fn), time.sleep)
         except OUR_FAULTS:
             raise

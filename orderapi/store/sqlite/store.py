@@ -1,6 +1,5 @@
 """The store in one SQLite file: reading on the thread of the caller, writing in batches."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +8,7 @@ from orderapi.errors import StoreUnavailable
 from orderapi.maintenance_records import StoreUsage
 from orderapi.orders import find_reply, place_order
 from orderapi.records import Claim, Lease, NewOrder, Reply
-from orderapi.store.contract import REQUEST_TIME_S, Measures
+from orderapi.store.contract import Measures, deadline_of
 from orderapi.store.leases import Leases
 from orderapi.store.sqlite import start
 from orderapi.store.sqlite.connection import DRIVER_ERRORS
@@ -49,9 +48,7 @@ class SqliteStore:
 
     def write(self, fn: Callable[[WriteTx], T], deadline: float | None = None) -> T:
         """See `contract.Store`."""
-        if deadline is None:
-            deadline = time.monotonic() + REQUEST_TIME_S
-        result: T = self._writer.run(fn, deadline)
+        result: T = self._writer.run(fn, deadline_of(deadline))
         return result
 
     def place(
@@ -66,8 +63,7 @@ class SqliteStore:
         Replays and conflicts are answered from a snapshot. Therefore they continue while nothing
         can be written.
         """
-        if deadline is None:
-            deadline = time.monotonic() + REQUEST_TIME_S
+        deadline = deadline_of(deadline)
         reply = self.read_one(lambda tx: find_reply(tx, claim), deadline)
         if reply is not None:
             return reply
