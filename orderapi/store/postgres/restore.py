@@ -26,6 +26,7 @@ from orderapi.store.postgres.session import has_table
 from orderapi.store.sqlite.copy_source import SqliteCopySource
 from orderapi.store.statements.copies import CopyReads
 from orderapi.store.statements.execution import Row
+from orderapi.store.statements.gone import count_gone
 
 # The schema into which a backup is loaded.
 LOADING = "orderapi_restoring"
@@ -34,16 +35,6 @@ KEPT = "orderapi_replaced_"
 
 # "orderapi" and one more, so that it is not the lock of a migration.
 _RESTORE_LOCK = int.from_bytes(b"orderapi") + 1
-_COUNT_GONE = """\
-SELECT
-  (SELECT COUNT(*) FROM {old}.orders AS old WHERE NOT EXISTS (
-    SELECT 1 FROM {new}.orders AS new WHERE new.order_id = old.order_id)),
-  (SELECT COUNT(*) FROM {old}.idempotency_keys AS old WHERE NOT EXISTS (
-    SELECT 1 FROM {new}.idempotency_keys AS new
-    WHERE new.client_id = old.client_id AND new.idempotency_key = old.idempotency_key)),
-  (SELECT COUNT(*) FROM {old}.events AS old WHERE NOT EXISTS (
-    SELECT 1 FROM {new}.events AS new
-    WHERE new.sequence = old.sequence AND new.event_id = old.event_id))"""
 # The tables and the functions of one schema that also exist in the schema with the backup. A table
 # takes its indexes, its triggers and the sequence of its numbers along.
 _OURS = """\
@@ -123,8 +114,8 @@ class PostgresRestore:
             if self._is_there:
                 kept_as = f"{KEPT}{datetime.now(UTC):%Y%m%dt%H%M%S}"
                 self._execute(f'LOCK TABLE "{place}".write_lock IN ACCESS EXCLUSIVE MODE')
-                counted = _COUNT_GONE.format(old=f'"{place}"', new=LOADING)
-                gone, unknown = Gone(*map(int, self._row(counted))), ""
+                counted = self._row(count_gone(f'"{place}"', LOADING))
+                gone, unknown = Gone(*map(int, counted)), ""
                 self._execute(f"CREATE SCHEMA {kept_as}")
                 self._move(place, kept_as)
             refuse_served(self._connection, self._url)

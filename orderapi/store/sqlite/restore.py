@@ -16,20 +16,10 @@ from orderapi.store.sqlite.copy import copy
 from orderapi.store.sqlite.file_swap import SIDE_FILES, exclusively, hand_over, refuse_opened, swap
 from orderapi.store.sqlite.files import DatabaseFiles, beside, size_of
 from orderapi.store.sqlite.lock_file import owner_of
+from orderapi.store.statements.gone import count_gone
 
 # A process that writes holds the lock for milliseconds. A start holds it during its migrations.
 _LOCK_TIMEOUT_S = 2.0
-
-_COUNT_GONE = """\
-SELECT
-  (SELECT COUNT(*) FROM main.orders AS old WHERE NOT EXISTS (
-    SELECT 1 FROM restored.orders AS new WHERE new.order_id = old.order_id)),
-  (SELECT COUNT(*) FROM main.idempotency_keys AS old WHERE NOT EXISTS (
-    SELECT 1 FROM restored.idempotency_keys AS new
-    WHERE new.client_id = old.client_id AND new.idempotency_key = old.idempotency_key)),
-  (SELECT COUNT(*) FROM main.events AS old WHERE NOT EXISTS (
-    SELECT 1 FROM restored.events AS new
-    WHERE new.sequence = old.sequence AND new.event_id = old.event_id))"""
 
 
 @contextmanager
@@ -146,7 +136,7 @@ class SqliteRestore:
             return None, "what was there was no database of orderapi"
         old.execute("ATTACH ? AS restored", (file_uri(self._copy, "immutable"),))
         try:
-            ((orders, keys, events),) = old.rows(_COUNT_GONE, {})
+            ((orders, keys, events),) = old.rows(count_gone("main", "restored"), {})
         except DRIVER_ERRORS as error:
             failed = unavailable(error)
             if not isinstance(failed, StoreCorrupt):
