@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
@@ -16,13 +16,11 @@ from orderapi import idempotency
 from orderapi.errors import KeyReused, StoreUnavailable
 from orderapi.orders import ORDER_STATUS, REPLY_STATUS, event_payload
 from orderapi.records import Claim, NewOrder, Order, Reply, SavedClaim
-from orderapi.store.group_commit import GroupCommit
-from orderapi.store.jobs import Batch, Job, Natively
+from orderapi.store.commit_stats import CommitStats
+from orderapi.store.jobs import Job
 from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
+from orderapi.store.postgres.queue import Queue
 from orderapi.store.postgres.session import ANSWER_MARGIN_S, Primary, is_lasting
-
-if TYPE_CHECKING:
-    from orderapi.store.contract import Measures
 
 # A call that takes longer is a sign that writes do not commit now.
 SLOW_S = 1.0
@@ -85,47 +83,27 @@ class _Answers:
 class Placements:
     """The orders that this process places through one connection."""
 
-    def __init__(self, primary: Primary) -> None:
+    def __init__(self, primary: Primary, stats: CommitStats) -> None:
         self._primary = primary
-        self._commits = GroupCommit(self._commit, lambda: None)
-        self._committed_at = float("-inf")
+        self._stats = stats
+        self.queue = Queue(primary, self._run)
         self._began_at = float("inf")
         self._has_failed = False
         # The number of the last event when a batch was last committed without a warning. What has a
         # smaller number is on every standby that a COMMIT waits for.
         self.safe_sequence = 0
-        self.measures: Measures | None = None
 
     def place(self, placement: Placement, deadline: float) -> Reply:
         """Place an order together with what others place at the time.
 
         Raises KeyReused, and StoreUnavailable if the outcome is not known by the deadline.
         """
-        reply: Reply = self._commits.submit(placement, deadline)
+        reply: Reply = self.queue.submit(placement, deadline)
         return reply
 
     def is_healthy(self) -> bool:
         """Tell whether writes commit, as far as this process knows."""
         return not self._has_failed and time.monotonic() - self._began_at < SLOW_S
-
-    def committed_at(self) -> float:
-        """Return when an order was last committed, as a time of `time.monotonic()`."""
-        return self._committed_at
-
-    def in_hand(self) -> int:
-        """Return how many orders wait for their commit."""
-        return self._commits.in_hand()
-
-    def stop(self) -> None:
-        """Refuse new orders, wait for the queued ones, and give up the connection."""
-        self._commits.close()
-        self._primary.drop()
-
-    def _commit(self, batch: Batch, _natively: Natively) -> bool:
-        jobs = batch.take()
-        if jobs:
-            self._run(jobs)
-        return False
 
     def _run(self, jobs: list[Job]) -> None:
         """Place a batch, and note how each job ended. It is sent again as long as that may help.
@@ -183,16 +161,16 @@ class Placements:
             self._primary.drop()
             raise StoreUnavailable(f"the server has warned: {connection.notices[0]}")
         answers = _answers(placements, rows)
-        if self.measures and answers.made:
-            self.measures.note_lock_wait(answers.lock_wait_s)
-            self.measures.note_batch(answers.made, took_s - answers.lock_wait_s)
+        if answers.made:
+            self._stats.note_lock_wait(answers.lock_wait_s)
+            self._stats.note_batch(answers.made, took_s - answers.lock_wait_s)
         return answers
 
     def _note_success(self, answers: _Answers) -> None:
         self._has_failed = False
         self.safe_sequence = answers.last_sequence
         if answers.made:
-            self._committed_at = time.monotonic()
+            self._stats.note_commit()
 
 
 def _parameters(placements: list[Placement], wait_s: float) -> list[object]:

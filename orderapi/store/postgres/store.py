@@ -10,6 +10,7 @@ from orderapi.maintenance_records import StoreUsage
 from orderapi.records import Claim, Lease, NewOrder, Reply, SavedClaim
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
+from orderapi.store.commit_stats import CommitStats
 from orderapi.store.contract import Measures, deadline_of
 from orderapi.store.leases import Leases
 from orderapi.store.postgres import start
@@ -37,8 +38,9 @@ class PostgresStore:
         sessions = Sessions(url, self._known)
         self._pool = Pool(sessions.for_reading)
         self._readers = Readers(self._pool)
-        self._placements = Placements(Primary(sessions))
-        self._writes = Writes(Primary(sessions))
+        self._stats = CommitStats()
+        self._placements = Placements(Primary(sessions), self._stats)
+        self._writes = Writes(Primary(sessions), self._stats)
         self._leases = Leases(self.read_one, self.write, _AlwaysAdmitted)
 
     def prepare(self) -> None:
@@ -92,12 +94,11 @@ class PostgresStore:
 
     def seconds_since_commit(self) -> float:
         """See `contract.Store`."""
-        committed_at = max(self._placements.committed_at(), self._writes.committed_at())
-        return time.monotonic() - committed_at
+        return self._stats.seconds_since_commit()
 
     def writes_in_hand(self) -> int:
         """See `contract.Store`."""
-        return self._placements.in_hand() + self._writes.in_hand()
+        return self._placements.queue.in_hand() + self._writes.queue.in_hand()
 
     def usage(self) -> StoreUsage:
         """See `contract.Store`. PostgreSQL tells nobody how much of its disk is free."""
@@ -106,13 +107,13 @@ class PostgresStore:
 
     def measure_with(self, measures: Measures) -> None:
         """See `contract.Store`."""
-        self._placements.measures = self._writes.measures = measures
+        self._stats.report_to(measures)
 
     def close(self) -> None:
         """See `contract.Store`."""
         self._leases.close()
-        self._placements.stop()
-        self._writes.stop()
+        self._placements.queue.stop()
+        self._writes.queue.stop()
         self._pool.close()
 
     def _safe_reply(self, placement: Placement) -> Reply | None:

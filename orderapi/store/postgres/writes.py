@@ -5,20 +5,18 @@ Everything here runs on the thread (under gevent: in the greenlet) of the drain.
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
 from orderapi.errors import StoreUnavailable
-from orderapi.store.group_commit import GroupCommit
-from orderapi.store.jobs import Batch, Job, Natively
+from orderapi.store.commit_stats import CommitStats
+from orderapi.store.jobs import Job
 from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
+from orderapi.store.postgres.queue import Queue
 from orderapi.store.postgres.session import ANSWER_MARGIN_S, Primary, is_lasting
 from orderapi.store.statements.transaction import WriteTx
-
-if TYPE_CHECKING:
-    from orderapi.store.contract import Measures
 
 _RETRY_PAUSE_S = 0.1
 # The isolation level is that of `place_orders_v1`, and for the same reason. All settings end with
@@ -33,39 +31,24 @@ _LOCK = "SELECT lock_id FROM write_lock FOR UPDATE"
 class Writes:
     """The writes of this process that are not orders, through one connection."""
 
-    def __init__(self, primary: Primary) -> None:
+    def __init__(self, primary: Primary, stats: CommitStats) -> None:
         self._primary = primary
-        self._commits = GroupCommit(self._commit, lambda: None)
-        self._committed_at = float("-inf")
-        self.measures: Measures | None = None
+        self._stats = stats
+        self.queue = Queue(primary, self._run_all)
 
     def run(self, fn: Callable[[WriteTx], Any], deadline: float) -> Any:
         """Run `fn` in a durable transaction.
 
         Raises StoreUnavailable if the outcome is not known by the deadline.
         """
-        return self._commits.submit(fn, deadline)
+        return self.queue.submit(fn, deadline)
 
-    def committed_at(self) -> float:
-        """Return when something was last written, as a time of `time.monotonic()`."""
-        return self._committed_at
-
-    def in_hand(self) -> int:
-        """Return how many writes wait for their commit."""
-        return self._commits.in_hand()
-
-    def stop(self) -> None:
-        """Refuse new writes, wait for the queued ones, and give up the connection."""
-        self._commits.close()
-        self._primary.drop()
-
-    def _commit(self, batch: Batch, _natively: Natively) -> bool:
-        for job in batch.take():
+    def _run_all(self, jobs: list[Job]) -> None:
+        for job in jobs:
             try:
                 job.end(self._run(job))
             except BaseException as error:
                 job.end(error=error)
-        return False
 
     def _run(self, job: Job) -> Any:
         """Run one job. It is run again after a failure that has certainly undone it."""
@@ -121,9 +104,8 @@ class Writes:
         if tag != "COMMIT":
             raise RuntimeError("a unit of work went on after a statement of it had failed")
         if connection.has_written:
-            self._committed_at = time.monotonic()
-            if self.measures:
-                self.measures.note_batch(1, self._committed_at - began_at)
+            self._stats.note_commit()
+            self._stats.note_batch(1, time.monotonic() - began_at)
 
 
 class _CannotConnect(Exception):

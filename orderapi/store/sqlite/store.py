@@ -75,7 +75,7 @@ class SqliteStore:
 
     def seconds_since_commit(self) -> float:
         """See `contract.Store`."""
-        return self._writer.seconds_since_commit()
+        return self._writer.stats.seconds_since_commit()
 
     def writes_in_hand(self) -> int:
         """See `contract.Store`."""
@@ -87,7 +87,7 @@ class SqliteStore:
 
     def measure_with(self, measures: Measures) -> None:
         """See `contract.Store`."""
-        self._writer.measures = measures
+        self._writer.stats.report_to(measures)
 
     def close(self) -> None:
         """See `contract.Store`."""

@@ -8,9 +8,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orderapi.errors import StoreUnavailable
+from orderapi.store.commit_stats import CommitStats
 from orderapi.store.group_commit import GroupCommit
 from orderapi.store.jobs import Batch, Job, Natively
 from orderapi.store.native import native_lock, native_sleep
@@ -19,9 +20,6 @@ from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, unavaila
 from orderapi.store.sqlite.database import Database
 from orderapi.store.sqlite.savepoint import Run, run_in_savepoint
 from orderapi.store.statements.transaction import WriteTx
-
-if TYPE_CHECKING:
-    from orderapi.store.contract import Measures
 
 
 class Writer:
@@ -34,9 +32,7 @@ class Writer:
         self._connection: Connection | None = None
         self._is_writing = native_lock()
         self._checkpointer = Checkpointer()
-        self._committed_at = float("-inf")
-        # Nobody measures a command.
-        self.measures: Measures | None = None
+        self.stats = CommitStats()
 
     def run(self, fn: Callable[[Any], Any], deadline: float) -> Any:
         """Run `fn` in one durable transaction, together with what others write at the time.
@@ -46,10 +42,6 @@ class Writer:
         """
         self._database.refuse_other_process()
         return self._commits.submit(fn, deadline)
-
-    def seconds_since_commit(self) -> float:
-        """Return how long ago this process last committed a write. It is infinite before that."""
-        return time.monotonic() - self._committed_at
 
     def in_hand(self) -> int:
         """Return how many writes wait for their commit."""
@@ -72,8 +64,7 @@ class Writer:
         """Run the jobs of a batch, note how each ended, and tell whether a checkpoint is due."""
         began_at = time.monotonic()
         with self._sole_writer(natively):
-            if self.measures:
-                self.measures.note_lock_wait(time.monotonic() - began_at)
+            self.stats.note_lock_wait(time.monotonic() - began_at)
             jobs = batch.take()
             if not jobs:
                 return False
@@ -103,8 +94,7 @@ class Writer:
             if writes:
                 began_at = time.monotonic()
                 natively(lambda: self._commit_durably(connection, deadline))
-                if self.measures:
-                    self.measures.note_batch(writes, time.monotonic() - began_at)
+                self.stats.note_batch(writes, time.monotonic() - began_at)
             else:
                 connection.execute("ROLLBACK")
         except BaseException as error:
@@ -118,7 +108,7 @@ class Writer:
         self._files.lock.release()
         # If a file was moved away or deleted meanwhile, the orders went with it.
         self._files.refuse_unsafe_write()
-        self._committed_at = time.monotonic()
+        self.stats.note_commit()
 
     def _undo(self, connection: Connection, error: BaseException) -> None:
         """Roll back. After a driver error the connection is closed: its state is unknown."""
