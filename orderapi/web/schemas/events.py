@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import fields, validate
 
 from orderapi.orders import EVENT_TYPE
+from orderapi.web.schemas.closed import ClosedSchema
 from orderapi.web.schemas.fields import QueryInteger
 from orderapi.web.schemas.loading import load_query
 from orderapi.web.schemas.orders import OrderSchema
@@ -22,13 +23,8 @@ _TRACEPARENT = r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z"
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z"
 
 
-class EventQuerySchema(Schema):
+class EventQuerySchema(ClosedSchema):
     """The query of `GET /events`."""
-
-    class Meta:
-        """Unknown parameters are refused."""
-
-        unknown = RAISE
 
     after = QueryInteger(
         0,
@@ -57,16 +53,11 @@ class EventQuerySchema(Schema):
     )
 
 
-class EventSchema(Schema):
+class EventSchema(ClosedSchema):
     """An event: CloudEvents 1.0 in its JSON format.
 
     It has the extension `sequence`, and `traceparent` of the extension for distributed tracing.
     """
-
-    class Meta:
-        """There are no other members."""
-
-        unknown = RAISE
 
     specversion = fields.String(
         required=True,
@@ -118,13 +109,8 @@ class EventSchema(Schema):
     )
 
 
-class EventPageSchema(Schema):
+class EventPageSchema(ClosedSchema):
     """The answer of `GET /events`."""
-
-    class Meta:
-        """There are no other members."""
-
-        unknown = RAISE
 
     events = fields.List(
         fields.Nested(EventSchema),

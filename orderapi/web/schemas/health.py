@@ -1,25 +1,17 @@
 """Health in HTTP: the answers of `/healthz` and `/readyz`."""
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import fields, validate
+
+from orderapi.web.schemas.closed import ClosedSchema
 
 
-class HealthSchema(Schema):
+class HealthSchema(ClosedSchema):
     """The answer of `GET /healthz`."""
-
-    class Meta:
-        """There are no other members."""
-
-        unknown = RAISE
 
     status = fields.String(required=True, validate=validate.Equal("ok"))
 
 
-class ReadinessSchema(Schema):
+class ReadinessSchema(ClosedSchema):
     """The answer of `GET /readyz` while the service is ready."""
-
-    class Meta:
-        """There are no other members."""
-
-        unknown = RAISE
 
     status = fields.String(required=True, validate=validate.Equal("ready"))

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import fields, validate
 
 from orderapi import idempotency
 from orderapi.orders import ORDER_STATUS
 from orderapi.web.schemas import json_body
+from orderapi.web.schemas.closed import ClosedSchema
 from orderapi.web.schemas.fields import KeyParameter, QueryInteger, Text, is_plain_text
 from orderapi.web.schemas.loading import load, load_query
 
@@ -19,13 +20,8 @@ PAGE_DEFAULT_ORDERS = 20
 ORDER_ID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z"
 
 
-class NewOrderSchema(Schema):
+class NewOrderSchema(ClosedSchema):
     """The body of `POST /orders`."""
-
-    class Meta:
-        """Unknown fields are refused."""
-
-        unknown = RAISE
 
     customer_id = Text(
         "Who orders. It is not blank, and it has no control characters.", required=True
@@ -41,13 +37,8 @@ class NewOrderSchema(Schema):
     )
 
 
-class OrderQuerySchema(Schema):
+class OrderQuerySchema(ClosedSchema):
     """The query of `GET /orders`."""
-
-    class Meta:
-        """Unknown parameters are refused."""
-
-        unknown = RAISE
 
     customer_id = Text("Only the orders of this customer are listed.")
     idempotency_key = KeyParameter(
@@ -86,13 +77,8 @@ class OrderSchema(NewOrderSchema):
     )
 
 
-class OrderPageSchema(Schema):
+class OrderPageSchema(ClosedSchema):
     """The answer of `GET /orders`."""
-
-    class Meta:
-        """There are no other members."""
-
-        unknown = RAISE
 
     orders = fields.List(
         fields.Nested(OrderSchema),

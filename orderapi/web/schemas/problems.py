@@ -1,18 +1,15 @@
 """Problems in HTTP: the document of a failed request, and the explanation of a problem type."""
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import fields, validate
+
+from orderapi.web.schemas.closed import ClosedSchema
 
 _KEY_ACTIONS = validate.OneOf(["reuse", "rotate", "none"])
 _TYPE = validate.Regexp(r"/problems/[a-z-]+\Z")
 
 
-class _ProblemMembers(Schema):
+class _ProblemMembers(ClosedSchema):
     """What a problem document and the explanation of its type have in common."""
-
-    class Meta:
-        """There are no other members."""
-
-        unknown = RAISE
 
     type = fields.String(
         required=True,
