@@ -59,7 +59,7 @@ LAYERS: list[tuple[str, ...]] = [
     (
         "orderapi.store.sqlite.lock_file",
         "orderapi.store.sqlite.lease_file",
-        "orderapi.store.sqlite.placement",
+        "orderapi.store.sqlite.file_names",
     ),
     ("orderapi.store.group_commit", "orderapi.store.leases", "orderapi.store.commit_stats"),
     ("orderapi.store.greenlet_drain", "orderapi.store.thread_drain"),

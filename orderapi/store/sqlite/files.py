@@ -7,14 +7,14 @@ from pathlib import Path
 from orderapi.durable import sync_directory
 from orderapi.errors import StoreRefused, StoreUnavailable
 from orderapi.maintenance_records import StoreUsage
-from orderapi.store.sqlite.lease_file import LeaseFile
-from orderapi.store.sqlite.lock_file import LockFile
-from orderapi.store.sqlite.placement import (
+from orderapi.store.sqlite.file_names import (
     forget_unfinished_restore,
     why_linked,
     why_misplaced,
     why_mounted,
 )
+from orderapi.store.sqlite.lease_file import LeaseFile
+from orderapi.store.sqlite.lock_file import LockFile
 
 # The device and the number of a file, which stay the same under another name.
 Identity = tuple[int, int]
