@@ -48,21 +48,19 @@ def _refused_start(environ: Mapping[str, str]) -> Iterator[str]:
 def _refused_lines(environ: Mapping[str, str], file: Path) -> Iterator[str]:
     """Give every refusal of a setting, with the lines of `file` that contain the setting."""
     for refusal in _refused_settings(environ):
-        name, _, _ = refusal.partition(":")
-        lines = _lines_with(name, file)
-        yield f"{file}, {' and '.join(lines)}: {refusal}" if lines else refusal
+        lines = _lines_with(refusal.name, file)
+        yield f"{file}, {' and '.join(lines)}: {refusal}" if lines else str(refusal)
 
 
-def _refused_settings(environ: Mapping[str, str]) -> Iterator[str]:
+def _refused_settings(environ: Mapping[str, str]) -> Iterator[SettingsInvalid]:
     """Give every refusal: `read_settings` reports one, so each refused setting is left out next."""
     left = dict(environ)
     while True:
         try:
             read_settings(left)
         except SettingsInvalid as error:
-            name, _, _ = str(error).partition(":")
-            yield str(error)
-            if left.pop(name, None) is not None:
+            yield error
+            if left.pop(error.name, None) is not None:
                 continue
         return
 

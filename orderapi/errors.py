@@ -146,7 +146,15 @@ class StartRefused(OperatorError):
 
 
 class SettingsInvalid(StartRefused):
-    """An environment variable is unknown or has a bad value."""
+    """An environment variable is unknown or has a bad value.
+
+    `name` is the variable, and `problem` says in a few words what is wrong with it.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.name = name
+        self.problem = problem
 
 
 class StoreRefused(StartRefused):

@@ -11,6 +11,7 @@ from orderapi import fields
 from orderapi.errors import SettingsInvalid
 
 PREFIX = "ORDERAPI_"
+DATABASE_URL = PREFIX + "DATABASE_URL"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 # A process uses one core at a time. With more than four, the single writer is the bottleneck.
@@ -87,11 +88,11 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     for name in sorted(environ):
         if name.startswith(PREFIX) and name.removeprefix(PREFIX) in _REMOVED:
             raise SettingsInvalid(
-                f"{name}: this setting is gone, because there is only one worker class now;"
-                " remove it"
+                name,
+                "this setting is gone, because there is only one worker class now; remove it",
             )
         if name.startswith(PREFIX) and name not in _KNOWN:
-            raise SettingsInvalid(f"{name}: there is no such setting")
+            raise SettingsInvalid(name, "there is no such setting")
     return Settings(
         database_url=_database_url(environ),
         bind=_bind(environ),
@@ -120,8 +121,8 @@ def parse_database_url(url: str) -> DatabaseUrl:
     if scheme != "sqlite" or not is_file or set(path) & set("?#\0"):
         # The value may contain a password, so the message does not repeat it.
         raise SettingsInvalid(
-            f"{PREFIX}DATABASE_URL: expected sqlite:///file, sqlite:////absolute/file or"
-            " postgresql://user@host/database"
+            DATABASE_URL,
+            "expected sqlite:///file, sqlite:////absolute/file or postgresql://user@host/database",
         )
     return SqliteUrl(Path(path))
 
@@ -131,7 +132,7 @@ def _default_workers() -> int:
 
 
 def _database_url(environ: Mapping[str, str]) -> DatabaseUrl:
-    return parse_database_url(environ.get(PREFIX + "DATABASE_URL", "sqlite:///orders.db"))
+    return parse_database_url(environ.get(DATABASE_URL, "sqlite:///orders.db"))
 
 
 def _bind(environ: Mapping[str, str]) -> str:
@@ -170,7 +171,7 @@ def _optional(
     value = environ.get(PREFIX + name, "")
     if value and not is_valid(value):
         # The value may be a secret, so the message does not repeat it.
-        raise SettingsInvalid(f"{PREFIX}{name}: expected {expected}")
+        raise SettingsInvalid(PREFIX + name, f"expected {expected}")
     return value
 
 
@@ -195,7 +196,7 @@ def _is_webhook_secret(value: str) -> bool:
 
 
 def _bad(name: str, value: str, expected: str) -> SettingsInvalid:
-    return SettingsInvalid(f"{PREFIX}{name}: expected {expected}, not {value[:80]!r}")
+    return SettingsInvalid(PREFIX + name, f"expected {expected}, not {value[:80]!r}")
 
 
 # Client commands read these two. The server ignores them.

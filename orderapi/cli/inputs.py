@@ -10,9 +10,15 @@ from typing import TypeVar
 
 import click
 
-from orderapi.errors import StartRefused, StoreFailure, StoreRefused, StoreUnavailable, one_line
+from orderapi.errors import SettingsInvalid, StoreFailure, StoreRefused, StoreUnavailable, one_line
 from orderapi.ops.target import Target
-from orderapi.settings import DatabaseUrl, Settings, parse_database_url, read_settings
+from orderapi.settings import (
+    DATABASE_URL,
+    DatabaseUrl,
+    Settings,
+    parse_database_url,
+    read_settings,
+)
 from orderapi.store.contract import Store
 from orderapi.store.copying import CopySource, CopyTarget
 from orderapi.store.maintenance import Auditable, Maintenance
@@ -25,7 +31,6 @@ from orderapi.store.open import (
 
 T = TypeVar("T")
 
-_DATABASE_URL = "ORDERAPI_DATABASE_URL"
 _TOKEN_MAX_BYTES = 4096
 _STDIN = Path("-")
 
@@ -55,22 +60,20 @@ def check_settings(database_url: str | None) -> Settings:
 
     Raises WrongUse if a setting is unknown or invalid.
     """
-    given = {} if database_url is None else {_DATABASE_URL: database_url}
+    given = {} if database_url is None else {DATABASE_URL: database_url}
     try:
         return read_settings(os.environ | given)
-    except StartRefused as error:
-        message = str(error)
-        if given:
-            message = message.replace(f"{_DATABASE_URL}:", "--database:")
-        raise WrongUse(message) from error
+    except SettingsInvalid as error:
+        name = "--database" if error.name in given else error.name
+        raise WrongUse(f"{name}: {error.problem}") from error
 
 
 def named_url(text: str, name: str) -> DatabaseUrl:
     """Parse the URL that the argument `name` gives. Raises WrongUse if it is invalid."""
     try:
         return parse_database_url(text)
-    except StartRefused as error:
-        raise WrongUse(str(error).replace(f"{_DATABASE_URL}:", f"{name}:")) from error
+    except SettingsInvalid as error:
+        raise WrongUse(f"{name}: {error.problem}") from error
 
 
 def copied(source: DatabaseUrl, target: DatabaseUrl) -> tuple[CopySource, CopyTarget]:

@@ -39,7 +39,7 @@ def receiver(settings: Settings) -> "Receiver":
     """
     for name in ("webhook_url", "webhook_secret"):
         if not getattr(settings, name):
-            raise SettingsInvalid(f"{PREFIX}{name.upper()}: the relay needs this setting")
+            raise SettingsInvalid(PREFIX + name.upper(), "the relay needs this setting")
     try:
         # Only the relay needs these libraries, so the other commands work without them.
         from orderapi.relay.webhook import Receiver
@@ -50,7 +50,7 @@ def receiver(settings: Settings) -> "Receiver":
     try:
         return Receiver(settings.webhook_url, settings.webhook_secret)
     except ValueError as error:
-        raise SettingsInvalid(f"{PREFIX}WEBHOOK_URL: {error}") from error
+        raise SettingsInvalid(f"{PREFIX}WEBHOOK_URL", str(error)) from error
 
 
 def serve(

@@ -17,6 +17,7 @@ from orderapi.errors import SettingsInvalid
 # The workers of a killed master end with it, or as soon as their disk answers.
 _LEAVING_MAX_S = 5.0
 _PAUSE_S = 0.05
+_NAME = "ORDERAPI_BIND"
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +51,9 @@ class Address:
 
     def _check_path(self) -> None:
         if not os.access(self._path.parent, os.W_OK | os.X_OK):
-            raise SettingsInvalid(
-                f"ORDERAPI_BIND: cannot write in the directory {self._path.parent}"
-            )
+            raise SettingsInvalid(_NAME, f"cannot write in the directory {self._path.parent}")
         if self._path.exists() and not self._path.is_socket():
-            raise SettingsInvalid(f"ORDERAPI_BIND: {self._path} is there and is not a socket")
+            raise SettingsInvalid(_NAME, f"{self._path} is there and is not a socket")
 
     def _wait_until_free(self) -> None:
         give_up_at = time.monotonic() + _LEAVING_MAX_S
@@ -63,7 +62,7 @@ class Address:
             if getattr(error, "errno", None) != errno.EADDRINUSE or time.monotonic() > give_up_at:
                 why = getattr(error, "strerror", None) or error
                 where = self._bind.removeprefix("unix:")
-                raise SettingsInvalid(f"ORDERAPI_BIND: cannot listen on {where}: {why}") from error
+                raise SettingsInvalid(_NAME, f"cannot listen on {where}: {why}") from error
             if not has_told:
                 _log.info("waiting for %s, which is in use", self._bind)
                 has_told = True
@@ -85,7 +84,7 @@ def _lock_directory(directory: Path) -> int:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
-        raise SettingsInvalid(f"ORDERAPI_BIND: {directory}: {error.strerror}") from error
+        raise SettingsInvalid(_NAME, f"{directory}: {error.strerror}") from error
     return descriptor
 
 
