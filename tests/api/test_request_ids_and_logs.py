@@ -158,6 +158,7 @@ def test_a_client_cannot_write_lines_of_its_own(server: Server) -> None:
     server.raw(raw_request("GET", "/healthz", 'X: \n{"message":"forged"}'))
     (line,) = server.lines_of("f1")
     assert "\n" in line["path"]
+    assert server.stop() == 0
     assert all(each["message"] != "forged" for each in server.log_lines())
     assert all(each["level"] != "CRITICAL" for each in server.log_lines())
 

@@ -34,6 +34,8 @@ def test_no_request_is_smuggled_past_nginx(shared_server: ServerBehind) -> None:
         headers = {"X-Request-ID": f"honest-{number}"}
         honest = shared_server.request("GET", "/healthz", headers=headers)
         assert (honest.status, honest.headers["x-request-id"]) == (200, f"honest-{number}")
+    # The log is complete once its processes have ended.
+    assert shared_server.stop() == 0
     logged = {
         line["request_id"] for line in shared_server.log_lines() if line.get("path") == "/smuggled"
     }

@@ -1,7 +1,6 @@
 """The examples of `deploy/postgres/`, as the programs judge them for which they are."""
 
 import subprocess
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from tests.support.nginx_site import ask
 from tests.support.ports import free_port
 from tests.support.programs import Program
 from tests.support.running import REPOSITORY, started
-from tests.support.waiting import wait_until
 
 EXAMPLES = REPOSITORY / "deploy" / "postgres"
 DROP_INS = {"service.conf": "orderapi.service", "socket.conf": "orderapi.socket"}
@@ -26,13 +24,9 @@ def test_nginx_sends_requests_to_the_host_that_is_left(program: Program, tmp_pat
     with started(hosts[0]), started(hosts[1]), site_of(program("nginx", "nginx"), hosts) as site:
         assert {ask(site, "/healthz").status for _ in range(4)} == {200}
         for host in hosts:
-            wait_until(partial(has_answered, host))
+            host.wait_for_log("/healthz")
         hosts[0].kill()
         assert {ask(site, "/healthz").status for _ in range(8)} == {200}
-
-
-def has_answered(host: Host) -> bool:
-    return "/healthz" in host.log_path.read_text()
 
 
 @pytest.mark.parametrize("name", DROP_INS)

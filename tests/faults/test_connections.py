@@ -30,6 +30,7 @@ def test_a_connection_is_kept_while_its_client_says_nothing(server: Server) -> N
     assert connection.getresponse().status == 200
     assert connection.sock is kept
     connection.close()
+    assert server.stop() == 0
     assert {line["level"] for line in server.log_lines()} == {"INFO"}
 
 
@@ -97,6 +98,7 @@ def test_a_body_without_end_is_cut_off(server: Server) -> None:
             connection.sendall(bytes(64 * 1024 * 1024))
     assert server.request("GET", "/healthz").status == 200
     assert server.workers() == workers
+    assert server.stop() == 0
     assert {line["level"] for line in server.log_lines()} == {"INFO"}
 
 

@@ -89,7 +89,7 @@ def test_a_stop_ends_the_relay_wherever_an_attempt_hangs(database: Path, kind: s
         hanging(kind) as url,
         relaying(database, url, "--total", "0.5", command=HANGING_LOOKUP) as relay,
     ):
-        wait_until(lambda: relay.log().count("was not delivered") >= 1)
+        relay.wait_for_log("was not delivered")
         assert relay.process is not None
         relay.process.send_signal(signal.SIGTERM)
         assert relay.wait() == 0
@@ -103,7 +103,7 @@ def test_attempts_share_a_name_look_up_that_hangs(database: Path) -> None:
             database, url, "--total", "0.1", command=HANGING_LOOKUP, ORDERAPI_LOG_LEVEL="debug"
         ) as relay,
     ):
-        wait_until(lambda: relay.log().count("was not delivered") >= 5)
+        relay.wait_for_log("was not delivered", times=5)
         assert relay.process is not None
         threads = Path(f"/proc/{relay.process.pid}/task")
         assert sum("name look-up" in (t / "comm").read_text() for t in threads.iterdir()) <= 1

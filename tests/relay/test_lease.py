@@ -117,7 +117,7 @@ def test_another_relay_takes_over_from_one_that_is_suspended(tmp_path: Path) -> 
             now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
             assert expires_ms / 1000 - now_s < TAKE_OVER_MAX_S
             with relaying(database, receiver.url, command=ORDERAPI) as second:
-                wait_until(lambda: "another relay delivers" in second.log())
+                second.wait_for_log("another relay delivers")
                 # The test does not wait for that time.
                 execute(database, "UPDATE leases SET expires_ms = 0")
                 wait_until(lambda: position(database) == 3)

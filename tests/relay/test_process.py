@@ -105,7 +105,7 @@ def test_a_stop_ends_a_long_pause(database: Path) -> None:
         receiving(lambda _: status(503, Retry_After="3000")) as receiver,
         relaying(database, receiver.url, command=ORDERAPI) as relay,
     ):
-        wait_until(lambda: "was not delivered" in relay.log())
+        relay.wait_for_log("was not delivered")
         assert relay.stop() == 0
         assert len(receiver.arrivals) == 1
         (blocked,) = [line for line in relay.log_lines() if line["level"] == "WARNING"]
@@ -147,7 +147,7 @@ def test_a_second_relay_waits_and_takes_over(database: Path) -> None:
     with receiving() as receiver, relaying(database, receiver.url, command=ORDERAPI) as first:
         wait_until(lambda: receiver.sequences() == [1, 2, 3])
         with relaying(database, receiver.url, command=ORDERAPI) as second:
-            wait_until(lambda: "another relay delivers" in second.log())
+            second.wait_for_log("another relay delivers")
             assert RelayProcess(database, receiver.url, ORDERAPI).run("--once") == 1
             with closing(SqliteStore(database)) as store:
                 place(store, "while both run")
@@ -163,7 +163,7 @@ def test_a_relay_that_waits_for_another_can_be_stopped(database: Path) -> None:
     with closing(SqliteStore(database)) as store, receiving() as receiver:
         assert store.lease("relay")
         with relaying(database, receiver.url) as relay:
-            wait_until(lambda: "another relay delivers" in relay.log())
+            relay.wait_for_log("another relay delivers")
             assert relay.stop() == 0
         assert receiver.arrivals == []
 
@@ -188,7 +188,7 @@ def test_a_relay_whose_lock_file_was_deleted_ends_when_another_one_delivers(data
         first.process.send_signal(signal.SIGSTOP)
         database.with_name("orders.db-relay-lock").unlink()
         with relaying(database, receiver.url, command=ORDERAPI) as second:
-            wait_until(lambda: "the relay starts" in second.log())
+            second.wait_for_log("the relay starts")
             first.process.send_signal(signal.SIGCONT)
             with closing(SqliteStore(database)) as store:
                 place(store, "while both run")

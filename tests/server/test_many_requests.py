@@ -35,6 +35,7 @@ def test_each_of_many_random_requests_is_answered_once_and_leaves_nothing(server
     assert server.workers() == workers
     # The service may open its store for the first time meanwhile.
     wait_until(lambda: descriptors(server) <= before + 20, "connections are closed")
+    assert server.stop() == 0
     assert {line["level"] for line in server.log_lines()} == {"INFO"}
 
 

@@ -23,6 +23,7 @@ from orderapi.store.open import open_store
 from tests.support.engines import Engine, engine_of
 from tests.support.placing import place
 from tests.support.running import REPOSITORY
+from tests.support.waiting import wait_for_text
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ORDERAPI = (str(Path(sys.executable).parent / "orderapi"), "relay")
@@ -236,6 +237,10 @@ class RelayProcess:
 
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        """Wait until the log contains `text` at least this number of times."""
+        wait_for_text(self.log_path, text, times)
 
     def log(self) -> str:
         return self.log_path.read_text()

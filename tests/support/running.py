@@ -17,7 +17,7 @@ from typing import Any
 from tests.support.engines import Engine, SqliteEngine
 from tests.support.ports import free_port
 from tests.support.rows import TABLES
-from tests.support.waiting import awake_s, wait_until
+from tests.support.waiting import awake_s, wait_for_text, wait_until
 
 REPOSITORY = Path(__file__).parent.parent.parent
 ORDER = {"customer_id": "cust1", "item_id": "item1", "quantity": 1}
@@ -139,6 +139,10 @@ class Server:
         self.process.kill()
         self.process.wait()
         self.process = None
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until the log contains `text`. An answer may leave before its line is written."""
+        wait_for_text(self.log_path, text)
 
     def log_lines(self) -> list[dict[str, Any]]:
         whole, _, _ = self.log_path.read_text().rpartition("\n")

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 from gevent import monkey
 
@@ -66,3 +67,12 @@ def wait_until(
     while not holds():
         assert awake_s() < give_up_at, f"not within {timeout_s:g} s: {what}"
         time.sleep(pause_s)
+
+
+def wait_for_text(file: Path, text: str, times: int = 1) -> None:
+    """Wait until a log file of a running process contains `text` at least this number of times.
+
+    A process may answer before it has written its line, so a test must not read the file at once.
+    A test that asserts that something is not in a log reads it after the process has ended.
+    """
+    wait_until(lambda: file.read_text(errors="replace").count(text) >= times, f"{text!r} in {file}")

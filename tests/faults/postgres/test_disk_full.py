@@ -65,7 +65,7 @@ def test_a_full_disk_of_the_tables_refuses_whole_orders_until_there_is_room(tmp_
             first = server.order("first")
             made, refused = fill(server)
             made["first"] = first.body
-            wait_until(lambda: "53100" in server.log_path.read_text(), "the reason in the log")
+            server.wait_for_log("53100")
             assert_reads_go_on(server, "first", first.body, first.headers["location"])
             assert assert_exactly_once_in(engine.query, made) == len(made)
             enlarge(disk, "64m")

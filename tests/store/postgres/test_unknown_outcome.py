@@ -151,6 +151,7 @@ def test_a_batch_that_a_silent_server_has_is_never_cancelled(server: PostgresSer
         "SELECT COUNT(*), COUNT(DISTINCT idempotency_key) FROM idempotency_keys", database="orders"
     )
     assert counts[0][0] == counts[0][1] >= 3
+    server.stop()
     assert "canceling statement" not in server.log_path.read_text()
 
 
