@@ -18,7 +18,7 @@ from orderapi.idempotency import fingerprint
 from orderapi.orders import place_order
 from orderapi.records import Claim, NewOrder
 from orderapi.store.contract import WriteTx
-from orderapi.store.postgres import start
+from orderapi.store.postgres import copy_session, start
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.front import run
 from tests.support.ports import free_port
@@ -220,7 +220,8 @@ def test_a_bad_database_url_is_refused_in_one_line(command: str, url: str) -> No
 def test_a_server_that_cannot_be_reached_is_named_in_one_line(
     command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(start, "REACH_MAX_S", 0.0)  # a start waits for a server
+    for module in (start, copy_session):  # both wait for a server that is starting
+        monkeypatch.setattr(module, "REACH_MAX_S", 0.0)
     url = f"postgresql://app:secret@127.0.0.1:{free_port()}/orders"
     result = run(*FILES.get(command, []), "--database", url, command=command)
     assert result.exit_code == 2

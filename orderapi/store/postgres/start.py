@@ -63,15 +63,16 @@ def prepare(url: PostgresUrl, known: list[Migration], *, copy_of: str | None = N
 
 
 def reached(
-    url: PostgresUrl, application: str | None = None, reach_max_s: float = REACH_MAX_S
+    url: PostgresUrl, application: str | None = None, reach_max_s: float | None = None
 ) -> Connection:
     """Open a connection to the primary, which has MIGRATE_MAX_S for what comes next.
 
-    A server that does not answer is tried again for `reach_max_s` seconds. Raises StoreRefused if
-    it does not answer even then, or if it cannot keep the promises of the service. `application` is
-    that of `connection.connected`.
+    A server that does not answer is tried again for `reach_max_s` seconds, by default for
+    REACH_MAX_S. Raises StoreRefused if it does not answer even then, or if it cannot keep the
+    promises of the service. `application` is that of `connection.connected`.
     """
-    connection = _reached(url, application, reach_max_s)
+    # The constant is read at the call, because tests set it to a shorter time.
+    connection = _reached(url, application, REACH_MAX_S if reach_max_s is None else reach_max_s)
     connection.deadline = time.monotonic() + MIGRATE_MAX_S
     try:
         _refuse_imitation(connection)
