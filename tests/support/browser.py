@@ -80,11 +80,17 @@ class Browser:
                     hosts.add(url.netloc)
         return hosts
 
-    def accessibility_findings(self) -> list[str]:
-        """Let axe-core check the page. Gives one line for each element that breaks a rule."""
+    def accessibility_findings(self, *rules: str) -> list[str]:
+        """Let axe-core check the page. Gives one line for each element that breaks a rule.
+
+        `rules` are the ids of the rules that are checked. By default these are all rules.
+        """
+        options: dict[str, Any] = {"resultTypes": ["violations"]}
+        if rules:
+            options["runOnly"] = {"type": "rule", "values": rules}
         self.driver.execute_script(_AXE.read_text(encoding="utf-8"))
         found: dict[str, Any] = self.driver.execute_async_script(
-            "axe.run({resultTypes: ['violations']}).then(arguments[arguments.length - 1])"
+            "axe.run(arguments[0]).then(arguments[arguments.length - 1])", options
         )
         return [
             f"{rule['id']}: {node['html']}: {node['failureSummary']}"
@@ -93,8 +99,11 @@ class Browser:
         ]
 
     def use_scheme(self, scheme: str) -> None:
-        """Prefer `light` or `dark` colours from now on."""
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        """Prefer `light` or `dark` colours from now on, and no transition from one to the other."""
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def use_width(self, width: int, height: int = 900) -> None:
