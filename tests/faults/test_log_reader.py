@@ -14,7 +14,7 @@ from tests.support.proof import assert_exactly_once
 from tests.support.running import Server, started
 
 # A pipe holds the lines of about 220 requests.
-REQUESTS = 600
+REQUESTS = 300
 
 
 @contextmanager

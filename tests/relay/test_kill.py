@@ -9,6 +9,8 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place
 from tests.support.relay_receiver import (
@@ -61,6 +63,7 @@ class Moody:
         return self._behaviours[kind]
 
 
+@pytest.mark.timeout(300)
 def test_random_faults_and_kills_lose_and_reorder_nothing(tmp_path: Path) -> None:
     chance = random.Random(4_000)
     database = filled(tmp_path / "orders.db", EVENTS // 2)
