@@ -18,7 +18,7 @@ from tests.support.promises import TESTS
 from tests.support.running import Server, serving
 
 # The folders whose tests run on every engine, unless they use the file of a SQLite database.
-_ON_EVERY_ENGINE = ("api", "console", "store")
+_ON_EVERY_ENGINE = ("api", "auth", "console", "faults", "store")
 
 # A property holds on a machine that stalls, too: hypothesis measures no time.
 settings.register_profile(
@@ -144,13 +144,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = metafunc.config.getoption("--engine")
     if chosen != "sqlite" and _runs_on_every_engine(metafunc):
         names = [*ENGINES] if chosen == "all" else [chosen]
-        metafunc.parametrize("engine_name", names, indirect=True, scope="session")
+        if _reason_of(metafunc, "without_pgbouncer"):
+            names = [name for name in names if name != "pgbouncer"]
+        # Where nothing remains, the test runs on SQLite, as every test does that is bound to it.
+        if names:
+            metafunc.parametrize("engine_name", names, indirect=True, scope="session")
 
 
 def _runs_on_every_engine(metafunc: pytest.Metafunc) -> bool:
     used = metafunc.fixturenames
     folder = metafunc.definition.path.relative_to(TESTS).parts[0]
-    return "engine_name" in used and "database" not in used and folder in _ON_EVERY_ENGINE
+    return (
+        "engine_name" in used
+        and "database" not in used
+        and folder in _ON_EVERY_ENGINE
+        and not _reason_of(metafunc, "sqlite_only")
+    )
+
+
+def _reason_of(metafunc: pytest.Metafunc, marker: str) -> str | None:
+    """Give the reason that a marker has, if the test has this marker."""
+    found = metafunc.definition.get_closest_marker(marker)
+    if found is None:
+        return None
+    (reason,) = found.args
+    return str(reason)
 
 
 def pytest_sessionfinish() -> None:

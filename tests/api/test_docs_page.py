@@ -75,7 +75,7 @@ def test_an_order_is_made_from_the_page_and_then_replayed(browser: Browser, serv
 
 
 def test_a_token_is_asked_for_and_used(browser: Browser, requiring: Server) -> None:
-    _, token = create(requiring.database, "shop")
+    _, token = create(requiring.engine, "shop")
     open_operation(browser, requiring)
     assert execute(browser).startswith("401")
     button(browser, CREATE, "Clear").click()

@@ -130,7 +130,7 @@ def test_a_server_with_too_many_long_polls_refuses_some_and_serves_all_else(
         bearer = ""
         if auth == "required":
             expected = int(expected * CLIENT_PLACES_MAX_SHARE)
-            bearer = f"Authorization: Bearer {create(server.database, 'shop')[1]}"
+            bearer = f"Authorization: Bearer {create(server.engine, 'shop')[1]}"
         poll = raw_request("GET", f"/events?wait={LONG_S}", *filter(None, [bearer]))
         with ExitStack() as stack:
             polls = [
@@ -143,7 +143,7 @@ def test_a_server_with_too_many_long_polls_refuses_some_and_serves_all_else(
             for connection in answered(polls):
                 polls.remove(connection)
                 check_problem(one_answer(connection.recv(65_536)), "rate-limited")
-            other = create(server.database, "other")[1] if bearer else "none"
+            other = create(server.engine, "other")[1] if bearer else "none"
             headers = {"Authorization": f"Bearer {other}"}
             assert server.request("GET", "/events?wait=1", headers=headers).status == (
                 200 if bearer else 429

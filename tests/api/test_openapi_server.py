@@ -35,7 +35,7 @@ def run_schemathesis(url: str, token: str, directory: Path) -> None:
 
 def test_no_answer_is_missing_in_the_document(tmp_path: Path) -> None:
     with serving(tmp_path, AUTH="required") as server:
-        _, token = create(server.database, "public")
+        _, token = create(server.engine, "public")
         run_schemathesis(server.url, token, tmp_path)
         # Some of the generated orders were accepted, so the answer 201 was checked too.
         assert counts(server.database)[0] > 0

@@ -64,9 +64,9 @@ def test_every_rule_but_the_open_ones_needs_a_token(store: SqliteStore) -> None:
 
 
 def test_a_refusal_does_not_tell_why(guarded: Server) -> None:
-    _, expired = create(guarded.database, "shop", expires="1s")
-    revoked_id, revoked = create(guarded.database, "shop")
-    revoke(guarded.database, revoked_id)
+    _, expired = create(guarded.engine, "shop", expires="1s")
+    revoked_id, revoked = create(guarded.engine, "shop")
+    revoke(guarded.engine, revoked_id)
     wait_until(lambda: get(guarded, "/orders", revoked).status == 401, "revoked")
     wait_until(lambda: get(guarded, "/orders", expired).status == 401, "expired")
     sent = {
@@ -99,14 +99,14 @@ def test_a_token_is_checked_before_the_body_is_looked_at(guarded: Server) -> Non
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_name_of_the_scheme_has_any_case(guarded: Server, scheme: str) -> None:
-    _, token = create(guarded.database, "shop")
+    _, token = create(guarded.engine, "shop")
     headers = {"Authorization": f"{scheme} {token}"}
     assert guarded.request("GET", "/orders", headers=headers).status == 200
 
 
 def test_each_scope_allows_its_own_methods(guarded: Server) -> None:
-    _, reading = create(guarded.database, "shop", "read")
-    _, writing = create(guarded.database, "shop", "write")
+    _, reading = create(guarded.engine, "shop", "read")
+    _, writing = create(guarded.engine, "shop", "write")
     refused = order(guarded, "key-1", reading)
     check_problem(refused, "insufficient-scope")
     assert 'error="insufficient_scope", scope="write"' in refused.headers["www-authenticate"]
@@ -119,10 +119,10 @@ def test_each_scope_allows_its_own_methods(guarded: Server) -> None:
 
 
 def test_a_restart_keeps_what_was_revoked(guarded: Server) -> None:
-    token_id, token = create(guarded.database, "shop")
+    token_id, token = create(guarded.engine, "shop")
     assert get(guarded, "/orders", token).status == 200
     guarded.kill()
-    revoke(guarded.database, token_id)
+    revoke(guarded.engine, token_id)
     guarded.start()
     check_problem(get(guarded, "/orders", token), "unauthorized")
 
@@ -138,7 +138,7 @@ def test_what_was_made_without_tokens_belongs_to_the_client_public(tmp_path: Pat
         server.stop()
         server.settings["AUTH"] = "required"
         server.start()
-        _, token = create(server.database, "public")
+        _, token = create(server.engine, "public")
         replay = order(server, "key-1", token)
         assert (replay.status, replay.body) == (201, first.body)
         assert replay.headers["idempotent-replayed"] == "true"

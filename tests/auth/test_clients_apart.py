@@ -14,7 +14,7 @@ from tests.support.tokens import bearer, create, get, order, revoke
 @pytest.fixture
 def clients(guarded: Server) -> tuple[str, str]:
     """Tokens of two clients, and one order of the first client under the key `key-1`."""
-    (_, alice), (_, bob) = create(guarded.database, "alice"), create(guarded.database, "bob")
+    (_, alice), (_, bob) = create(guarded.engine, "alice"), create(guarded.engine, "bob")
     assert order(guarded, "key-1", alice).status == 201
     return alice, bob
 
@@ -63,7 +63,7 @@ def test_a_feed_has_the_clients_own_events_and_skips_other_numbers(
     assert get(guarded, "/events?after=2", bob).json == {"events": [], "next": 2}
 
 
-def test_another_clients_order_does_not_answer_who_waits(
+def test_another_clients_order_does_not_answer_a_reader_that_waits(
     guarded: Server, clients: tuple[str, str]
 ) -> None:
     alice, bob = clients
@@ -81,10 +81,10 @@ def test_another_clients_order_does_not_answer_who_waits(
 
 @promise("one key, one effect")
 def test_tokens_are_rotated_in_the_middle_of_retries(guarded: Server) -> None:
-    old_id, old = create(guarded.database, "shop")
+    old_id, old = create(guarded.engine, "shop")
     first = order(guarded, "key-1", old)
-    _, new = create(guarded.database, "shop")
-    revoke(guarded.database, old_id)
+    _, new = create(guarded.engine, "shop")
+    revoke(guarded.engine, old_id)
     replay = order(guarded, "key-1", new)
     assert (replay.status, replay.body) == (first.status, first.body)
     assert replay.headers["location"] == first.headers["location"]
@@ -109,7 +109,7 @@ def test_another_clients_order_looks_like_no_order(
 
 @promise("one key, one effect")
 def test_clients_that_race_for_one_key_get_an_order_each(guarded: Server) -> None:
-    tokens = [create(guarded.database, f"client-{number}")[1] for number in range(2)]
+    tokens = [create(guarded.engine, f"client-{number}")[1] for number in range(2)]
     tries = [(token, quantity) for token in tokens for quantity in (1, 1, 1, 2, 2, 2)]
     start = threading.Barrier(len(tries))
 
@@ -132,7 +132,7 @@ def test_clients_that_race_for_one_key_get_an_order_each(guarded: Server) -> Non
 @promise("one key, one effect")
 def test_tokens_are_rotated_while_many_requests_are_retried(guarded: Server) -> None:
     """Each client sends every order until it was accepted twice, and changes the token on a 401."""
-    token_id, first = create(guarded.database, "shop")
+    token_id, first = create(guarded.engine, "shop")
     tokens = [first]
 
     def retry(key: str) -> set[str]:
@@ -148,9 +148,9 @@ def test_tokens_are_rotated_while_many_requests_are_retried(guarded: Server) -> 
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(retry, keys)
         for _ in range(3):
-            new_id, new = create(guarded.database, "shop")
+            new_id, new = create(guarded.engine, "shop")
             tokens.append(new)
-            revoke(guarded.database, token_id)
+            revoke(guarded.engine, token_id)
             token_id = new_id
         assert [len(locations) for locations in answers] == [1] * len(keys)
     assert set(guarded.counts().values()) == {len(keys)}

@@ -32,13 +32,13 @@ class Load:
 
 
 def test_a_revocation_reaches_every_process_within_a_second_under_load(guarded: Server) -> None:
-    token_id, token = create(guarded.database, "shop")
+    token_id, token = create(guarded.engine, "shop")
     load = Load(guarded, token)
     threads = [threading.Thread(target=load.run, args=(client,)) for client in range(CLIENTS)]
     for thread in threads:
         thread.start()
     time.sleep(LOAD_S / 4)
-    revoke(guarded.database, token_id)
+    revoke(guarded.engine, token_id)
     revoked_at = time.monotonic()
     for thread in threads:
         thread.join()
@@ -54,15 +54,15 @@ def test_a_revocation_reaches_every_process_within_a_second_under_load(guarded: 
 def test_who_waits_for_events_gets_none_with_a_token_that_was_revoked_meanwhile(
     guarded: Server,
 ) -> None:
-    _, writing = create(guarded.database, "shop")
-    token_id, waiting_token = create(guarded.database, "shop", "read")
+    _, writing = create(guarded.engine, "shop")
+    token_id, waiting_token = create(guarded.engine, "shop", "read")
     statuses: list[int] = []
     waiting = threading.Thread(
         target=lambda: statuses.append(get(guarded, "/events?wait=20", waiting_token).status)
     )
     waiting.start()
     time.sleep(0.5)
-    revoke(guarded.database, token_id)
+    revoke(guarded.engine, token_id)
     time.sleep(REACHES_ALL_WITHIN_S)
     assert order(guarded, "key-1", writing).status == 201
     waiting.join(30)

@@ -12,8 +12,10 @@ import pytest
 from orderapi.auth import Tokens, new_token
 from orderapi.errors import StoreUnavailable, Unauthorized
 from orderapi.ops import tokens as operator
+from orderapi.store.contract import Store
 from orderapi.store.sqlite.store import SqliteStore
 from orderapi.store.statements.transaction import ReadTx
+from tests.support.engines import Engine
 
 T = TypeVar("T")
 
@@ -24,38 +26,35 @@ def _poll_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orderapi.auth.POLL_S", 0.0)
 
 
-def create(store: SqliteStore, client_id: str = "shop", expires: str | None = None) -> str:
+def create(store: Store, client_id: str = "shop", expires: str | None = None) -> str:
     made = operator.create_token(store, client_id, label="", scopes=(), expires=expires)
     return made.token
 
 
 def test_known_tokens_go_on_working_while_the_store_cannot_be_read(
-    store: SqliteStore, database: Path
+    store: Store, engine: Engine
 ) -> None:
     known = Tokens(store)
     token = create(store)
     assert known.find_caller(token).client_id == "shop"
-    database.rename(database.with_name("moved.db"))
-    assert known.find_caller(token).client_id == "shop"
-    # An unknown token may have been created a moment ago: nobody can say that it is not valid.
-    with pytest.raises(StoreUnavailable):
-        known.find_caller(new_token())
-    with pytest.raises(Unauthorized):
-        known.find_caller("nonsense")
-    database.with_name("moved.db").rename(database)
+    with engine.away():
+        assert known.find_caller(token).client_id == "shop"
+        # An unknown token may have been created a moment ago: nobody can say that it is not valid.
+        with pytest.raises(StoreUnavailable):
+            known.find_caller(new_token())
+        with pytest.raises(Unauthorized):
+            known.find_caller("nonsense")
     with pytest.raises(Unauthorized):
         known.find_caller(new_token())
 
 
 def test_a_process_that_never_read_the_tokens_refuses_nobody_as_unknown(
-    store: SqliteStore, database: Path
+    store: Store, engine: Engine
 ) -> None:
     token = create(store)
-    database.rename(database.with_name("moved.db"))
     fresh = Tokens(store)
-    with pytest.raises(StoreUnavailable):
+    with engine.away(), pytest.raises(StoreUnavailable):
         fresh.find_caller(token)
-    database.with_name("moved.db").rename(database)
     assert fresh.find_caller(token).client_id == "shop"
 
 
@@ -72,8 +71,9 @@ class SlowStore(SqliteStore):
         return super().read_one(fn, deadline)
 
 
+@pytest.mark.sqlite_only("the store is made slow in this process, in the place of a server")
 def test_requests_before_the_end_of_the_first_poll_wait_for_it(
-    store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orderapi.auth.POLL_S", 60.0)
     token = create(store)
@@ -89,7 +89,7 @@ def test_requests_before_the_end_of_the_first_poll_wait_for_it(
         assert {each.result().client_id for each in [asking, *others]} == {"shop"}
 
 
-def test_the_last_use_is_written_outside_of_requests(store: SqliteStore) -> None:
+def test_the_last_use_is_written_outside_of_requests(store: Store) -> None:
     known = Tokens(store)
     token = create(store)
     known.find_caller(token)
@@ -101,19 +101,19 @@ def test_the_last_use_is_written_outside_of_requests(store: SqliteStore) -> None
     assert after.last_used_at >= after.created_at
 
 
-def test_a_use_that_cannot_be_written_is_written_later(store: SqliteStore, database: Path) -> None:
+def test_a_use_that_cannot_be_written_is_written_later(store: Store, engine: Engine) -> None:
     known = Tokens(store)
     token = create(store)
     known.find_caller(token)
-    database.rename(database.with_name("moved.db"))
-    known.close()
-    database.with_name("moved.db").rename(database)
+    with engine.away():
+        known.close()
     known.close()
     (after,) = operator.list_tokens(store)
     assert after.last_used_at is not None
 
 
-def test_only_the_hash_is_stored(store: SqliteStore, database: Path) -> None:
+@pytest.mark.sqlite_only("the test reads every byte of the files of a database")
+def test_only_the_hash_is_stored(store: Store, database: Path) -> None:
     token = create(store)
     store.close()
     stored = b"".join(file.read_bytes() for file in database.parent.iterdir() if file.is_file())

@@ -84,7 +84,7 @@ def test_a_machine_without_tokens_is_told_in_one_line_how_to_require_them(tmp_pa
         assert places == sorted(places)
         assert server.rows("SELECT COUNT(*) FROM tokens") == [(0,)]
         # What the line says gives access to what was there.
-        _, token = create(server.database, PUBLIC_CLIENT)
+        _, token = create(server.engine, PUBLIC_CLIENT)
         server.stop()
         server.settings |= {"AUTH": "required"}
         server.start()
@@ -95,7 +95,7 @@ def test_a_machine_without_tokens_is_told_in_one_line_how_to_require_them(tmp_pa
 
 
 def test_where_there_were_tokens_none_is_created(guarded: Server) -> None:
-    create(guarded.database, "shop", expires="1s")
+    create(guarded.engine, "shop", expires="1s")
     told = settle(guarded.database, AUTH="required")
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
     assert guarded.rows("SELECT client_id FROM tokens") == [("shop",)]

@@ -19,7 +19,7 @@ def guarded(nginx: str) -> Iterator[ServerBehind]:
 
 
 def test_a_token_lets_its_client_in_through_nginx(guarded: ServerBehind) -> None:
-    _, token = create(guarded.database, "shop")
+    _, token = create(guarded.engine, "shop")
     first, again = (order(guarded, "key-1", token) for _ in range(2))
     assert (first.status, again.status) == (201, 201)
     assert again.headers["idempotent-replayed"] == "true"
@@ -68,14 +68,14 @@ def test_no_spelling_of_a_path_leads_past_the_token(guarded: ServerBehind) -> No
 
 
 def test_two_tokens_let_nobody_in(guarded: ServerBehind) -> None:
-    _, token = create(guarded.database, "shop")
+    _, token = create(guarded.engine, "shop")
     header = f"Authorization: Bearer {token}"
     sent = raw_request("GET", "/orders", header, header)
     assert one_answer(guarded.raw(sent)).status in (400, 401)
 
 
 def test_a_token_is_in_no_log(guarded: ServerBehind) -> None:
-    _, token = create(guarded.database, "shop")
+    _, token = create(guarded.engine, "shop")
     site = guarded.site
     ask(site, "/orders", bearer(token) | {"X-Request-ID": "accepted"})
     # nginx writes a line about the request that it refuses into its error.log too.

@@ -13,10 +13,15 @@ import pytest
 
 from orderapi.client import Order, OrderClient
 from tests.support.chaos import ChaosProxy, Fault, chaos
+from tests.support.engines import Engine
 from tests.support.front import run
 from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import Server, serving
+
+pytestmark = pytest.mark.without_pgbouncer(
+    "the network of the clients is what fails here, and the pool of connections is not concerned"
+)
 
 CALLS = 2000
 CLIENTS = 24
@@ -69,10 +74,10 @@ def asked_for(number: int) -> tuple[str, str, int]:
 @promise("an error is not a verdict")
 @pytest.mark.timeout(300)
 def test_calls_through_a_bad_network_make_one_order_each(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    tmp_path: Path, engine: Engine, record_property: Callable[[str, object], None]
 ) -> None:
     chance = random.Random(40_000)
-    with serving(tmp_path) as server:
+    with serving(tmp_path, engine) as server:
         with chaos(server, weighted(chance), late_s=LATE_S, chance=chance) as proxy:
             callers = Callers(proxy.url)
             callers.join()
@@ -89,11 +94,11 @@ def test_calls_through_a_bad_network_make_one_order_each(
 @promise("an error is not a verdict")
 @pytest.mark.timeout(300)
 def test_calls_through_a_bad_network_to_a_server_that_is_killed_make_one_order_each(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    tmp_path: Path, engine: Engine, record_property: Callable[[str, object], None]
 ) -> None:
     chance = random.Random(50_000)
     kills = {"masters": 0, "workers": 0}
-    with serving(tmp_path) as server:
+    with serving(tmp_path, engine) as server:
         with chaos(server, weighted(chance), late_s=LATE_S, chance=chance) as proxy:
             callers = Callers(proxy.url)
             while callers.are_calling:
@@ -134,8 +139,8 @@ def assert_one_order_per_call(server: Server, callers: Callers) -> None:
     assert server.counts() == dict.fromkeys(server.counts(), CALLS)
     stored = {order_id for (order_id,) in server.rows("SELECT order_id FROM orders")}
     assert stored == {order.order_id for order in callers.orders.values()}
-    assert assert_exactly_once(server.database, {}) == CALLS
-    audited = run("--database", f"sqlite:///{server.database}", command="audit")
+    assert assert_exactly_once(server.engine, {}) == CALLS
+    audited = run("--database", server.engine.url_text, command="audit")
     assert audited.output == f"audited {CALLS:,} orders: nothing breaks an invariant\n"
 
 

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.client_crowd import ANSWERED_WITHIN_S, Crowd, assert_reads_go_on
+from tests.support.engines import Engine
 from tests.support.http_messages import raw_order, raw_request
-from tests.support.placing import held
 from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import ORDER, Answer, Server, serving
 from tests.support.waiting import awake_s, wait_until
+
+pytestmark = pytest.mark.without_pgbouncer(
+    "clients are slow here, and the pool of connections is not concerned"
+)
 
 BODY = json.dumps(ORDER).encode()
 
@@ -68,7 +72,7 @@ def test_slow_clients_are_served_and_hold_up_nobody(server: Server, part: str) -
     answers = [answer_on(connection) for connection in slow]
     assert {answer.status for answer in answers} == {201}
     made = {f"slow-{number}": answer.body for number, answer in enumerate(answers)}
-    assert_exactly_once(server.database, made)
+    assert_exactly_once(server.engine, made)
 
 
 def test_a_body_that_takes_longer_than_a_request_may_wait_for_the_store_is_an_order(
@@ -83,7 +87,7 @@ def test_a_body_that_takes_longer_than_a_request_may_wait_for_the_store_is_an_or
         connection.sendall(BODY[5:])
         answer = answer_on(connection)
     assert answer.status == 201
-    assert_exactly_once(server.database, {"uploaded-slowly": answer.body})
+    assert_exactly_once(server.engine, {"uploaded-slowly": answer.body})
 
 
 def test_a_body_without_end_is_cut_off(server: Server) -> None:
@@ -123,13 +127,15 @@ def test_a_connection_that_is_no_http_gets_an_answer_and_an_end(server: Server) 
 WAITING = 1000
 
 
-def test_a_thousand_requests_that_wait_cost_no_threads_and_nobody_time(tmp_path: Path) -> None:
+def test_a_thousand_requests_that_wait_cost_no_threads_and_nobody_time(
+    tmp_path: Path, engine: Engine
+) -> None:
     """In one worker, while another process holds the lock."""
-    with serving(tmp_path, WORKERS="1") as server:
+    with serving(tmp_path, engine, WORKERS="1") as server:
         first = server.order("first")
         (worker,) = server.workers()
         threads_before = threads(worker)
-        with held(server.database):
+        with server.engine.held():
             waiting = [send_order(server, f"waiting-{number}") for number in range(WAITING)]
             wait_until(lambda: server.accepted() >= WAITING)
             for _ in range(10):
@@ -143,21 +149,23 @@ def test_a_thousand_requests_that_wait_cost_no_threads_and_nobody_time(tmp_path:
     made = {f"waiting-{n}": a.body for n, a in enumerate(answers) if a.status == 201}
     assert {answer.status for answer in answers} <= {201, 503}
     assert len(made) > WAITING // 2
-    assert_exactly_once(server.database, made | {"first": first.body})
+    assert_exactly_once(server.engine, made | {"first": first.body})
 
 
 @promise("bad days lose nothing")
-def test_a_thousand_requests_that_wait_in_vain_are_refused_in_time(tmp_path: Path) -> None:
-    with serving(tmp_path, WORKERS="1") as server:
+def test_a_thousand_requests_that_wait_in_vain_are_refused_in_time(
+    tmp_path: Path, engine: Engine
+) -> None:
+    with serving(tmp_path, engine, WORKERS="1") as server:
         server.order("first")
-        with held(server.database):
+        with server.engine.held():
             waiting = [send_order(server, f"waiting-{number}") for number in range(WAITING)]
             started = awake_s()
             answers = [answer_on(connection) for connection in waiting]
             assert awake_s() - started <= ANSWERED_WITHIN_S
         assert {answer.status for answer in answers} == {503}
         assert server.order("after").status == 201
-        assert assert_exactly_once(server.database, {}) == 2
+        assert assert_exactly_once(server.engine, {}) == 2
 
 
 def send_order(server: Server, key: str) -> socket.socket:
@@ -170,7 +178,9 @@ def threads(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
-def test_more_connections_than_descriptors_by_default_are_served(tmp_path: Path) -> None:
+def test_more_connections_than_descriptors_by_default_are_served(
+    tmp_path: Path, engine: Engine
+) -> None:
     """A login's soft limit is 1,024; the server raises its own."""
     import resource
 
@@ -178,7 +188,7 @@ def test_more_connections_than_descriptors_by_default_are_served(tmp_path: Path)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
 
-    server = Server(tmp_path, WORKERS="1")
+    server = Server(tmp_path, engine, WORKERS="1")
     server.start(preexec_fn=limit)
     try:
         idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(400)]

@@ -13,6 +13,8 @@ from tests.support.proof import assert_exactly_once
 from tests.support.running import Server
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.sqlite_only("the disk under a database file is what becomes read-only")
+
 
 def fail_file_system(disk: Path) -> None:
     """Let the kernel find an error in the ext4 on `disk`, and remount it for reading alone."""
@@ -54,7 +56,7 @@ def test_reads_and_replays_go_on_when_the_disk_becomes_read_only() -> None:
                 for worker in before:
                     os.kill(worker, signal.SIGKILL)
                 wait_until(lambda before=before: not set(before) & set(server.workers()))  # type: ignore[misc]
-            assert_exactly_once(server.database, {"first": first.body})
+            assert_exactly_once(server.engine, {"first": first.body})
 
 
 @promise("bad days lose nothing")
@@ -75,7 +77,7 @@ def test_a_service_that_starts_on_a_full_disk_serves_reads_and_replays(tmp_path:
             (disk / "filling").unlink()
             made = server.order("refused")
             assert made.status == 201
-            assert_exactly_once(server.database, {"first": first.body, "refused": made.body})
+            assert_exactly_once(server.engine, {"first": first.body, "refused": made.body})
 
 
 def fill(path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.faults.test_kill import RetryingClients
 from tests.support.client_crowd import Crowd
+from tests.support.engines import Engine
 from tests.support.feed_readers import Readers
 from tests.support.proof import assert_exactly_once
 from tests.support.running import Answer, Server, serving
@@ -61,8 +62,10 @@ def process_of(server: Server, request_id: str) -> int:
     return int(server.lines_of(request_id)[0]["process"])
 
 
-def test_readers_see_every_event_once_and_in_order_while_32_write(tmp_path: Path) -> None:
-    with serving(tmp_path, WORKERS="3") as server, reading(server, 4, limit=7) as slow:
+def test_readers_see_every_event_once_and_in_order_while_32_write(
+    tmp_path: Path, engine: Engine
+) -> None:
+    with serving(tmp_path, engine, WORKERS="3") as server, reading(server, 4, limit=7) as slow:
         with reading(server, 4) as fast:
             crowd = Crowd(server.order, 32, "writer", count=12).start()
             seen: list[int] = []
@@ -78,10 +81,10 @@ def test_readers_see_every_event_once_and_in_order_while_32_write(tmp_path: Path
         assert [int(event["sequence"]) for event in again] == seen
         ids = [event["data"]["order_id"] for event in again]
         assert ids == [row[0] for row in server.rows("SELECT order_id FROM orders ORDER BY 1")]
-        assert assert_exactly_once(server.database, crowd.created) == 32 * 12
+        assert assert_exactly_once(server.engine, crowd.created) == 32 * 12
 
 
-def test_whoever_waits_is_answered_by_an_order_of_another_worker(server: Server) -> None:
+def test_a_reader_that_waits_gets_an_order_of_another_worker(server: Server) -> None:
     with ThreadPoolExecutor(1) as pool:
         for number in range(200):
             waiting = Polled(server, number, pool, f"waits-{number}")
@@ -96,7 +99,7 @@ def test_whoever_waits_is_answered_by_an_order_of_another_worker(server: Server)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_whoever_waits_is_answered_when_its_worker_should_end(
+def test_a_reader_that_waits_is_answered_when_its_worker_should_end(
     server: Server, number: signal.Signals
 ) -> None:
     server.order("key-1")
@@ -113,8 +116,8 @@ def test_whoever_waits_is_answered_when_its_worker_should_end(
     assert server.stop() == 0
 
 
-def test_orders_go_on_beside_many_readers_and_a_restart(tmp_path: Path) -> None:
-    with serving(tmp_path) as server, reading(server, MANY) as readers:
+def test_orders_go_on_beside_many_readers_and_a_restart(tmp_path: Path, engine: Engine) -> None:
+    with serving(tmp_path, engine) as server, reading(server, MANY) as readers:
         readers.wait_until_all_ask()
         first = Crowd(server.order, 8, "beside", count=15).start().join()
         assert first.refused == []
@@ -124,12 +127,12 @@ def test_orders_go_on_beside_many_readers_and_a_restart(tmp_path: Path) -> None:
         second.join()
         assert second.refused == []
         readers.wait_until_all_have(240)
-        assert assert_exactly_once(server.database, first.created | second.created) == 240
+        assert assert_exactly_once(server.engine, first.created | second.created) == 240
 
 
-def test_a_stop_does_not_wait_for_many_readers(tmp_path: Path) -> None:
+def test_a_stop_does_not_wait_for_many_readers(tmp_path: Path, engine: Engine) -> None:
     """Each is answered at once; gunicorn's own patience would be 20 s, theirs 30 s."""
-    with serving(tmp_path) as server, reading(server, MANY) as readers:
+    with serving(tmp_path, engine) as server, reading(server, MANY) as readers:
         readers.wait_until_all_ask()
         wait_for_pollers(server, MANY)
         began_at = awake_s()
@@ -137,9 +140,11 @@ def test_a_stop_does_not_wait_for_many_readers(tmp_path: Path) -> None:
         assert awake_s() - began_at < 20
 
 
-def test_readers_miss_and_double_nothing_when_workers_are_killed(tmp_path: Path) -> None:
+def test_readers_miss_and_double_nothing_when_workers_are_killed(
+    tmp_path: Path, engine: Engine
+) -> None:
     chance = random.Random(5)
-    with serving(tmp_path) as server, reading(server, 50, limit=20) as readers:
+    with serving(tmp_path, engine) as server, reading(server, 50, limit=20) as readers:
         clients = RetryingClients(server)
         for _ in range(8):
             time.sleep(chance.uniform(0.1, 0.5))
@@ -147,17 +152,17 @@ def test_readers_miss_and_double_nothing_when_workers_are_killed(tmp_path: Path)
             os.kill(chance.choice(server.workers()), signal.SIGKILL)
         clients.stop()
         assert clients.surprises == []
-        orders = assert_exactly_once(server.database, clients.acknowledged)
+        orders = assert_exactly_once(server.engine, clients.acknowledged)
         assert orders == len(clients.acknowledged) > 20
         readers.wait_until_all_have(orders)
 
 
-def test_readers_go_on_where_they_were_when_all_was_killed(tmp_path: Path) -> None:
-    with serving(tmp_path) as server, reading(server, 20) as readers:
+def test_readers_go_on_where_they_were_when_all_was_killed(tmp_path: Path, engine: Engine) -> None:
+    with serving(tmp_path, engine) as server, reading(server, 20) as readers:
         made = Crowd(server.order, 4, "before", count=5).start().join()
         readers.wait_until_all_have(20)
         server.kill()
         server.start()
         made_later = Crowd(server.order, 4, "after", count=5).start().join()
         readers.wait_until_all_have(40)
-        assert assert_exactly_once(server.database, made.created | made_later.created) == 40
+        assert assert_exactly_once(server.engine, made.created | made_later.created) == 40

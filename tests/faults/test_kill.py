@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.client_crowd import Crowd
-from tests.support.placing import held
+from tests.support.engines import Engine
 from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import ORDER, Answer, Server, serving
@@ -68,10 +68,10 @@ class RetryingClients:
 
 @promise("one key, one effect")
 @promise("a 201 is durable")
-def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+def test_random_kills_lose_and_double_nothing(tmp_path: Path, engine: Engine) -> None:
     chance = random.Random(20_000)
     worker_kills = master_kills = 0
-    with serving(tmp_path) as server:
+    with serving(tmp_path, engine) as server:
         clients = RetryingClients(server)
         give_up_at = time.monotonic() + KILLING_S
         while time.monotonic() < give_up_at or master_kills < 2 or worker_kills < 5:
@@ -90,10 +90,10 @@ def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
         assert clients.surprises == []
         assert master_kills >= 2
         assert worker_kills >= 5
-        orders = assert_exactly_once(server.database, clients.acknowledged)
+        orders = assert_exactly_once(server.engine, clients.acknowledged)
         assert orders == len(clients.acknowledged) > 100
         assert server.stop() == 0
-    assert assert_exactly_once(server.database, clients.acknowledged) == orders
+    assert assert_exactly_once(server.engine, clients.acknowledged) == orders
 
 
 def test_a_killed_master_takes_its_workers_and_its_port_along(server: Server) -> None:
@@ -109,9 +109,11 @@ def test_a_killed_master_takes_its_workers_and_its_port_along(server: Server) ->
     assert server.order("before").headers["idempotent-replayed"] == "true"
 
 
-def test_a_start_waits_for_a_port_that_a_killed_generation_still_holds(tmp_path: Path) -> None:
+def test_a_start_waits_for_a_port_that_a_killed_generation_still_holds(
+    tmp_path: Path, engine: Engine
+) -> None:
     """As a worker does that cannot die before its disk has answered."""
-    server = Server(tmp_path)
+    server = Server(tmp_path, engine)
     with socket.socket() as dying:
         dying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         dying.bind(("127.0.0.1", server.port))
@@ -141,7 +143,7 @@ def test_a_commit_whose_answer_died_with_its_worker_is_replayed(server: Server) 
         retries = [server.order(key) for _ in range(2)]
         assert {retry.status for retry in retries} == {201}
         assert retries[0].body == retries[1].body
-    assert_exactly_once(server.database, {})
+    assert_exactly_once(server.engine, {})
     assert server.counts()["orders"] == 6
 
 
@@ -165,16 +167,16 @@ def test_a_lost_answer_is_given_again(server: Server, reads: int) -> None:
     if reads:
         assert {a.headers["idempotent-replayed"] for a in answers.values()} == {"true"}
     made = {key: answer.body for key, answer in answers.items()}
-    assert assert_exactly_once(server.database, made) == 10
+    assert assert_exactly_once(server.engine, made) == 10
 
 
-def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
+def test_sigterm_finishes_what_is_in_flight(tmp_path: Path, engine: Engine) -> None:
     """The lock is held while SIGTERM comes; what waits for it is still answered, and whole.
 
     Each has a thread, or else some were refused after a second.
     """
-    with serving(tmp_path) as server:
-        with held(server.database):
+    with serving(tmp_path, engine) as server:
+        with server.engine.held():
             crowd = Crowd(server.order, 20, "in-flight").start()
             wait_until(lambda: server.accepted() >= 20)
             time.sleep(0.3)
@@ -184,7 +186,7 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
         assert len(crowd.created) == 20
         assert server.process is not None
         assert server.process.wait(30) == 0
-        assert assert_exactly_once(server.database, crowd.created) == 20
+        assert assert_exactly_once(server.engine, crowd.created) == 20
 
 
 def test_sighup_under_load_fails_no_request(server: Server) -> None:
@@ -195,21 +197,23 @@ def test_sighup_under_load_fails_no_request(server: Server) -> None:
         server.signal(signal.SIGHUP)
     crowd.join()
     assert crowd.refused == []
-    assert assert_exactly_once(server.database, crowd.created) == 8 * 150
+    assert assert_exactly_once(server.engine, crowd.created) == 8 * 150
     wait_until(lambda: not before & set(server.workers()))
     assert server.order("after").status == 201
 
 
 @promise("one key, one effect")
-def test_a_restart_under_load_on_one_database_keeps_one_writer(tmp_path: Path) -> None:
+def test_a_restart_under_load_on_one_database_keeps_one_writer(
+    tmp_path: Path, engine: Engine
+) -> None:
     """Two servers on one database, as in a deployment that overlaps: still once each."""
-    with serving(tmp_path) as old, serving(tmp_path) as new:
+    with serving(tmp_path, engine) as old, serving(tmp_path, engine) as new:
         first = Crowd(old.order, 8, "shared", count=20).start()
         second = Crowd(new.order, 8, "shared", count=20).start()
         first.join()
         second.join()
         assert first.created == second.created
-        assert assert_exactly_once(old.database, first.created) == 160
+        assert assert_exactly_once(old.engine, first.created) == 160
 
 
 def is_free(port: int) -> bool:

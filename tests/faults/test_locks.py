@@ -20,6 +20,10 @@ from tests.support.proof import assert_exactly_once
 from tests.support.running import Server, serving
 from tests.support.waiting import awake_s, wait_until
 
+pytestmark = pytest.mark.sqlite_only(
+    "the test holds the lock of a database file, or moves that file"
+)
+
 CLIENTS = 150
 
 HOLD_FLOCK = (
@@ -72,7 +76,7 @@ def test_a_held_lock_fails_nobody_for_good(server: Server, script: str, stopped:
     made = retried(server, crowd.refused[:40])
     wait_until(lambda: server.request("GET", "/readyz").status == 200)
     # A job that had begun when its request gave up may be committed all the same.
-    assert assert_exactly_once(server.database, made | {"first": first.body}) <= CLIENTS + 1
+    assert assert_exactly_once(server.engine, made | {"first": first.body}) <= CLIENTS + 1
 
 
 @promise("bad days lose nothing")
@@ -98,7 +102,7 @@ def test_a_lock_held_for_long_lets_no_waits_add_up_over_four_workers(
         made = {key: body for crowd in crowds for key, body in crowd.created.items()}
         made |= retried(server, [key for crowd in crowds for key in crowd.refused])
         assert len(made) == 12 * len(crowds)
-        assert_exactly_once(server.database, made | {"first": first.body})
+        assert_exactly_once(server.engine, made | {"first": first.body})
 
 
 def test_a_lock_that_comes_free_in_time_lets_those_through_who_wait(server: Server) -> None:
@@ -108,7 +112,7 @@ def test_a_lock_that_comes_free_in_time_lets_those_through_who_wait(server: Serv
     crowd.join()
     assert crowd.created
     made = crowd.created | retried(server, crowd.refused[:20])
-    assert_exactly_once(server.database, made)
+    assert_exactly_once(server.engine, made)
 
 
 @promise("bad days lose nothing")
@@ -140,7 +144,7 @@ def test_a_neighbour_that_takes_its_turns_slowly_makes_nobody_wait_too_long(
         neighbour.close()
     assert crowd.created
     made = crowd.created | retried(server, crowd.refused[:20])
-    assert_exactly_once(server.database, made)
+    assert_exactly_once(server.engine, made)
 
 
 @promise("bad days lose nothing")
@@ -157,7 +161,7 @@ def test_a_database_moved_away_and_back_serves_again(server: Server) -> None:
     away.rename(server.database)
     assert server.order("first").body == first.body
     made = retried(server, crowd.refused)
-    assert assert_exactly_once(server.database, made | {"first": first.body}) == 61
+    assert assert_exactly_once(server.engine, made | {"first": first.body}) == 61
 
 
 @promise("bad days lose nothing")
@@ -175,7 +179,7 @@ def test_a_worker_that_is_stopped_while_it_writes_stops_no_other_for_good(tmp_pa
             thread.join(60)
         assert {sent.answer.status for sent in crowd.sent} <= {201, 503}
         made = crowd.created | retried(server, crowd.refused)
-        assert_exactly_once(server.database, made)
+        assert_exactly_once(server.engine, made)
 
 
 @promise("bad days lose nothing")
@@ -194,7 +198,7 @@ def test_who_keeps_even_readers_out_makes_nobody_wait_for_long(tmp_path: Path) -
             assert len(crowd.refused) == 2 * CLIENTS
             outside.execute("ROLLBACK")
         made = retried(server, crowd.refused[:20])
-        assert assert_exactly_once(server.database, made) == 20
+        assert assert_exactly_once(server.engine, made) == 20
 
 
 def test_an_exclusive_reader_delays_but_fails_nobody(tmp_path: Path) -> None:
@@ -208,4 +212,4 @@ def test_an_exclusive_reader_delays_but_fails_nobody(tmp_path: Path) -> None:
             outside.execute("ROLLBACK")
         crowd.join()
         assert len(crowd.created) == 30
-        assert_exactly_once(server.database, crowd.created | {"first": first.body})
+        assert_exactly_once(server.engine, crowd.created | {"first": first.body})

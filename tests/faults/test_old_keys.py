@@ -54,7 +54,7 @@ def test_keys_of_ten_years_ago_replay_after_an_upgrade_a_kill_and_a_restore(
     assert restored.returncode == 0, restored.stderr
     with serving(other_machine) as server:
         assert_all_are_known(server, saved)
-        assert assert_exactly_once(server.database, saved) == len(saved) + 8 * 40
+        assert assert_exactly_once(server.engine, saved) == len(saved) + 8 * 40
 
 
 def assert_all_are_known(server: Server, saved: dict[str, bytes]) -> None:

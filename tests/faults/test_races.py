@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.client_crowd import Crowd
-from tests.support.placing import held
+from tests.support.engines import Engine
 from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import ORDER, Answer, Server, serving
@@ -38,9 +38,9 @@ def race(server: Server, key: str, payloads: list[dict[str, object]]) -> list[An
 
 
 @pytest.fixture
-def roomy(tmp_path: Path) -> Iterator[Server]:
+def roomy(tmp_path: Path, engine: Engine) -> Iterator[Server]:
     """A server that refuses none of them, should the disk take more than a second."""
-    with serving(tmp_path) as running:
+    with serving(tmp_path, engine) as running:
         yield running
 
 
@@ -59,7 +59,7 @@ def test_one_key_raced_by_32_requests_makes_one_order(roomy: Server) -> None:
         assert Counter(replayed) == {"true": REQUESTS - 1, None: 1}
         made[key] = answers[0].body
     assert roomy.counts() == dict.fromkeys(roomy.counts(), ROUNDS)
-    assert assert_exactly_once(roomy.database, made) == ROUNDS
+    assert assert_exactly_once(roomy.engine, made) == ROUNDS
 
 
 @promise("one key, one effect")
@@ -85,14 +85,16 @@ def test_of_two_payloads_that_race_for_a_key_one_wins_for_everybody(roomy: Serve
             assert refused.json["type"] == "/problems/idempotency-key-reused"
         made[key] = created[0].body
     assert roomy.counts() == dict.fromkeys(roomy.counts(), ROUNDS)
-    assert assert_exactly_once(roomy.database, made) == ROUNDS
+    assert assert_exactly_once(roomy.engine, made) == ROUNDS
 
 
 @promise("duplicates in flight wait")
-def test_duplicates_of_a_request_that_waits_for_its_commit_wait_with_it(tmp_path: Path) -> None:
+def test_duplicates_of_a_request_that_waits_for_its_commit_wait_with_it(
+    tmp_path: Path, engine: Engine
+) -> None:
     """The first request cannot commit while the lock is held, and no duplicate overtakes it."""
-    with serving(tmp_path, WORKERS="3") as server:
-        with held(server.database):
+    with serving(tmp_path, engine, WORKERS="3") as server:
+        with server.engine.held():
             crowd = Crowd(lambda _: server.order("same"), REQUESTS, "duplicate").start()
             wait_until(lambda: server.accepted() >= REQUESTS)
             time.sleep(1.0)
@@ -102,7 +104,7 @@ def test_duplicates_of_a_request_that_waits_for_its_commit_wait_with_it(tmp_path
         assert len(set(crowd.created.values())) == 1
         replayed = [sent.answer.headers.get("idempotent-replayed") for sent in crowd.sent]
         assert Counter(replayed) == {"true": REQUESTS - 1, None: 1}
-        assert assert_exactly_once(server.database, {"same": crowd.sent[0].answer.body}) == 1
+        assert assert_exactly_once(server.engine, {"same": crowd.sent[0].answer.body}) == 1
 
 
 @promise("one key, one effect")
@@ -123,7 +125,7 @@ def test_many_keys_in_flight_at_once_get_an_order_each(server: Server) -> None:
     for thread in threads:
         thread.join()
     assert len(made) == 160
-    assert assert_exactly_once(server.database, made) == 160
+    assert assert_exactly_once(server.engine, made) == 160
 
 
 def test_several_workers_take_part_in_a_race(server: Server) -> None:

@@ -13,12 +13,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.client_crowd import retried
+from tests.support.engines import Engine
 from tests.support.http_messages import raw_order
 from tests.support.kept_connections import KeptClient, all_created
 from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
 from tests.support.running import ORDER, Server, serving
 from tests.support.waiting import awake_s, wait_until
+
+pytestmark = pytest.mark.without_pgbouncer(
+    "the service stops while clients wait, and the pool of connections is not concerned"
+)
 
 BODY = json.dumps(ORDER).encode()
 # A stop that waits for what nobody will send takes `graceful_timeout`, 20 s.
@@ -61,10 +66,10 @@ def test_a_stop_does_not_wait_for_connections_that_say_nothing(
 @promise("an error is not a verdict")
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_request_whose_head_comes_at_the_very_end_is_answered_whole_or_not_at_all(
-    tmp_path: Path, whole: bool
+    tmp_path: Path, engine: Engine, whole: bool
 ) -> None:
     """To a worker that stops, and has no time just now, the connection was silent until then."""
-    with serving(tmp_path, WORKERS="1") as server:
+    with serving(tmp_path, engine, WORKERS="1") as server:
         (worker,) = server.workers()
         message = raw_order("late", BODY)
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
@@ -87,10 +92,10 @@ def test_a_request_whose_head_comes_at_the_very_end_is_answered_whole_or_not_at_
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
 def test_a_stop_does_not_wait_for_workers_that_are_still_starting(
-    tmp_path: Path, workers: int
+    tmp_path: Path, engine: Engine, workers: int
 ) -> None:
     """A stop sends SIGTERM once, perhaps to one that has no handlers yet; a race, so four tries."""
-    server = Server(tmp_path, WORKERS="4")
+    server = Server(tmp_path, engine, WORKERS="4")
     server.start(wait=False)
     wait_until(lambda: len(server.workers()) >= workers, pause_s=0.001)
     assert stop(server) < STOPPED_WITHIN_S
@@ -115,13 +120,15 @@ def test_new_workers_cost_no_client_a_request(server: Server) -> None:
     # They did keep their connections, and had to change them.
     assert all(1 < client.connections < len(client.created) for client in busy)
     made |= retried(server, [key for client in sleepy for key in client.failed_kept])
-    assert assert_exactly_once(server.database, made) == len(made)
+    assert assert_exactly_once(server.engine, made) == len(made)
 
 
 @promise("a 201 is durable")
-def test_a_server_that_stops_under_load_answers_whatever_it_has_accepted(tmp_path: Path) -> None:
+def test_a_server_that_stops_under_load_answers_whatever_it_has_accepted(
+    tmp_path: Path, engine: Engine
+) -> None:
     """New connections may be refused, or reset before anything was read; kept ones may not."""
-    with serving(tmp_path) as server:
+    with serving(tmp_path, engine) as server:
         clients = [KeptClient(server, f"load-{n}").start() for n in range(12)]
         wait_until(lambda: all(len(client.created) > 2 for client in clients))
         assert stop(server) < STOPPED_WITHIN_S
@@ -129,18 +136,18 @@ def test_a_server_that_stops_under_load_answers_whatever_it_has_accepted(tmp_pat
             client.stop()
         made = all_created(clients)
         assert [client.failed_kept for client in clients] == [[]] * 12
-        assert assert_exactly_once(server.database, made) >= len(made) > 12
+        assert assert_exactly_once(server.engine, made) >= len(made) > 12
         server.start()
         # To the client all failures look alike; the same keys give an order each, at most once.
         unsure = [key for client in clients for key in client.failed_new][:30]
-        assert assert_exactly_once(server.database, made | retried(server, unsure)) >= len(made)
+        assert assert_exactly_once(server.engine, made | retried(server, unsure)) >= len(made)
 
 
 def test_workers_that_end_after_so_many_requests_fail_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--max-requests 60 --max-requests-jitter 30")
-    with serving(tmp_path) as server:
+    with serving(tmp_path, engine) as server:
         before = set(server.workers())
         clients = [KeptClient(server, f"max-{n}").start() for n in range(8)]
         give_up_at = awake_s() + 30
@@ -154,4 +161,4 @@ def test_workers_that_end_after_so_many_requests_fail_none(
         assert [client.failed_kept for client in clients] == [[]] * 8
         assert [client.failed_new for client in clients] == [[]] * 8
         assert len(made) > 120
-        assert assert_exactly_once(server.database, made) == len(made)
+        assert assert_exactly_once(server.engine, made) == len(made)

@@ -155,7 +155,7 @@ def test_where_a_token_is_required_the_first_step_says_so(tmp_path: Path) -> Non
         refused = run(server.url)
         assert refused.exit_code == 1
         assert "requires a valid token (see --token-file)" in line(refused, "step 1")
-        _, token = create(server.database, "shop")
+        _, token = create(server.engine, "shop")
         result = run(
             *(server.url, "--token-file", "-", "--database", f"sqlite:///{server.database}"),
             stdin=token,

@@ -105,7 +105,7 @@ class Readers:
         """Wait until each of them has seen every event up to that number."""
         give_up_at = awake_s() + timeout_s
         while any(reader.after < sequence for reader in self.readers):
-            assert self.surprises == []
+            assert self.surprises == [], self.surprises[:3]
             assert awake_s() < give_up_at, sorted(reader.after for reader in self.readers)
             time.sleep(0.02)
 

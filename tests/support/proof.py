@@ -1,11 +1,11 @@
 """What must hold after every bad day, in SQL of its own."""
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+from tests.support.engines import Engine, SqliteEngine, engine_of
 
 # Each counts what must not be there.
 VIOLATIONS = {
@@ -47,18 +47,15 @@ ANSWERS = """
 Query = Callable[[str], list[tuple[Any, ...]]]
 
 
-def assert_exactly_once(database: Path, acknowledged: Mapping[str, bytes]) -> int:
-    """Assert that a file of SQLite is whole and has every acknowledged answer, by key, once.
+def assert_exactly_once(database: Path | Engine, acknowledged: Mapping[str, bytes]) -> int:
+    """Assert that a database is whole and has every acknowledged answer, by key, once.
 
-    Gives the number of orders.
+    The database is an engine, or a file of SQLite. Gives the number of orders.
     """
-
-    def query(sql: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as db:
-            return db.execute(sql).fetchall()
-
-    assert violations(query, VIOLATIONS_OF_SQLITE) == {}
-    return assert_exactly_once_in(query, acknowledged)
+    engine = engine_of(database)
+    if isinstance(engine, SqliteEngine):
+        assert violations(engine.query, VIOLATIONS_OF_SQLITE) == {}
+    return assert_exactly_once_in(engine.query, acknowledged)
 
 
 def assert_exactly_once_in(query: Query, acknowledged: Mapping[str, bytes]) -> int:

@@ -5,15 +5,16 @@ import time
 from pathlib import Path
 
 from orderapi.ops import tokens
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.open import open_store
+from tests.support.engines import Engine, engine_of
 from tests.support.running import ORDER, Answer, Server
 
 
 def create(
-    database: Path, client_id: str, *scopes: str, expires: str | None = None
+    database: Path | Engine, client_id: str, *scopes: str, expires: str | None = None
 ) -> tuple[int, str]:
     """Create a token and give its id and the token."""
-    store = SqliteStore(database)
+    store = open_store(engine_of(database).url)
     try:
         made = tokens.create_token(store, client_id, label="", scopes=scopes, expires=expires)
     finally:
@@ -23,9 +24,9 @@ def create(
     return made.token_id, made.token
 
 
-def revoke(database: Path, token_id: int) -> None:
+def revoke(database: Path | Engine, token_id: int) -> None:
     """Revoke a token."""
-    store = SqliteStore(database)
+    store = open_store(engine_of(database).url)
     try:
         tokens.revoke_token(store, token_id)
     finally:
