@@ -2,9 +2,12 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from tests.support.running import Server
+from tests.support.engines import Engine
+from tests.support.running import Answer, Server, serving
 from tests.support.tokens import create, get, order, revoke
 
 CLIENTS = 8
@@ -51,7 +54,28 @@ def test_a_revocation_reaches_every_process_within_a_second_under_load(guarded: 
     assert guarded.counts()["orders"] == len(load.accepted_at)
 
 
-def test_who_waits_for_events_gets_none_with_a_token_that_was_revoked_meanwhile(
+def test_after_a_pause_no_request_of_many_at_once_is_let_in_with_a_revoked_token(
+    tmp_path: Path, engine: Engine
+) -> None:
+    """The first request reads the tokens again. The others do not use the old ones meanwhile."""
+    with serving(tmp_path, engine, AUTH="required", WORKERS="1") as server:
+        token_id, token = create(engine, "shop")
+        with ThreadPoolExecutor(CLIENTS) as pool:
+
+            def statuses() -> set[int]:
+                return {answer.status for answer in pool.map(ask, range(CLIENTS))}
+
+            def ask(_: int) -> Answer:
+                return get(server, "/orders", token)
+
+            # The first requests of a new process know no token yet.
+            assert statuses() == {200}
+            revoke(engine, token_id)
+            time.sleep(REACHES_ALL_WITHIN_S)
+            assert statuses() == {401}
+
+
+def test_a_reader_that_waits_gets_no_event_after_its_token_was_revoked(
     guarded: Server,
 ) -> None:
     _, writing = create(guarded.engine, "shop")
