@@ -18,7 +18,7 @@ from tests.support.promises import TESTS
 from tests.support.running import Server, serving
 
 # The folders whose tests run on every engine, unless they use the file of a SQLite database.
-_ON_EVERY_ENGINE = ("api", "auth", "console", "faults", "store")
+_ON_EVERY_ENGINE = ("api", "auth", "console", "faults", "ops", "relay", "store")
 
 # A property holds on a machine that stalls, too: hypothesis measures no time.
 settings.register_profile(

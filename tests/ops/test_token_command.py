@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,35 +9,36 @@ from click.testing import CliRunner, Result
 from orderapi import fields
 from orderapi.auth import token_hash
 from orderapi.cli.commands import main
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
+from tests.support.engines import Engine
 
 
-def run(database: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["token", *arguments, "--database", f"sqlite:///{database}"])
+def run(engine: Engine, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["token", *arguments, "--database", engine.url_text])
 
 
-def create(store: SqliteStore, database: Path, *arguments: str) -> str:
+def create(store: Store, engine: Engine, *arguments: str) -> str:
     del store  # the fixture has made the database
-    result = run(database, "create", *arguments)
+    result = run(engine, "create", *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout.strip()
 
 
-def test_a_token_is_printed_once_and_stored_as_a_hash(store: SqliteStore, database: Path) -> None:
-    token = create(store, database, "shop", "--label", "checkout")
+def test_a_token_is_printed_once_and_stored_as_a_hash(store: Store, engine: Engine) -> None:
+    token = create(store, engine, "shop", "--label", "checkout")
     assert fields.is_token(token)
     (stored,) = store.read(lambda tx: tx.tokens.list_tokens())
     assert stored.token_hash == token_hash(token)
     assert (stored.client_id, stored.label, stored.scopes) == ("shop", "checkout", "read write")
     assert stored.expires_at is None
-    listed = run(database, "list").stdout
+    listed = run(engine, "list").stdout
     assert token not in listed
     assert f"{token.removeprefix('oapi_')[:8]}..." in listed
 
 
-def test_a_token_has_the_scopes_that_were_given(store: SqliteStore, database: Path) -> None:
-    create(store, database, "shop", "--scope", "write")
-    create(store, database, "shop", "--scope", "write", "--scope", "read")
+def test_a_token_has_the_scopes_that_were_given(store: Store, engine: Engine) -> None:
+    create(store, engine, "shop", "--scope", "write")
+    create(store, engine, "shop", "--scope", "write", "--scope", "read")
     stored = store.read(lambda tx: tx.tokens.list_tokens())
     assert [token.scopes for token in stored] == ["write", "read write"]
 
@@ -47,18 +47,18 @@ def test_a_token_has_the_scopes_that_were_given(store: SqliteStore, database: Pa
     ("span", "seconds"), [("90d", 90 * 86_400), ("12h", 43_200), ("30m", 1_800), ("9s", 9)]
 )
 def test_a_token_expires_after_a_span(
-    store: SqliteStore, database: Path, span: str, seconds: int
+    store: Store, engine: Engine, span: str, seconds: int
 ) -> None:
     before = datetime.now(UTC)
-    create(store, database, "shop", "--expires", span)
+    create(store, engine, "shop", "--expires", span)
     (stored,) = store.read(lambda tx: tx.tokens.list_tokens())
     assert stored.expires_at is not None
     ends_in_s = (datetime.fromisoformat(stored.expires_at) - before).total_seconds()
     assert seconds - 1 <= ends_in_s <= seconds + 60
 
 
-def test_a_token_expires_at_a_time_in_any_zone(store: SqliteStore, database: Path) -> None:
-    create(store, database, "shop", "--expires", "2099-01-31T12:00:00+02:00")
+def test_a_token_expires_at_a_time_in_any_zone(store: Store, engine: Engine) -> None:
+    create(store, engine, "shop", "--expires", "2099-01-31T12:00:00+02:00")
     (stored,) = store.read(lambda tx: tx.tokens.list_tokens())
     assert stored.expires_at == "2099-01-31T10:00:00.000Z"
 
@@ -88,24 +88,24 @@ def test_a_token_expires_at_a_time_in_any_zone(store: SqliteStore, database: Pat
     ],
 )
 def test_wrong_use_creates_and_revokes_nothing(
-    store: SqliteStore, database: Path, arguments: list[str]
+    store: Store, engine: Engine, arguments: list[str]
 ) -> None:
-    result = run(database, *arguments)
+    result = run(engine, *arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert "Error: " in result.stderr
     assert store.read(lambda tx: tx.tokens.list_tokens()) == []
 
 
-def test_the_list_says_what_ended_and_when(store: SqliteStore, database: Path) -> None:
-    assert "there are no tokens" in run(database, "list").stdout
-    create(store, database, "shop")
-    create(store, database, "desk", "--expires", "2099-01-31T12:00:00Z")
-    assert run(database, "revoke", "1").stdout == "token 1 is revoked\n"
+def test_the_list_says_what_ended_and_when(store: Store, engine: Engine) -> None:
+    assert "there are no tokens" in run(engine, "list").stdout
+    create(store, engine, "shop")
+    create(store, engine, "desk", "--expires", "2099-01-31T12:00:00Z")
+    assert run(engine, "revoke", "1").stdout == "token 1 is revoked\n"
     # A second time changes nothing.
-    first = run(database, "list").stdout
-    assert run(database, "revoke", "1").exit_code == 0
-    assert run(database, "list").stdout == first
+    first = run(engine, "list").stdout
+    assert run(engine, "revoke", "1").exit_code == 0
+    assert run(engine, "list").stdout == first
     headings, shop, desk = first.splitlines()
     assert re.split(r"  +", headings) == [
         "ID", "CLIENT", "LABEL", "TOKEN", "SCOPES", "CREATED", "LAST USED", "STATE",

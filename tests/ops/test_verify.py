@@ -15,6 +15,7 @@ import pytest
 
 from orderapi.ops.target import ServerAnswer, Target
 from orderapi.ops.verify import OK, new_trials, verify
+from tests.support.engines import ENGINES, Engine
 from tests.support.front import CREATE, FAIL, ROWS, STEPS, body, fronted, line, run, verdicts
 from tests.support.running import Server, environ_with, serving
 from tests.support.tokens import create
@@ -23,10 +24,13 @@ TOKEN = "oa_c2VjcmV0LXRva2Vu"
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def live(tmp_path_factory: pytest.TempPathFactory, engine_name: str) -> Iterator[Server]:
     """A right server, with fault injection."""
-    with serving(tmp_path_factory.mktemp("live")) as running:
+    directory = tmp_path_factory.mktemp("live")
+    engine = ENGINES[engine_name](directory)
+    with serving(directory, engine) as running:
         yield running
+    engine.remove()
 
 
 def test_a_right_server_passes_every_step_as_often_as_it_is_asked(live: Server) -> None:
@@ -49,7 +53,7 @@ def test_every_line_says_what_was_expected_and_seen(live: Server) -> None:
 
 
 def test_with_the_database_the_rows_are_looked_at(live: Server) -> None:
-    result = run(live.url, "--database", f"sqlite:///{live.database}")
+    result = run(live.url, "--database", live.engine.url_text)
     assert result.exit_code == 0, result.output
     assert verdicts(result) == dict.fromkeys(STEPS + ROWS, "ok")
     assert "SELECT" not in result.stdout
@@ -64,10 +68,10 @@ def test_without_the_database_sql_is_printed_that_runs_as_it_is(live: Server) ->
 
 
 def test_where_fault_injection_is_off_two_steps_are_skipped_and_two_orders_left(
-    tmp_path: Path,
+    tmp_path: Path, engine: Engine
 ) -> None:
-    with serving(tmp_path, FAULT_INJECTION="off") as server:
-        result = run(server.url, "--database", f"sqlite:///{server.database}")
+    with serving(tmp_path, engine, FAULT_INJECTION="off") as server:
+        result = run(server.url, "--database", server.engine.url_text)
         assert result.exit_code == 0, result.output
         assert verdicts(result) == dict.fromkeys(STEPS + ROWS, "ok") | {
             "step 4": "skipped",
@@ -150,14 +154,14 @@ def test_at_a_terminal_the_command_asks_for_the_token_and_does_not_show_it(live:
     assert TOKEN.encode() not in shown
 
 
-def test_where_a_token_is_required_the_first_step_says_so(tmp_path: Path) -> None:
-    with serving(tmp_path, AUTH="required") as server:
+def test_where_a_token_is_required_the_first_step_says_so(tmp_path: Path, engine: Engine) -> None:
+    with serving(tmp_path, engine, AUTH="required") as server:
         refused = run(server.url)
         assert refused.exit_code == 1
         assert "requires a valid token (see --token-file)" in line(refused, "step 1")
         _, token = create(server.engine, "shop")
         result = run(
-            *(server.url, "--token-file", "-", "--database", f"sqlite:///{server.database}"),
+            *(server.url, "--token-file", "-", "--database", server.engine.url_text),
             stdin=token,
         )
     assert result.exit_code == 0, result.output

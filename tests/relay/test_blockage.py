@@ -2,16 +2,15 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from orderapi.relay.attempt import Message, Outcome
 from orderapi.relay.blockage import REPEAT_S
 from orderapi.relay.clock import Stopped
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
+from tests.support.engines import Engine
 from tests.support.relay_fakes import FakeClock, FakeReceiver, failed, fill, relay
-from tests.support.rows import query
 
 Lines = Callable[[], list[logging.LogRecord]]
 
@@ -23,20 +22,20 @@ def lines(caplog: pytest.LogCaptureFixture) -> Lines:
     return lambda: [record for record in caplog.records if record.levelno > logging.DEBUG]
 
 
-def deliver(store: SqliteStore, script: list[Outcome]) -> None:
+def deliver(store: Store, script: list[Outcome]) -> None:
     with pytest.raises(Stopped):
         relay(store, FakeReceiver(script), FakeClock().until_idle()).run()
 
 
 def test_a_warning_has_the_backlog_the_time_and_the_reason(
-    three: SqliteStore, tmp_path: Path, lines: Lines
+    three: Store, engine: Engine, lines: Lines
 ) -> None:
     deliver(three, [failed(204), failed(503)])
     blocked, moving = (vars(record) for record in lines())
     assert blocked["levelname"] == "WARNING"
     assert blocked["message"] == "event 2 was not delivered: HTTP 503"
-    ((event_id, created_at),) = query(
-        tmp_path / "orders.db", "SELECT event_id, created_at FROM events WHERE sequence = 2"
+    ((event_id, created_at),) = engine.query(
+        "SELECT event_id, created_at FROM events WHERE sequence = 2"
     )
     found = {name: blocked[name] for name in ("waiting", "event_id", "oldest_event", "failures")}
     assert found == {
@@ -55,7 +54,7 @@ def test_a_warning_has_the_backlog_the_time_and_the_reason(
 
 
 def test_a_long_blockage_is_logged_every_five_minutes_only(
-    store: SqliteStore, caplog: pytest.LogCaptureFixture, lines: Lines
+    store: Store, caplog: pytest.LogCaptureFixture, lines: Lines
 ) -> None:
     fill(store, 1)
     attempts = 200
@@ -67,7 +66,7 @@ def test_a_long_blockage_is_logged_every_five_minutes_only(
     assert len(debug) == attempts
 
 
-def test_a_new_reason_is_logged_immediately(store: SqliteStore, lines: Lines) -> None:
+def test_a_new_reason_is_logged_immediately(store: Store, lines: Lines) -> None:
     fill(store, 1)
     deliver(store, [failed(500), failed(500), failed(None), failed(None), failed(401)])
     messages = [record.message for record in lines()]
@@ -79,7 +78,7 @@ def test_a_new_reason_is_logged_immediately(store: SqliteStore, lines: Lines) ->
     ]
 
 
-def test_successful_deliveries_log_nothing(store: SqliteStore, lines: Lines) -> None:
+def test_successful_deliveries_log_nothing(store: Store, lines: Lines) -> None:
     fill(store, 20)
     deliver(store, [])
     assert lines() == []
@@ -87,7 +86,7 @@ def test_successful_deliveries_log_nothing(store: SqliteStore, lines: Lines) -> 
 
 @pytest.mark.parametrize("step_s", [-7200, 7200])
 def test_a_clock_that_is_set_changes_neither_the_interval_nor_the_duration(
-    store: SqliteStore, lines: Lines, step_s: float
+    store: Store, lines: Lines, step_s: float
 ) -> None:
     fill(store, 1)
     clock = FakeClock().until_idle()

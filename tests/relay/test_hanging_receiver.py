@@ -10,22 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.client_crowd import Crowd
-from tests.support.relay_receiver import ORDERAPI, filled, position, receiving, relaying
-from tests.support.rows import query
+from tests.support.engines import Engine
+from tests.support.relay_receiver import ORDERAPI, position, receiving, relaying
 from tests.support.running import Server
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """A database with three events."""
-    return filled(tmp_path / "orders.db", 3)
 
 
 def test_orders_and_reads_do_not_notice_a_receiver_that_hangs(server: Server) -> None:
     with receiving() as receiver:
         receiver.behave = lambda _: receiver.silence()
-        with relaying(server.database, receiver.url, command=ORDERAPI) as relay:
+        with relaying(server.engine, receiver.url, command=ORDERAPI) as relay:
             server.order("first")
             wait_until(lambda: len(receiver.arrivals) == 1)
             crowd = Crowd(server.order, 8, "meanwhile", count=25).start().join()
@@ -36,23 +30,23 @@ def test_orders_and_reads_do_not_notice_a_receiver_that_hangs(server: Server) ->
             # The relay is still in its first attempt.
             assert relay.is_running()
             assert len(receiver.arrivals) == 1
-            assert position(server.database) == 0
+            assert position(server.engine) == 0
 
 
-def test_a_lease_is_renewed_while_a_receiver_hangs(database: Path) -> None:
+def test_a_lease_is_renewed_while_a_receiver_hangs(backlog: Engine) -> None:
     def expires_ms() -> int:
-        return int(query(database, "SELECT expires_ms FROM leases")[0][0])
+        return int(backlog.query("SELECT expires_ms FROM leases")[0][0])
 
     with receiving() as receiver:
         receiver.behave = lambda _: receiver.silence()
-        with relaying(database, receiver.url, command=ORDERAPI):
+        with relaying(backlog, receiver.url, command=ORDERAPI):
             wait_until(lambda: len(receiver.arrivals) == 1)
             for _ in range(2):
                 before = expires_ms()
                 wait_until(lambda: expires_ms() > before)  # noqa: B023 - called at once
             # The relay is still in its first attempt, and so it is the thread that has renewed.
             assert len(receiver.arrivals) == 1
-            assert position(database) == 0
+            assert position(backlog) == 0
 
 
 @contextmanager
@@ -84,23 +78,23 @@ HANGING_LOOKUP = (
 
 
 @pytest.mark.parametrize("kind", ["name look-up", "connect", "TLS handshake", "answer"])
-def test_a_stop_ends_the_relay_wherever_an_attempt_hangs(database: Path, kind: str) -> None:
+def test_a_stop_ends_the_relay_wherever_an_attempt_hangs(backlog: Engine, kind: str) -> None:
     with (
         hanging(kind) as url,
-        relaying(database, url, "--total", "0.5", command=HANGING_LOOKUP) as relay,
+        relaying(backlog, url, "--total", "0.5", command=HANGING_LOOKUP) as relay,
     ):
         relay.wait_for_log("was not delivered")
         assert relay.process is not None
         relay.process.send_signal(signal.SIGTERM)
         assert relay.wait() == 0
-        assert position(database) == 0
+        assert position(backlog) == 0
 
 
-def test_attempts_share_a_name_look_up_that_hangs(database: Path) -> None:
+def test_attempts_share_a_name_look_up_that_hangs(backlog: Engine) -> None:
     with (
         hanging("name look-up") as url,
         relaying(
-            database, url, "--total", "0.1", command=HANGING_LOOKUP, ORDERAPI_LOG_LEVEL="debug"
+            backlog, url, "--total", "0.1", command=HANGING_LOOKUP, ORDERAPI_LOG_LEVEL="debug"
         ) as relay,
     ):
         relay.wait_for_log("was not delivered", times=5)

@@ -1,5 +1,6 @@
 """Where the relay continues: after a failure of the store, and with `--from`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from orderapi.errors import StartRefused
 from orderapi.relay.attempt import Message
 from orderapi.relay.clock import Stopped
 from orderapi.relay.deliver import PositionMoved
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
+from tests.support.engines import Engine
 from tests.support.placing import spoil_lock_file
 from tests.support.relay_fakes import FakeClock, FakeReceiver, relay
 from tests.support.relay_receiver import position
@@ -16,8 +18,9 @@ from tests.support.relay_receiver import position
 # A store that fails.
 
 
+@pytest.mark.sqlite_only("the lock file is spoilt, so that the store reads and does not write")
 def test_a_delivered_event_is_not_sent_again_while_it_cannot_be_recorded(
-    three: SqliteStore, database: Path
+    three: Store, engine: Engine, database: Path
 ) -> None:
     spoilt: list[Path] = []
 
@@ -35,40 +38,31 @@ def test_a_delivered_event_is_not_sent_again_while_it_cannot_be_recorded(
         relay(three, receiver, clock).run()
     assert clock.pauses[:3] == [1, 2, 4]
     assert receiver.sequences() == [1, 2, 3]
-    assert position(database) == 3
+    assert position(engine) == 3
 
 
-def test_the_relay_waits_for_a_store_that_cannot_be_read(
-    three: SqliteStore, database: Path
-) -> None:
-    away = database.with_name("away")
-
-    def mend() -> None:
-        if away.exists():
-            away.rename(database)
-
-    clock = FakeClock(on_pause=mend).until_idle()
+def test_the_relay_waits_for_a_store_that_cannot_be_read(three: Store, engine: Engine) -> None:
+    away = ExitStack()
+    clock = FakeClock(on_pause=away.close).until_idle()
     receiver = FakeReceiver()
     patient = relay(three, receiver, clock)
-    database.rename(away)
+    away.enter_context(engine.away())
     with pytest.raises(Stopped):
         patient.run()
     assert receiver.sequences() == [1, 2, 3]
 
 
 def test_a_position_that_another_process_changed_is_not_overwritten(
-    three: SqliteStore, database: Path
+    three: Store, engine: Engine
 ) -> None:
     receiver = FakeReceiver(on_send=lambda _: three.write(lambda tx: tx.relay.move_to(3)))
     with pytest.raises(PositionMoved):
         relay(three, receiver).run_once()
-    assert position(database) == 3
+    assert position(engine) == 3
     assert receiver.sequences() == [1]
 
 
-def test_a_record_whose_outcome_is_unknown_may_be_repeated(
-    three: SqliteStore, database: Path
-) -> None:
+def test_a_record_whose_outcome_is_unknown_may_be_repeated(three: Store, engine: Engine) -> None:
     def record_unseen(_: Message) -> None:
         if len(receiver.messages) == 2:
             three.write(lambda tx: tx.relay.move_to(2))
@@ -76,13 +70,13 @@ def test_a_record_whose_outcome_is_unknown_may_be_repeated(
     receiver = FakeReceiver(on_send=record_unseen)
     assert relay(three, receiver).run_once() == 3
     assert receiver.sequences() == [1, 2, 3]
-    assert position(database) == 3
+    assert position(engine) == 3
 
 
 # `--from`.
 
 
-def test_delivering_again_from_a_sequence_number(three: SqliteStore) -> None:
+def test_delivering_again_from_a_sequence_number(three: Store) -> None:
     receiver = FakeReceiver()
     again = relay(three, receiver)
     again.run_once()
@@ -91,17 +85,15 @@ def test_delivering_again_from_a_sequence_number(three: SqliteStore) -> None:
     assert receiver.sequences() == [1, 2, 3, 2, 3]
 
 
-def test_a_new_position_is_durable_before_any_event_is_sent(
-    three: SqliteStore, database: Path
-) -> None:
+def test_a_new_position_is_durable_before_any_event_is_sent(three: Store, engine: Engine) -> None:
     receiver = FakeReceiver()
     relay(three, receiver).run_once()
     relay(three, receiver).go_to(3)
-    assert position(database) == 2
+    assert position(engine) == 2
     assert relay(three, receiver).run_once() == 1
 
 
-def test_a_position_may_skip_an_event_that_the_receiver_always_refuses(three: SqliteStore) -> None:
+def test_a_position_may_skip_an_event_that_the_receiver_always_refuses(three: Store) -> None:
     receiver = FakeReceiver()
     skipping = relay(three, receiver)
     skipping.go_to(3)
@@ -112,8 +104,8 @@ def test_a_position_may_skip_an_event_that_the_receiver_always_refuses(three: Sq
 
 @pytest.mark.parametrize("sequence", [0, -1, 5, 2**62])
 def test_a_position_outside_the_events_is_refused(
-    three: SqliteStore, database: Path, sequence: int
+    three: Store, engine: Engine, sequence: int
 ) -> None:
     with pytest.raises(StartRefused, match="--from: expected 1 to 4"):
         relay(three, FakeReceiver()).go_to(sequence)
-    assert position(database) == 0
+    assert position(engine) == 0

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.open import open_store
+from tests.support.engines import Engine
 from tests.support.front import run
 from tests.support.placing import place
 from tests.support.ports import free_port
@@ -24,7 +25,6 @@ from tests.support.relay_receiver import (
     TAKE,
     Behaviour,
     RelayProcess,
-    filled,
     position,
     receiving,
     relaying,
@@ -33,19 +33,12 @@ from tests.support.relay_receiver import (
 from tests.support.running import REPOSITORY, Server
 from tests.support.waiting import wait_until
 
-
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """A database with three events."""
-    return filled(tmp_path / "orders.db", 3)
-
-
 # The command.
 
 
-def test_once_delivers_the_existing_events_and_ends(database: Path) -> None:
+def test_once_delivers_the_existing_events_and_ends(backlog: Engine) -> None:
     with receiving() as receiver:
-        relay = RelayProcess(database, receiver.url, ORDERAPI)
+        relay = RelayProcess(backlog, receiver.url, ORDERAPI)
         assert relay.run("--once") == 0
         assert relay.run("--once") == 0
         assert receiver.sequences() == [1, 2, 3]
@@ -60,28 +53,28 @@ def test_once_delivers_the_existing_events_and_ends(database: Path) -> None:
     ]
 
 
-def test_once_exits_with_1_when_it_cannot_deliver_all(database: Path) -> None:
+def test_once_exits_with_1_when_it_cannot_deliver_all(backlog: Engine) -> None:
     def behave(number: int) -> Behaviour:
         return TAKE if number == 1 else status(500)
 
     with receiving(behave) as receiver:
-        relay = RelayProcess(database, receiver.url)
+        relay = RelayProcess(backlog, receiver.url)
         assert relay.run("--once", "--total", "30") == 1
-        assert position(database) == 1
+        assert position(backlog) == 1
         receiver.behave = lambda _: TAKE
         assert relay.run("--once") == 0
         assert receiver.taken() == [1, 2, 3]
 
 
 def test_a_running_relay_delivers_new_orders_of_a_server(server: Server) -> None:
-    with receiving() as receiver, relaying(server.database, receiver.url, command=ORDERAPI):
+    with receiving() as receiver, relaying(server.engine, receiver.url, command=ORDERAPI):
         ids = [server.order(f"key-{number}").json["order_id"] for number in range(20)]
         wait_until(lambda: len(receiver.arrivals) == 20)
         assert [arrival.event["subject"] for arrival in receiver.arrivals] == ids
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_records_the_delivery_in_flight(database: Path, ending: signal.Signals) -> None:
+def test_a_stop_records_the_delivery_in_flight(backlog: Engine, ending: signal.Signals) -> None:
     """The signal arrives after the receiver got the event and before it answers."""
     has_arrived, may_answer = threading.Event(), threading.Event()
 
@@ -90,20 +83,20 @@ def test_a_stop_records_the_delivery_in_flight(database: Path, ending: signal.Si
         may_answer.wait(10)
         return TAKE
 
-    with receiving(behave) as receiver, relaying(database, receiver.url, command=ORDERAPI) as relay:
+    with receiving(behave) as receiver, relaying(backlog, receiver.url, command=ORDERAPI) as relay:
         assert has_arrived.wait(20)
         assert relay.process is not None
         relay.process.send_signal(ending)
         may_answer.set()
         assert relay.wait() == 0
         assert receiver.sequences() == [1]
-        assert position(database) == 1
+        assert position(backlog) == 1
 
 
-def test_a_stop_ends_a_long_pause(database: Path) -> None:
+def test_a_stop_ends_a_long_pause(backlog: Engine) -> None:
     with (
         receiving(lambda _: status(503, Retry_After="3000")) as receiver,
-        relaying(database, receiver.url, command=ORDERAPI) as relay,
+        relaying(backlog, receiver.url, command=ORDERAPI) as relay,
     ):
         relay.wait_for_log("was not delivered")
         assert relay.stop() == 0
@@ -112,9 +105,9 @@ def test_a_stop_ends_a_long_pause(database: Path) -> None:
         assert blocked["next_attempt_s"] == 3000
 
 
-def test_a_receiver_that_answers_410_ends_the_relay_with_exit_code_3(database: Path) -> None:
+def test_a_receiver_that_answers_410_ends_the_relay_with_exit_code_3(backlog: Engine) -> None:
     with receiving(lambda _: status(410)) as receiver:
-        relay = RelayProcess(database, receiver.url, ORDERAPI)
+        relay = RelayProcess(backlog, receiver.url, ORDERAPI)
         assert relay.run() == 3
         assert len(receiver.arrivals) == 1
     last = relay.log_lines()[-1]
@@ -124,54 +117,53 @@ def test_a_receiver_that_answers_410_ends_the_relay_with_exit_code_3(database: P
     assert "\nRestartPreventExitStatus=3\n" in unit
 
 
-def test_a_relay_that_was_suspended_continues(database: Path) -> None:
+def test_a_relay_that_was_suspended_continues(backlog: Engine) -> None:
     """A debugger does this, and so does a container that is paused."""
-    with receiving() as receiver, relaying(database, receiver.url) as relay:
-        wait_until(lambda: position(database) == 3)
+    with receiving() as receiver, relaying(backlog, receiver.url) as relay:
+        wait_until(lambda: position(backlog) == 3)
         assert relay.process is not None
         for _ in range(3):
             relay.process.send_signal(signal.SIGSTOP)
             time.sleep(0.7)
             relay.process.send_signal(signal.SIGCONT)
             time.sleep(0.3)
-        with closing(SqliteStore(database)) as store:
+        with closing(open_store(backlog.url)) as store:
             place(store, "afterwards")
-        wait_until(lambda: position(database) == 4)
+        wait_until(lambda: position(backlog) == 4)
         assert relay.stop() == 0
 
 
 # Two relays at once.
 
 
-def test_a_second_relay_waits_and_takes_over(database: Path) -> None:
-    with receiving() as receiver, relaying(database, receiver.url, command=ORDERAPI) as first:
+def test_a_second_relay_waits_and_takes_over(backlog: Engine) -> None:
+    with receiving() as receiver, relaying(backlog, receiver.url, command=ORDERAPI) as first:
         wait_until(lambda: receiver.sequences() == [1, 2, 3])
-        with relaying(database, receiver.url, command=ORDERAPI) as second:
+        with relaying(backlog, receiver.url, command=ORDERAPI) as second:
             second.wait_for_log("another relay delivers")
-            assert RelayProcess(database, receiver.url, ORDERAPI).run("--once") == 1
-            with closing(SqliteStore(database)) as store:
+            assert RelayProcess(backlog, receiver.url, ORDERAPI).run("--once") == 1
+            with closing(open_store(backlog.url)) as store:
                 place(store, "while both run")
-                wait_until(lambda: position(database) == 4)
+                wait_until(lambda: position(backlog) == 4)
                 first.kill()
                 place(store, "after the first")
-            wait_until(lambda: position(database) == 5)
+            wait_until(lambda: position(backlog) == 5)
             assert second.stop() == 0
         assert receiver.sequences() == [1, 2, 3, 4, 5]
 
 
-def test_a_relay_that_waits_for_another_can_be_stopped(database: Path) -> None:
-    with closing(SqliteStore(database)) as store, receiving() as receiver:
+def test_a_relay_that_waits_for_another_can_be_stopped(backlog: Engine) -> None:
+    with closing(open_store(backlog.url)) as store, receiving() as receiver:
         assert store.lease("relay")
-        with relaying(database, receiver.url) as relay:
+        with relaying(backlog, receiver.url) as relay:
             relay.wait_for_log("another relay delivers")
             assert relay.stop() == 0
         assert receiver.arrivals == []
 
 
-def test_the_right_to_deliver_belongs_to_one_until_it_ends(tmp_path: Path) -> None:
-    path = filled(tmp_path / "orders.db", 0)
-    with closing(SqliteStore(path)) as second:
-        with closing(SqliteStore(path)) as first:
+def test_the_right_to_deliver_belongs_to_one_until_it_ends(backlog: Engine) -> None:
+    with closing(open_store(backlog.url)) as second:
+        with closing(open_store(backlog.url)) as first:
             assert first.lease("relay")
             assert first.lease("relay")
             assert not second.lease("relay")
@@ -180,19 +172,22 @@ def test_the_right_to_deliver_belongs_to_one_until_it_ends(tmp_path: Path) -> No
         assert second.lease("relay")
 
 
-def test_a_relay_whose_lock_file_was_deleted_ends_when_another_one_delivers(database: Path) -> None:
-    with receiving() as receiver, relaying(database, receiver.url, command=ORDERAPI) as first:
-        wait_until(lambda: position(database) == 3)
+@pytest.mark.sqlite_only("only a database in a file has a lock file")
+def test_a_relay_whose_lock_file_was_deleted_ends_when_another_one_delivers(
+    backlog: Engine, tmp_path: Path
+) -> None:
+    with receiving() as receiver, relaying(backlog, receiver.url, command=ORDERAPI) as first:
+        wait_until(lambda: position(backlog) == 3)
         assert first.process is not None
         # Otherwise the first one might lock the new file before the second one starts.
         first.process.send_signal(signal.SIGSTOP)
-        database.with_name("orders.db-relay-lock").unlink()
-        with relaying(database, receiver.url, command=ORDERAPI) as second:
+        (tmp_path / "orders.db-relay-lock").unlink()
+        with relaying(backlog, receiver.url, command=ORDERAPI) as second:
             second.wait_for_log("the relay starts")
             first.process.send_signal(signal.SIGCONT)
-            with closing(SqliteStore(database)) as store:
+            with closing(open_store(backlog.url)) as store:
                 place(store, "while both run")
-            wait_until(lambda: position(database) == 4)
+            wait_until(lambda: position(backlog) == 4)
             assert first.wait() == 1
             assert "another relay delivers now" in first.log()
             assert second.stop() == 0
@@ -202,7 +197,7 @@ def test_a_relay_whose_lock_file_was_deleted_ends_when_another_one_delivers(data
 # Secrets.
 
 
-def test_no_secret_is_ever_shown(database: Path) -> None:
+def test_no_secret_is_ever_shown(backlog: Engine) -> None:
     """This holds at log level `debug` and for every kind of answer."""
 
     def behave(number: int) -> Behaviour:
@@ -211,16 +206,14 @@ def test_no_secret_is_ever_shown(database: Path) -> None:
 
     with receiving(behave) as receiver:
         url = receiver.url.replace("//", "//bob:hunter2@") + "/pa-th?token=sesame"
-        with relaying(database, url, command=IMPATIENT, ORDERAPI_LOG_LEVEL="debug") as relay:
+        with relaying(backlog, url, command=IMPATIENT, ORDERAPI_LOG_LEVEL="debug") as relay:
             assert relay.process is not None
             process = Path(f"/proc/{relay.process.pid}")
             wait_until(lambda: len(receiver.taken()) == 3)
             shown = (process / "cmdline").read_bytes().decode()
             assert relay.stop() == 0
         shown += relay.log()
-        dead = RelayProcess(
-            database, url.replace(receiver.url.rpartition(":")[2], str(free_port()))
-        )
+        dead = RelayProcess(backlog, url.replace(receiver.url.rpartition(":")[2], str(free_port())))
         assert dead.run("--once", "--from", "1") == 1
         shown += dead.log()
     assert "receiver is at http://127.0.0.1:" in shown
@@ -246,9 +239,9 @@ def test_no_secret_is_ever_shown(database: Path) -> None:
     ],
 )
 def test_a_missing_or_bad_setting_is_named_in_one_line(
-    database: Path, settings: dict[str, str], named: str
+    backlog: Engine, settings: dict[str, str], named: str
 ) -> None:
-    result = run(command="relay", DATABASE_URL=f"sqlite:///{database}", **settings)
+    result = run(command="relay", DATABASE_URL=backlog.url_text, **settings)
     assert result.exit_code == 2
     assert result.stderr.startswith(f"Error: ORDERAPI_{named}: ")
     assert result.stderr.count("\n") == 1
@@ -256,19 +249,19 @@ def test_a_missing_or_bad_setting_is_named_in_one_line(
 
 
 @pytest.mark.parametrize("sequence", ["5", "9" * 18])
-def test_from_beyond_the_next_event_is_refused(database: Path, sequence: str) -> None:
-    relay = RelayProcess(database, "http://127.0.0.1:1", ORDERAPI)
+def test_from_beyond_the_next_event_is_refused(backlog: Engine, sequence: str) -> None:
+    relay = RelayProcess(backlog, "http://127.0.0.1:1", ORDERAPI)
     assert relay.run("--from", sequence) == 2
     assert relay.log().splitlines()[-1] == "Error: --from: expected 1 to 4"
 
 
 @pytest.mark.parametrize("library", ["httpx2", "standardwebhooks"])
-def test_a_missing_library_is_named_in_one_line(database: Path, library: str) -> None:
+def test_a_missing_library_is_named_in_one_line(backlog: Engine, library: str) -> None:
     script = (
         f"import sys; sys.modules[{library!r}] = None\n"
         "from orderapi.cli.commands import main; main(['relay'])"
     )
-    relay = RelayProcess(database, "http://127.0.0.1:1")
+    relay = RelayProcess(backlog, "http://127.0.0.1:1")
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=REPOSITORY,
@@ -283,8 +276,8 @@ def test_a_missing_library_is_named_in_one_line(database: Path, library: str) ->
     )
 
 
-def test_every_line_of_the_log_is_json(database: Path) -> None:
-    with receiving() as receiver, relaying(database, receiver.url, command=ORDERAPI) as relay:
+def test_every_line_of_the_log_is_json(backlog: Engine) -> None:
+    with receiving() as receiver, relaying(backlog, receiver.url, command=ORDERAPI) as relay:
         wait_until(lambda: len(receiver.arrivals) == 3)
         assert relay.stop() == 0
     for line in relay.log().splitlines():

@@ -8,7 +8,9 @@ import pytest
 from orderapi.records import RelayState
 from orderapi.relay.clock import Stopped
 from orderapi.relay.deliver import LEASE, ReceiverGone, Undelivered
-from orderapi.store.sqlite.store import SqliteStore
+from orderapi.store.contract import Store
+from orderapi.store.open import open_store
+from tests.support.engines import Engine
 from tests.support.placing import spoil_lock_file
 from tests.support.relay_fakes import DELIVERED, FakeClock, FakeReceiver, failed, relay
 
@@ -19,11 +21,11 @@ def _patient_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orderapi.relay.deliver.RECORD_FAILURE_MAX_S", 30.0)
 
 
-def state(store: SqliteStore) -> RelayState:
+def state(store: Store) -> RelayState:
     return store.read(lambda tx: tx.relay.find_state())
 
 
-def test_failures_are_counted_from_the_first_to_the_last(three: SqliteStore) -> None:
+def test_failures_are_counted_from_the_first_to_the_last(three: Store) -> None:
     seen: list[RelayState] = []
     clock = FakeClock(on_pause=lambda: seen.append(state(three))).until_idle()
     script = [DELIVERED, failed(500), failed(500), failed(None)]
@@ -38,17 +40,15 @@ def test_failures_are_counted_from_the_first_to_the_last(three: SqliteStore) -> 
     assert idle == RelayState(3, 3, None, 0, None, None)
 
 
-def test_a_restarted_relay_continues_the_count_of_failures(
-    three: SqliteStore, database: Path
-) -> None:
+def test_a_restarted_relay_continues_the_count_of_failures(three: Store, engine: Engine) -> None:
     for _ in range(2):
         with pytest.raises(Undelivered):
             relay(three, FakeReceiver([failed()] * 5)).run_once()
-    with closing(SqliteStore(database)) as another:
+    with closing(open_store(engine.url)) as another:
         assert (state(another).failures, state(another).position) == (10, 0)
 
 
-def test_a_410_stays_recorded_after_the_relay_has_ended(three: SqliteStore) -> None:
+def test_a_410_stays_recorded_after_the_relay_has_ended(three: Store) -> None:
     with pytest.raises(ReceiverGone):
         relay(three, FakeReceiver([failed(410)])).run()
     found = state(three)
@@ -56,7 +56,7 @@ def test_a_410_stays_recorded_after_the_relay_has_ended(three: SqliteStore) -> N
     assert found.blocked_since is not None
 
 
-def test_a_new_position_ends_the_failures(three: SqliteStore) -> None:
+def test_a_new_position_ends_the_failures(three: Store) -> None:
     with pytest.raises(ReceiverGone):
         relay(three, FakeReceiver([failed(410)])).run()
     relay(three, FakeReceiver()).go_to(3)
@@ -64,8 +64,9 @@ def test_a_new_position_ends_the_failures(three: SqliteStore) -> None:
     assert (found.position, found.failures, found.blocked_since) == (2, 0, None)
 
 
+@pytest.mark.sqlite_only("the lock file is spoilt, so that the store reads and does not write")
 def test_a_failure_that_cannot_be_recorded_does_not_stop_the_relay(
-    three: SqliteStore, database: Path
+    three: Store, database: Path
 ) -> None:
     assert three.lease(LEASE)
     spoilt = [spoil_lock_file(database)]

@@ -265,13 +265,13 @@ def relaying(
         relay.kill()
 
 
-def filled(database: Path, events: int) -> Path:
-    """Make a database with this number of events, which no process serves."""
-    with closing(open_store(engine_of(database).url)) as store:
+def filled(engine: Engine, events: int) -> Engine:
+    """Make the tables of an engine with this number of events, which no process serves."""
+    with closing(open_store(engine.url)) as store:
         store.prepare()
         for number in range(events):
             place(store, f"key-{number}")
-    return database
+    return engine
 
 
 def position(database: Path | Engine) -> int:

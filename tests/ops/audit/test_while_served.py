@@ -21,7 +21,7 @@ def test_an_audit_under_load_finds_nothing(server: Server) -> None:
         for number in range(ORDERS_EACH):
             assert server.order(f"load-{writer}-{number}").status == 201
 
-    store = open_maintenance(SqliteUrl(server.database))
+    store = open_maintenance(server.engine.url)
     audits = 0
     with ThreadPoolExecutor(WRITERS) as pool:
         writing = [pool.submit(write, writer) for writer in range(WRITERS)]
