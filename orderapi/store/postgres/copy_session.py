@@ -111,11 +111,20 @@ def reading(connection: Connection) -> Execute:
 def refuse_served(connection: Connection, url: PostgresUrl) -> None:
     """Raise FileRefused if a service, or another command, has the database open.
 
-    A service is found by the name of its connections, so this process must use the same URL.
+    A service is found by the name of its connections, so this process must use the same URL. A
+    pooler such as PgBouncer gives the server's connections to others while a service is idle.
+    Therefore FileRefused is raised for a URL that leads through a pooler, too.
     """
     name = conninfo(url)["application_name"]
     give_up_at = time.monotonic() + GONE_MAX_S
     execute = reading(connection)
+    ((server_process,),) = execute("SELECT pg_backend_pid()", ())
+    # A pooler makes up the process that libpq is told about at the beginning of a connection.
+    if server_process != connection.info.backend_pid:
+        raise FileRefused(
+            f"{url} leads through a pooler of connections such as PgBouncer, which hides the"
+            " processes that have the database open: give the URL of the server itself"
+        )
     while True:
         # Without this, the answer stays the same until the end of the transaction.
         execute("SELECT pg_stat_clear_snapshot()", ())

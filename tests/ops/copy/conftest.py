@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.copies import fill
-from tests.support.engines import PostgresEngine, SqliteEngine
+from tests.support.engines import PgBouncerEngine, PostgresEngine, SqliteEngine
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +31,14 @@ def sqlite(tmp_path: Path, filled: Path) -> SqliteEngine:
 def postgres(tmp_path: Path) -> Iterator[PostgresEngine]:
     """An empty database of PostgreSQL."""
     engine = PostgresEngine(tmp_path)
+    yield engine
+    engine.remove()
+
+
+@pytest.fixture
+def pgbouncer(tmp_path: Path) -> Iterator[PgBouncerEngine]:
+    """An empty database of PostgreSQL, which is reached through PgBouncer."""
+    engine = PgBouncerEngine(tmp_path)
     yield engine
     engine.remove()
 

@@ -7,7 +7,7 @@ import pytest
 
 from orderapi.store.open import open_store
 from tests.support.copies import copy_here, fill, findings, run_copy, run_copy_of
-from tests.support.engines import Engine, PostgresEngine, SqliteEngine
+from tests.support.engines import Engine, PgBouncerEngine, PostgresEngine, SqliteEngine
 from tests.support.placing import place
 from tests.support.postgres import postgres_server
 from tests.support.running import environ_with
@@ -40,6 +40,19 @@ def test_a_store_that_a_service_has_open(
         # A service that uses an empty target goes on.
         if end == "target":
             assert not place(store, "key").replayed
+
+
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_a_url_that_leads_through_pgbouncer(
+    sqlite: SqliteEngine, pgbouncer: PgBouncerEngine, back: SqliteEngine, end: str
+) -> None:
+    """Through PgBouncer, a service that is idle would not be found."""
+    ends: tuple[Engine, Engine] = (sqlite, pgbouncer) if end == "target" else (pgbouncer, back)
+    with closing(open_store(pgbouncer.url)) as store:
+        store.prepare()
+        assert "leads through a pooler of connections such as PgBouncer" in refusal(*ends)
+        # A service that uses this database goes on.
+        assert not place(store, "key").replayed
 
 
 def test_a_target_that_has_orders_of_its_own(
