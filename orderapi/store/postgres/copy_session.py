@@ -25,15 +25,14 @@ STATEMENT_MAX_S = 600.0
 GONE_MAX_S = 2.0
 
 _POLL_S = 0.1
-# What lasts until the end of the transaction, whatever the role or the database says. The times are
-# in milliseconds, and 0 means no limit.
-_SETTINGS = {
-    "synchronous_commit": "on",
-    "client_min_messages": "notice",
-    "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "lock_timeout": "2000",
-}
+# These settings last until the end of the transaction, whatever the role or the database says. The
+# times are in milliseconds, and 0 means no limit. They are no queries, because the first query of a
+# transaction may take its snapshot, and a caller may have to lock tables before that.
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL {isolation} READ WRITE; SET LOCAL synchronous_commit = on;"
+    " SET LOCAL client_min_messages = notice; SET LOCAL statement_timeout = 0;"
+    " SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = 2000"
+)
 _SERVICES = (
     "SELECT COUNT(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = ?"
@@ -64,15 +63,15 @@ def opened(url: PostgresUrl) -> Iterator[Connection]:
 def transaction(connection: Connection, isolation: str = "READ COMMITTED") -> Iterator[None]:
     """Run the block in a transaction that is durable at the end of the block.
 
+    With REPEATABLE READ, the first query of the block takes the snapshot of the transaction.
+
     Raises FileRefused if the server refuses a row, or if another process has locked a table, and
     StoreUnavailable if anything else fails.
     """
     connection.deadline = time.monotonic() + STATEMENT_MAX_S
     connection.notices.clear()
     try:
-        connection.execute(f"BEGIN ISOLATION LEVEL {isolation} READ WRITE".encode())
-        for name, value in _SETTINGS.items():
-            connection.rows("SELECT set_config(?, ?, true)", (name, value))
+        connection.execute(_BEGIN.format(isolation=isolation).encode())
         yield
         connection.deadline = time.monotonic() + STATEMENT_MAX_S
         connection.execute("COMMIT")

@@ -17,8 +17,9 @@ from orderapi.store.postgres.copy_session import (
 from orderapi.store.postgres.session import refuse_unfinished_copy
 from orderapi.store.statements.copies import CopyReads
 
-# This is the first statement, because the snapshot of the transaction begins with the second one,
-# when nobody writes any more. Services lock a row of the first table before they write an order.
+# This statement comes before every query of the transaction. It waits until every writer has ended,
+# and it takes no snapshot. The first query after it takes the snapshot, which therefore shows what
+# these writers have committed. Services lock a row of the first table before they write an order.
 _LOCK = b"LOCK TABLE write_lock, tokens, relay_position, leases IN EXCLUSIVE MODE"
 
 

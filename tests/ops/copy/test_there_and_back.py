@@ -1,6 +1,7 @@
 """A store that was copied is the same store: the same rows, the same answers, the same cursors."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -8,14 +9,16 @@ import pytest
 
 from orderapi.errors import KeyReused, StoreRefused
 from orderapi.records import Claim
+from orderapi.settings import PostgresUrl
 from orderapi.store.open import open_store
 from orderapi.store.statements.copies import CHANGING_TABLES, GROWING_TABLES, TABLES_LEFT_OUT
 from tests.support.backup_files import backed_up
-from tests.support.copies import ORDERS, findings, order_of, rows_of, run_copy
+from tests.support.copies import ORDERS, copy_here, fill, findings, order_of, rows_of, run_copy
 from tests.support.engines import Engine, PostgresEngine, SqliteEngine
 from tests.support.placing import place
 from tests.support.promises import promise
 from tests.support.running import Server, serving
+from tests.support.waiting import wait_until
 
 
 def test_a_store_that_is_copied_there_and_back_has_the_same_rows(
@@ -143,6 +146,36 @@ def test_findings_among_the_orders_after_those_that_were_copied_ahead_are_found(
     rest = run_copy(sqlite, postgres)
     assert rest.returncode == 1
     assert "the copy is not finished" in rest.stdout
+
+
+@promise("a key is never forgotten")
+def test_an_order_that_is_acknowledged_while_the_copy_waits_for_the_lock_is_copied(
+    postgres: PostgresEngine, back: SqliteEngine
+) -> None:
+    """The service gives its connections another name, so only the lock can stop the service."""
+    fill(postgres, 3)
+    url = PostgresUrl(f"{postgres.url_text}?application_name=shop")
+    with closing(open_store(url)) as store, ThreadPoolExecutor(2) as pool:
+        with postgres.held():
+            placed = pool.submit(place, store, "late")
+            wait_until(lambda: waiting_in(postgres) == 1, "an order that waits for its turn")
+            copied = pool.submit(copy_here, postgres, back)
+            wait_until(lambda: waiting_in(postgres) == 2, "a copy that waits for the order")
+        order_id = placed.result().order_id
+        done = copied.result()
+    assert done is not None
+    assert done.is_finished
+    assert back.query(f"SELECT COUNT(*) FROM orders WHERE order_id = '{order_id}'") == [(1,)]
+    assert rows_of(back) == rows_of(postgres)
+
+
+def waiting_in(engine: PostgresEngine) -> int:
+    """Count the connections that wait for a lock."""
+    ((count,),) = engine.query(
+        "SELECT COUNT(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return int(count)
 
 
 def test_a_backup_is_copied_and_stays_a_backup(
