@@ -35,7 +35,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.store.postgres.placements", "orderapi.store.postgres.writes"),
     ("orderapi.store.postgres.readers", "orderapi.store.postgres.queue"),
     ("orderapi.store.postgres.pool", "orderapi.store.postgres.start"),
-    ("orderapi.store.postgres.session",),
+    ("orderapi.store.postgres.session", "orderapi.store.postgres.rights"),
     ("orderapi.store.postgres.connection", "orderapi.store.postgres.failures"),
     (
         "orderapi.store.sqlite.writer",

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from tests.support.engines import PostgresEngine
+from tests.support.postgres import SUPERUSER
 from tests.support.programs import Program
 from tests.support.running import REPOSITORY, Server, environ_with, serving
 
@@ -31,6 +32,31 @@ REFUSED = (
     "CREATE TABLE another (number integer)",
     "SET ROLE orders_owner",
 )
+
+UNUSUAL_RIGHTS = (
+    "GRANT SELECT ON events TO PUBLIC",
+    "GRANT SELECT (order_id), REFERENCES ON orders TO pg_monitor WITH GRANT OPTION",
+    "REVOKE TRUNCATE ON ledger FROM orders_owner",
+    "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC",
+    "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO orderapi",
+)
+# Who owns a table, a column or a function, and who else has which right on it.
+RIGHTS = """
+SELECT name, owner, grantee::regrole::text, privilege_type, is_grantable FROM (
+  SELECT relname, relowner, coalesce(relacl, acldefault('r', relowner)) FROM pg_class
+  WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+  UNION ALL
+  SELECT relname || '.' || attname, relowner, attacl
+  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+  WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+  UNION ALL
+  SELECT relname, relowner, NULL FROM pg_class
+  WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'
+  UNION ALL
+  SELECT proname, proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc
+  WHERE pronamespace = 'public'::regnamespace
+) AS objects (name, owner, acl) LEFT JOIN aclexplode(acl) ON true ORDER BY 1, 3, 4, 5
+"""
 
 
 class RoleEngine(PostgresEngine):
@@ -115,6 +141,28 @@ def test_the_role_may_not_change_what_an_order_leaves_behind(
         for statement in REFUSED:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement.encode())
+
+
+@pytest.mark.parametrize("restored_by", [OWNER, SUPERUSER])
+def test_the_service_has_its_rights_after_a_restore(
+    served: Server, engine: RoleEngine, restored_by: str
+) -> None:
+    token = re.findall(
+        r"oapi_\w+", orderapi("token", "create", "shop", DATABASE_URL=engine.url_text)
+    )[0]
+    old = served.order("old", Authorization=f"Bearer {token}")
+    assert served.stop() == 0
+    for statement in UNUSUAL_RIGHTS:
+        engine.execute(statement)
+    before = engine.query(RIGHTS)
+    file = engine.directory / "backup.db"
+    orderapi("backup", str(file), "--database", engine.owner_url)
+    url = engine.server.url(engine.database, restored_by)
+    orderapi("restore", "--force", str(file), "--database", url)
+    assert engine.query(RIGHTS) == before
+    with serving(engine.directory, engine, AUTH="required") as server:
+        assert server.order("old", Authorization=f"Bearer {token}").body == old.body
+        assert server.order("new", Authorization=f"Bearer {token}").status == 201
 
 
 def test_a_start_under_the_role_before_the_owner_has_migrated_says_what_is_wrong(

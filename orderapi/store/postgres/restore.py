@@ -22,6 +22,7 @@ from orderapi.store.postgres.copy_session import (
     transaction,
 )
 from orderapi.store.postgres.copy_target import PostgresCopyTarget
+from orderapi.store.postgres.rights import give_owners, give_rights
 from orderapi.store.postgres.session import has_table
 from orderapi.store.sqlite.copy_source import SqliteCopySource
 from orderapi.store.statements.copies import CopyReads
@@ -116,10 +117,13 @@ class PostgresRestore:
                 self._execute(f'LOCK TABLE "{place}".write_lock IN ACCESS EXCLUSIVE MODE')
                 counted = self._row(count_gone(f'"{place}"', LOADING))
                 gone, unknown = Gone(*map(int, counted)), ""
+                give_rights(self._connection, place, LOADING)
                 self._execute(f"CREATE SCHEMA {kept_as}")
                 self._move(place, kept_as)
             refuse_served(self._connection, self._url)
             self._move(LOADING, place)
+            if kept_as is not None:
+                give_owners(self._connection, kept_as, place)
         return Replaced(f"the schema {kept_as}" if kept_as else None, gone, unknown)
 
     def clear(self) -> None:
