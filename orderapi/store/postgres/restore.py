@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orderapi.errors import FileRefused
+from orderapi.errors import FileRefused, StoreRefused
 from orderapi.maintenance_records import Gone, Replaced
 from orderapi.settings import PostgresUrl
 from orderapi.store.copying import Copying, copy_all
@@ -23,7 +23,7 @@ from orderapi.store.postgres.copy_session import (
 )
 from orderapi.store.postgres.copy_target import PostgresCopyTarget
 from orderapi.store.postgres.rights import give_owners, give_rights
-from orderapi.store.postgres.session import has_table
+from orderapi.store.postgres.session import UNFINISHED_COPY, has_table, refuse_unfinished_copy
 from orderapi.store.sqlite.copy_source import SqliteCopySource
 from orderapi.store.statements.copies import CopyReads
 from orderapi.store.statements.execution import Row
@@ -58,8 +58,8 @@ WHERE n.nspname = ? AND EXISTS (
 def restoring(url: PostgresUrl, *, force: bool) -> Iterator["PostgresRestore"]:
     """Find out that the database can be replaced.
 
-    Raises FileRefused if a process has it open, or if it has orders or tokens and `force` is not
-    given, and StoreRefused if this release cannot serve it.
+    Without `force`, raises FileRefused if it has orders or tokens, or if it is an unfinished copy.
+    Raises FileRefused if a process has it open, and StoreRefused if this release cannot serve it.
     """
     with closing(reached(url)) as connection, ExitStack() as held:
         execute = reading(connection)
@@ -68,8 +68,10 @@ def restoring(url: PostgresUrl, *, force: bool) -> Iterator["PostgresRestore"]:
             raise FileRefused(f"another restore is being made in {url}")
         refuse_served(connection, url)
         is_there = has_table(connection, "schema_migrations")
-        if is_there and not force and not CopyReads(execute).is_empty():
-            raise FileRefused(f"{url} has orders already; --force keeps them in another schema")
+        if not force:
+            _refuse_unfinished_copy(connection, url)
+            if is_there and not CopyReads(execute).is_empty():
+                raise FileRefused(f"{url} has orders already; --force keeps them in another schema")
         restore = PostgresRestore(url, connection, held, is_there=is_there)
         restore.clear()
         try:
@@ -120,6 +122,9 @@ class PostgresRestore:
                 give_rights(self._connection, place, LOADING)
                 self._execute(f"CREATE SCHEMA {kept_as}")
                 self._move(place, kept_as)
+                if has_table(self._connection, UNFINISHED_COPY):
+                    # A service does not start on a database that has this table.
+                    self._execute(f"ALTER TABLE {UNFINISHED_COPY} SET SCHEMA {kept_as}")
             refuse_served(self._connection, self._url)
             self._move(LOADING, place)
             if kept_as is not None:
@@ -146,6 +151,15 @@ class PostgresRestore:
     def _row(self, sql: str) -> Row:
         (row,) = self._connection.rows(sql, ())
         return row
+
+
+def _refuse_unfinished_copy(connection: Connection, url: PostgresUrl) -> None:
+    try:
+        refuse_unfinished_copy(connection)
+    except StoreRefused as error:
+        raise FileRefused(
+            f"{url}: {error}, or give --force to keep its tables in another schema and to restore"
+        ) from error
 
 
 def _in_schema(url: PostgresUrl, schema: str) -> PostgresUrl:

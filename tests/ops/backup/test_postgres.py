@@ -10,7 +10,9 @@ import pytest
 
 from orderapi.errors import StoreRefused
 from orderapi.settings import SqliteUrl
+from orderapi.store import migrate
 from orderapi.store.open import open_store
+from orderapi.store.postgres import start
 from tests.support.backup_files import ORDERAPI, backed_up, with_orders
 from tests.support.copies import fill, findings, rows_of
 from tests.support.engines import Engine, PostgresEngine, SqliteEngine
@@ -140,6 +142,32 @@ def test_a_backup_is_restored_into_an_empty_database(
     assert rows_of(empty) == rows_of(postgres)
     assert schemas(empty) == []
     empty.remove()
+
+
+def test_a_restore_replaces_an_unfinished_copy_only_with_force_and_a_service_then_starts(
+    postgres: PostgresEngine, file: Path, tmp_path: Path
+) -> None:
+    backed_up_here(postgres, file)
+    target = PostgresEngine(tmp_path)
+    start.prepare(target.url, migrate.load("postgres"), copy_of="sqlite:///old.db")
+    before = target.dump()
+    refused = orderapi("restore", file, engine=target)
+    assert refused.returncode == 2
+    assert "unfinished copy of sqlite:///old.db" in refused.stderr
+    assert "--force" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert target.dump() == before
+    done = orderapi("restore", "--force", file, engine=target)
+    assert done.returncode == 0, done.stderr
+    with closing(open_store(target.url)) as store:
+        store.prepare()
+        assert not place(store, "new").replayed
+    ((kept, source),) = target.query(
+        f"SELECT '{schemas(target)[0]}', source FROM {schemas(target)[0]}.unfinished_copy"
+    )
+    assert f"the old database is kept as the schema {kept}" in done.stdout
+    assert source == "sqlite:///old.db"
+    target.remove()
 
 
 def test_a_backup_of_another_engine_is_refused_and_the_way_is_named(

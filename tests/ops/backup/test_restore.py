@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orderapi.store.sqlite.start import UNFINISHED_COPY_ID
 from orderapi.store.sqlite.store import SqliteStore
 from tests.store.sqlite.test_migrate import NEWEST, OLD_DATABASE
 from tests.support.backup_files import (
@@ -177,6 +178,20 @@ def test_a_restore_can_be_undone(backup: Path, tmp_path: Path) -> None:
     done = orderapi("restore", "--force", kept(database), database=database)
     assert "gone: 2 orders, 2 idempotency keys and 2 events" in done.stdout
     assert keys_in(database) == {"other"}
+
+
+def test_a_restore_replaces_an_unfinished_copy_only_with_force_and_a_service_then_starts(
+    backup: Path, tmp_path: Path
+) -> None:
+    database = with_orders(tmp_path / "orders.db", "other")
+    with closing(sqlite3.connect(database)) as db:
+        db.execute(f"PRAGMA application_id = {UNFINISHED_COPY_ID}")
+    assert orderapi("restore", backup, database=database).returncode == 2
+    assert orderapi("restore", "--force", backup, database=database).returncode == 0
+    store = SqliteStore(database)
+    store.prepare()
+    store.close()
+    assert keys_in(database) == {"key-1", "key-2"}
 
 
 def test_an_older_backup_is_brought_to_this_schema(tmp_path: Path) -> None:
