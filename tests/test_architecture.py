@@ -42,7 +42,7 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.store.sqlite.restore",
         "orderapi.store.sqlite.copy_source",
     ),
-    ("orderapi.store.sqlite.auditable",),
+    ("orderapi.store.sqlite.auditable", "orderapi.store.sqlite.older_backup"),
     ("orderapi.store.sqlite.readers",),
     ("orderapi.store.sqlite.database",),
     (

@@ -50,7 +50,7 @@ def run_copy_of(
 def copy_here(source: Engine, target: Engine) -> Copied | None:
     """Copy in this process, which takes less time."""
     ends = open_copy_source(source.url), open_copy_target(target.url)
-    return copy(*ends, (source.url_text, target.url_text), _quiet, _quiet)
+    return copy(*ends, (source.url_text, target.url_text), quiet, quiet)
 
 
 def begin_copy(source: Engine, target: Engine) -> "subprocess.Popen[bytes]":
@@ -121,8 +121,8 @@ def _use(store: Store) -> None:
     assert store.lease("relay") is not None
 
 
-def _quiet(*_: object) -> None:
-    pass
+def quiet(*_: object) -> None:
+    """Report nothing of what a command has done so far, or has found."""
 
 
 def _token(name: str) -> NewToken:

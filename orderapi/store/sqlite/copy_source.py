@@ -11,6 +11,7 @@ from orderapi.store.sqlite import start
 from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, unavailable
 from orderapi.store.sqlite.file_swap import exclusively, refuse_opened
 from orderapi.store.sqlite.files import DatabaseFiles, beside, size_of
+from orderapi.store.sqlite.older_backup import up_to_date
 from orderapi.store.statements.copies import CopyReads
 from orderapi.store.statements.execution import Execute, Parameters, Row
 
@@ -42,7 +43,8 @@ class SqliteCopySource:
                 refuse_opened(path)
             # Nothing is made beside a backup: a lock file would make it look like a store in use.
             mode = "immutable" if is_backup else "ro"
-            connection = held.enter_context(opened(path, mode, self._accepted))
+            file = held.enter_context(up_to_date(path))
+            connection = held.enter_context(opened(file, mode, self._accepted))
             # Nobody can open the store until the lock is released.
             yield Snapshot(CopyReads(reading(connection)), lambda: None)
 

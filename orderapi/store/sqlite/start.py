@@ -88,12 +88,20 @@ def refuse_unprepared(
         what_it_is = _NOT_SERVED.get(application_id, "is not one of orderapi")
         raise StoreUnavailable(f"the database {what_it_is}")
     try:
-        if migrate.due(known, _applied(connection)):
+        if is_migration_due(connection, known):
             raise StoreUnavailable(
                 "the schema of the database is not up to date; restart the service"
             )
     except StoreRefused as error:
         raise StoreUnavailable(str(error)) from error
+
+
+def is_migration_due(connection: Connection, known: list[Migration]) -> bool:
+    """Tell whether the schema of a database is older than that of the `known` migrations.
+
+    Raises StoreRefused if it is too new for them.
+    """
+    return bool(migrate.due(known, _applied(connection)))
 
 
 def schema_of(known: list[Migration]) -> dict[str, str | None]:

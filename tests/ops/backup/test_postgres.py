@@ -1,6 +1,7 @@
 """A backup of a database of PostgreSQL: a SQLite file, which is restored into PostgreSQL."""
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,12 +10,14 @@ import psycopg
 import pytest
 
 from orderapi.errors import StoreRefused
+from orderapi.ops.restore import restore
 from orderapi.settings import SqliteUrl
 from orderapi.store import migrate
-from orderapi.store.open import open_store
+from orderapi.store.migrate import Migration
+from orderapi.store.open import open_maintenance, open_store
 from orderapi.store.postgres import start
 from tests.support.backup_files import ORDERAPI, backed_up, with_orders
-from tests.support.copies import fill, findings, rows_of
+from tests.support.copies import copy_here, fill, findings, order_of, quiet, rows_of
 from tests.support.engines import Engine, PostgresEngine, SqliteEngine
 from tests.support.placing import place
 from tests.support.promises import promise
@@ -168,6 +171,47 @@ def test_a_restore_replaces_an_unfinished_copy_only_with_force_and_a_service_the
     assert f"the old database is kept as the schema {kept}" in done.stdout
     assert source == "sqlite:///old.db"
     target.remove()
+
+
+@promise("a key is never forgotten")
+def test_a_later_release_restores_and_copies_a_backup_of_an_older_schema(
+    postgres: PostgresEngine, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backed_up_here(postgres, file)
+    before = file.read_bytes()
+    load = migrate.load
+
+    def load_later(engine: str) -> list[Migration]:
+        sql = "UPDATE tokens SET label = 'migrated';\nCREATE TABLE later (number integer);\n"
+        known = load(engine)
+        return [*known, Migration(known[-1].number + 1, known[-1].number, sql)]
+
+    monkeypatch.setattr(migrate, "load", load_later)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    other = SqliteEngine(tmp_path)
+    # A start on the backup was refused before, and it has left this file.
+    lock = file.with_name("orders.db-lock")
+    lock.touch()
+    with closing(open_maintenance(postgres.url)) as maintenance:
+        restored = restore(maintenance, file, force=True, on_progress=quiet, on_finding=pytest.fail)
+    lock.unlink()
+    copied = copy_here(SqliteEngine(file.parent), other)
+    assert restored is not None
+    assert copied is not None
+    assert copied.is_finished
+    engines: tuple[Engine, ...] = (postgres, other)
+    for engine in engines:
+        assert engine.counts() == [ORDERS] * 4
+        assert engine.query("SELECT DISTINCT label FROM tokens") == [("migrated",)]
+        assert findings(engine.url) == []
+        with closing(open_store(engine.url)) as store:
+            store.prepare()
+            claim, new_order = order_of(0)
+            assert store.place(claim, new_order).replayed
+    assert file.read_bytes() == before
+    assert [*file.parent.iterdir(), *temporary.iterdir()] == [file]
 
 
 def test_a_backup_of_another_engine_is_refused_and_the_way_is_named(
