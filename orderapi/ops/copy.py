@@ -84,6 +84,11 @@ def _note_audit(rows: CopyReads, copying: Copying) -> None:
 
 def _refuse_other_orders(rows: CopyReads, target: CopyTarget, names: tuple[str, str]) -> None:
     """Refuse a target in use, unless it has the last row of each table, and so all rows before."""
+    if rows.is_empty():
+        raise FileRefused(
+            f"{names[0]} has no order and no token, but {names[1]} is in use: check SOURCE_URL,"
+            " or copy into an empty database"
+        )
     with target.reading() as reads:
         has_all = rows.find_token_hashes() <= reads.find_token_hashes() and all(
             last is None or reads.has(table, last)

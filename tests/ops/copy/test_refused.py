@@ -70,6 +70,21 @@ def test_a_target_that_has_orders_of_its_own(
     assert postgres.dump() == before
 
 
+def test_an_empty_source_and_a_target_that_has_orders(
+    sqlite: SqliteEngine, postgres: PostgresEngine, back: SqliteEngine
+) -> None:
+    """A wrong URL of the source must not look like a copy that was finished before."""
+    engines: tuple[Engine, ...] = (back, postgres)
+    for empty in engines:
+        with closing(open_store(empty.url)) as store:
+            store.prepare()
+        before = sqlite.dump()
+        line = refusal(empty, sqlite)
+        assert f"{empty.url} has no order and no token" in line
+        assert "SOURCE_URL" in line
+        assert sqlite.dump() == before
+
+
 def test_a_target_that_is_an_unfinished_copy_of_another_store(
     sqlite: SqliteEngine, postgres: PostgresEngine, back: SqliteEngine
 ) -> None:
