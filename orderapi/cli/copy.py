@@ -48,7 +48,7 @@ def copy_command(source_url: str, target_url: str, *, ahead: bool) -> None:
     )
     ends = inputs.copied(source, target)
     began_at = time.monotonic()
-    with Report() as report, failing("the copy is not finished; run the same command again"):
+    with Report() as report, failing("the copy is not finished", "; run the same command again"):
         names = str(source), str(target)
         copied = copy(*ends, names, report.show_progress, report.show_finding, is_ahead=ahead)
     took_s = time.monotonic() - began_at

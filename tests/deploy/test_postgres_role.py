@@ -9,6 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from orderapi.settings import PostgresUrl
+from orderapi.store import migrate
+from orderapi.store.postgres import start
 from tests.support.engines import PostgresEngine
 from tests.support.postgres import SUPERUSER
 from tests.support.programs import Program
@@ -97,7 +100,13 @@ def grant(program: Program, engine: RoleEngine) -> None:
 
 
 def orderapi(*arguments: str, **settings: str) -> str:
-    done = subprocess.run(
+    done = run(*arguments, **settings)
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
         [ORDERAPI, *arguments],
         env=environ_with(**settings),
         capture_output=True,
@@ -105,8 +114,6 @@ def orderapi(*arguments: str, **settings: str) -> str:
         timeout=100,
         check=False,
     )
-    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def test_the_service_and_its_commands_work_under_the_role(
@@ -165,6 +172,40 @@ def test_the_service_has_its_rights_after_a_restore(
         assert server.order("new", Authorization=f"Bearer {token}").status == 201
 
 
+def test_what_only_the_owner_may_do_is_refused_in_one_line_that_says_so(
+    engine: RoleEngine, program: Program
+) -> None:
+    orderapi("migrate", "--database", engine.owner_url)
+    grant(program, engine)
+    file, other = engine.directory / "backup.db", f"sqlite:///{engine.directory}/other.db"
+    orderapi("backup", str(file), "--database", engine.url_text)
+    orderapi("migrate", "--database", other)
+    for arguments in (
+        ("copy", engine.url_text, other),
+        ("copy", other, engine.url_text),
+        ("restore", "--force", str(file), "--database", engine.url_text),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert "permission denied" in done.stderr
+        assert "run this command as the role that owns the tables" in done.stderr
+        assert "again" not in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_start_under_the_role_on_an_unfinished_copy_says_what_it_is(
+    engine: RoleEngine, program: Program
+) -> None:
+    orderapi("migrate", "--database", engine.owner_url)
+    grant(program, engine)
+    start.prepare(
+        PostgresUrl(engine.owner_url), migrate.load("postgres"), copy_of="sqlite:///orders.db"
+    )
+    done = run("migrate", "--database", engine.url_text)
+    assert done.returncode != 0
+    assert "is an unfinished copy of another database: run `orderapi copy` again" in done.stderr
+
+
 def test_a_start_under_the_role_before_the_owner_has_migrated_says_what_is_wrong(
     engine: RoleEngine,
 ) -> None:
@@ -173,4 +214,6 @@ def test_a_start_under_the_role_before_the_owner_has_migrated_says_what_is_wrong
     server.start(wait=False)
     assert server.process is not None
     assert server.process.wait(60) != 0
-    assert "permission denied" in server.log_lines()[-1]["message"]
+    message = server.log_lines()[-1]["message"]
+    assert "permission denied" in message
+    assert "the owner of the database runs `orderapi migrate` and role.sql before this" in message

@@ -65,8 +65,8 @@ def transaction(connection: Connection, isolation: str = "READ COMMITTED") -> It
 
     With REPEATABLE READ, the first query of the block takes the snapshot of the transaction.
 
-    Raises FileRefused if the server refuses a row, or if another process has locked a table, and
-    StoreUnavailable if anything else fails.
+    Raises FileRefused if the server refuses a row, if another process has locked a table, or if the
+    role lacks a right. Raises StoreUnavailable if anything else fails.
     """
     connection.deadline = time.monotonic() + STATEMENT_MAX_S
     connection.notices.clear()
@@ -89,6 +89,8 @@ def ours(error: Exception) -> Exception:
     """Translate an error of the driver into FileRefused or StoreUnavailable."""
     if isinstance(error, psycopg.errors.LockNotAvailable):
         return FileRefused("another process writes to the database: stop it first")
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return FileRefused(f"{reason(error)}: {start.RUN_AS_OWNER}")
     if verdict_on(error) is Verdict.BAD_ROW:
         return FileRefused(f"PostgreSQL refuses a row: {reason(error)}")
     return unavailable(error)

@@ -95,7 +95,10 @@ def is_lasting(failure: StoreUnavailable) -> bool:
 def refuse_unfinished_copy(connection: Connection) -> None:
     """Raise StoreRefused if somebody copies a store into this database, or has begun to."""
     if has_table(connection, UNFINISHED_COPY):
-        ((source,),) = connection.rows(f"SELECT source FROM {UNFINISHED_COPY}", ())  # noqa: S608 - a constant of ours
+        try:
+            ((source,),) = connection.rows(f"SELECT source FROM {UNFINISHED_COPY}", ())  # noqa: S608 - a constant of ours
+        except psycopg.errors.InsufficientPrivilege:
+            source = "another database"  # only its owner knows the name
         raise StoreRefused(
             f"the database is an unfinished copy of {source}: run `orderapi copy` again to finish"
             " it"

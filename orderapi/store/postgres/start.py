@@ -29,6 +29,10 @@ VERSION_MIN = 14
 # Any number will do that no other program locks in this database: "orderapi" in ASCII.
 MIGRATION_LOCK = int.from_bytes(b"orderapi")
 
+# What to do if this role lacks a right that a start, or that another command needs.
+OWNER_MIGRATES = "the owner of the database runs `orderapi migrate` and role.sql before this"
+RUN_AS_OWNER = "run this command as the role that owns the tables"
+
 _RETRY_PAUSE_S = 0.5
 _VERSION = re.compile(r"PostgreSQL (\d+)(?!.*-YB-)")
 _OWN_TABLES = ("orders", "ledger", "idempotency_keys", "events", "tokens", "leases")
@@ -58,6 +62,9 @@ def prepare(url: PostgresUrl, known: list[Migration], *, copy_of: str | None = N
             if copy_of is None:
                 refuse_unfinished_copy(connection)
             _migrate(connection, known, copy_of)
+        except psycopg.errors.InsufficientPrivilege as error:
+            advice = OWNER_MIGRATES if copy_of is None else RUN_AS_OWNER
+            raise StoreRefused(f"cannot prepare {url}: {reason(error)}: {advice}") from error
         except psycopg.Error as error:
             raise StoreRefused(f"cannot prepare {url}: {reason(error)}") from error
 
