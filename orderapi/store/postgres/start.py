@@ -23,11 +23,16 @@ from orderapi.store.postgres.session import (
 
 # How long a start tries to reach a server that does not answer.
 REACH_MAX_S = 30.0
-# How many seconds the migrations may take, with the wait for another process that migrates.
-MIGRATE_MAX_S = 30.0
+# How many seconds the server may take for everything that a start does, except for the migrations.
+ANSWER_MAX_S = 40.0
+# How many seconds a migration may wait for another process that migrates, or that uses a table.
+LOCK_MAX_S = 30.0
+# How many seconds one migration may take. It may have to read every row, or to build an index.
+MIGRATION_MAX_S = 24 * 60 * 60.0
 VERSION_MIN = 14
 # Any number will do that no other program locks in this database: "orderapi" in ASCII.
 MIGRATION_LOCK = int.from_bytes(b"orderapi")
+assert LOCK_MAX_S < ANSWER_MAX_S < MIGRATION_MAX_S
 
 # What to do if this role lacks a right that a start, or that another command needs.
 OWNER_MIGRATES = "the owner of the database runs `orderapi migrate` and role.sql before this"
@@ -62,6 +67,11 @@ def prepare(url: PostgresUrl, known: list[Migration], *, copy_of: str | None = N
             if copy_of is None:
                 refuse_unfinished_copy(connection)
             _migrate(connection, known, copy_of)
+        except psycopg.errors.LockNotAvailable as error:
+            raise StoreRefused(
+                f"cannot prepare {url}: another process migrates the database or uses its tables;"
+                " start again when it has ended"
+            ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             advice = OWNER_MIGRATES if copy_of is None else RUN_AS_OWNER
             raise StoreRefused(f"cannot prepare {url}: {reason(error)}: {advice}") from error
@@ -72,7 +82,7 @@ def prepare(url: PostgresUrl, known: list[Migration], *, copy_of: str | None = N
 def reached(
     url: PostgresUrl, application: str | None = None, reach_max_s: float | None = None
 ) -> Connection:
-    """Open a connection to the primary, which has MIGRATE_MAX_S for what comes next.
+    """Open a connection to the primary, which has ANSWER_MAX_S for what comes next.
 
     A server that does not answer is tried again for `reach_max_s` seconds, by default for
     REACH_MAX_S. Raises StoreRefused if it does not answer even then, or if it cannot keep the
@@ -80,7 +90,7 @@ def reached(
     """
     # The constant is read at the call, because tests set it to a shorter time.
     connection = _reached(url, application, REACH_MAX_S if reach_max_s is None else reach_max_s)
-    connection.deadline = time.monotonic() + MIGRATE_MAX_S
+    connection.deadline = time.monotonic() + ANSWER_MAX_S
     try:
         _refuse_imitation(connection)
         _refuse_unfit(connection)
@@ -114,7 +124,7 @@ def _why_not_let_in(url: PostgresUrl, error: psycopg.Error) -> str:
     """Say why a server that answers does not let this process write."""
     try:
         with closing(connected(url, "any")) as connection:
-            connection.deadline = time.monotonic() + MIGRATE_MAX_S
+            connection.deadline = time.monotonic() + ANSWER_MAX_S
             ((is_standby,),) = connection.rows("SELECT pg_is_in_recovery()", ())
     except psycopg.Error:
         return f"cannot connect to {url}: {reason(error)}"
@@ -165,7 +175,10 @@ def _migrate(connection: Connection, known: list[Migration], copy_of: str | None
     is_up_to_date = _has_schema(connection) and not migrate.due(known, applied_on(connection))
     if is_up_to_date and copy_of is None:
         return
-    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+    connection.execute(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0;"
+        f" SET LOCAL lock_timeout = {LOCK_MAX_S * 1000:.0f}".encode()
+    )
     # The lock ends with the transaction, also behind PgBouncer.
     connection.rows("SELECT pg_advisory_xact_lock(?)", (MIGRATION_LOCK,))
     if not _has_schema(connection):
@@ -175,7 +188,9 @@ def _migrate(connection: Connection, known: list[Migration], copy_of: str | None
             " number integer NOT NULL PRIMARY KEY, works_with integer NOT NULL)"
         )
     for migration in migrate.due(known, applied_on(connection)):
+        connection.deadline = time.monotonic() + MIGRATION_MAX_S
         connection.execute(migration.sql.encode())
+        connection.deadline = time.monotonic() + ANSWER_MAX_S
         connection.rows(
             "INSERT INTO schema_migrations (number, works_with) VALUES (?, ?)",
             (migration.number, migration.works_with),

@@ -10,6 +10,7 @@ import pytest
 from orderapi.errors import StoreRefused, StoreUnavailable
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
+from orderapi.store.migrate import Migration
 from orderapi.store.open import open_store
 from orderapi.store.postgres import start
 from orderapi.store.postgres.store import PostgresStore
@@ -69,6 +70,28 @@ def test_a_newer_schema_that_this_release_does_not_know_is_refused(
 @pytest.mark.usefixtures("store")
 def test_a_newer_schema_on_which_this_release_works_is_served(engine: PostgresEngine) -> None:
     engine.execute(f"INSERT INTO schema_migrations VALUES ({NEWEST + 1}, {NEWEST})")
+    PostgresStore(engine.url).prepare()
+
+
+@pytest.mark.usefixtures("store")
+def test_a_migration_may_take_longer_than_the_rest_of_a_start(
+    engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "ANSWER_MAX_S", 2.0)
+    long = Migration(NEWEST + 1, NEWEST, "SELECT pg_sleep(2.5); CREATE TABLE later (a integer)")
+    engine.execute(f"ALTER DATABASE {engine.database} SET statement_timeout = '1s'")
+    start.prepare(engine.url, [*migrate.load("postgres"), long])
+    assert engine.query("SELECT MAX(number) FROM schema_migrations") == [(NEWEST + 1,)]
+    assert engine.query("SELECT COUNT(*) FROM later") == [(0,)]
+
+
+def test_a_start_waits_a_limited_time_for_another_process_that_migrates(
+    engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "LOCK_MAX_S", 0.5)
+    engine.execute(f"SELECT pg_advisory_lock({start.MIGRATION_LOCK})")
+    assert "another process migrates the database" in refusal(engine.url_text)
+    engine.execute(f"SELECT pg_advisory_unlock({start.MIGRATION_LOCK})")
     PostgresStore(engine.url).prepare()
 
 
