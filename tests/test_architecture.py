@@ -36,6 +36,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.store.postgres.readers", "orderapi.store.postgres.queue"),
     ("orderapi.store.postgres.pool", "orderapi.store.postgres.start"),
     ("orderapi.store.postgres.session", "orderapi.store.postgres.rights"),
+    ("orderapi.store.postgres.servers",),
     ("orderapi.store.postgres.connection", "orderapi.store.postgres.failures"),
     (
         "orderapi.store.sqlite.writer",

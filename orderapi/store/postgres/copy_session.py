@@ -10,8 +10,9 @@ from orderapi.errors import FileRefused, StoreUnavailable
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
 from orderapi.store.postgres import start
-from orderapi.store.postgres.connection import Connection, conninfo
+from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.failures import Verdict, reason, unavailable, verdict_on
+from orderapi.store.postgres.servers import conninfo
 from orderapi.store.postgres.session import Sessions
 from orderapi.store.statements.execution import Execute, Parameters, Row
 

@@ -8,8 +8,9 @@ from orderapi.errors import StoreCorrupt, StoreFailure, StoreRefused, StoreUnava
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
 from orderapi.store.migrate import Migration
-from orderapi.store.postgres.connection import CHECK_MAX_S, Connection, connected
+from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.failures import unavailable
+from orderapi.store.postgres.servers import CHECK_MAX_S, connected
 
 # The server gives up a wait for a lock so many seconds before the deadline of the request.
 ANSWER_MARGIN_S = 0.2
@@ -25,7 +26,7 @@ class Unprepared(StoreUnavailable):
 class Sessions:
     """Opens connections to a database, whose schema must be that of the `known` migrations.
 
-    The server shows each connection under the name `application`; see `connection.connected`. With
+    The server shows each connection under the name `application`; see `servers.connected`. With
     `for_copy`, the database may be an unfinished copy.
     """
 

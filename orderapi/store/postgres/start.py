@@ -12,8 +12,9 @@ from orderapi.errors import StoreRefused
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
 from orderapi.store.migrate import Migration
-from orderapi.store.postgres.connection import Connection, connected, conninfo, refuse_blocking_wait
+from orderapi.store.postgres.connection import Connection, refuse_blocking_wait
 from orderapi.store.postgres.failures import reason
+from orderapi.store.postgres.servers import connected, conninfo
 from orderapi.store.postgres.session import (
     UNFINISHED_COPY,
     applied_on,
@@ -86,7 +87,7 @@ def reached(
 
     A server that does not answer is tried again for `reach_max_s` seconds, by default for
     REACH_MAX_S. Raises StoreRefused if it does not answer even then, or if it cannot keep the
-    promises of the service. `application` is that of `connection.connected`.
+    promises of the service. `application` is that of `servers.connected`.
     """
     # The constant is read at the call, because tests set it to a shorter time.
     connection = _reached(url, application, REACH_MAX_S if reach_max_s is None else reach_max_s)

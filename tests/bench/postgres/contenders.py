@@ -20,7 +20,7 @@ from orderapi.orders import (
 )
 from orderapi.records import Claim, NewOrder, Order
 from orderapi.settings import PostgresUrl
-from orderapi.store.postgres.connection import conninfo
+from orderapi.store.postgres.servers import conninfo
 from orderapi.store.postgres.store import PostgresStore
 from tests.bench.postgres.round_trip import FarConnection
 

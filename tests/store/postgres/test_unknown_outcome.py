@@ -181,7 +181,7 @@ from gevent import monkey
 monkey.patch_all()
 import gevent, sys, time
 from orderapi.settings import PostgresUrl
-from orderapi.store.postgres.connection import connected
+from orderapi.store.postgres.servers import connected
 ticks = []
 def tick():
     while True:

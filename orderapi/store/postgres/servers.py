@@ -1,0 +1,105 @@
+"""The servers of a URL: which one will do, and how a connection to it is opened."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from orderapi.errors import StoreRefused
+from orderapi.settings import PostgresUrl
+from orderapi.store.postgres.connection import Connection
+
+# What libpq uses if the URL says nothing else. A machine that has vanished must be noticed within
+# the time that a request has. All times are in seconds, but `tcp_user_timeout` is in milliseconds.
+_DEFAULTS = {
+    "application_name": "orderapi",
+    "connect_timeout": "3",
+    "keepalives_idle": "2",
+    "keepalives_interval": "1",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "4000",
+}
+# How long a server that was reached may take to answer a question about itself, in seconds.
+CHECK_MAX_S = 3.0
+# Whether a server will do, by the value of `target_session_attrs`.
+_WILL_DO = {
+    "read-write": "SELECT current_setting('transaction_read_only') = 'off'",
+    "primary": "SELECT NOT pg_is_in_recovery()",
+}
+# The parameters of libpq that have a value for each server.
+_LISTS = ("host", "hostaddr", "port")
+
+
+def connected(url: PostgresUrl, session: str, application: str | None = None) -> Connection:
+    """Open a connection to the first server of `url` that will do.
+
+    `session` says which server will do (`target_session_attrs` of libpq): `read-write`, `primary`
+    or `any`. The server shows the connection under the name `application`, if one is given. Raises
+    psycopg.OperationalError if no such server lets this process in.
+    """
+    named = {} if application is None else {"application_name": application}
+    failures = []
+    for server in _servers(conninfo(url) | {"target_session_attrs": session} | named):
+        try:
+            return _checked(_opened(server), session)
+        except psycopg.Error as error:
+            failures.append(error)
+    # If several servers were tried, the last one is not more to blame than the others.
+    raise (
+        failures[0]
+        if len(failures) == 1
+        else psycopg.OperationalError("; ".join(str(error) for error in failures))
+    )
+
+
+def _opened(server: dict[str, Any]) -> Connection:
+    return Connection.connect(
+        **server,
+        autocommit=True,
+        prepare_threshold=None,  # behind PgBouncer, the next statement runs in another session
+    )
+
+
+def _servers(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of each server, in the order of the URL."""
+    lists = {name: str(parameters[name]).split(",") for name in _LISTS if parameters.get(name)}
+    number = max(map(len, lists.values()), default=1)
+    if any(len(values) not in (1, number) for values in lists.values()):
+        yield parameters  # libpq says what is wrong
+        return
+    for index in range(number):
+        yield parameters | {name: values[index % len(values)] for name, values in lists.items()}
+
+
+def _checked(connection: Connection, session: str) -> Connection:
+    """Ask a server whether it will do. Raises psycopg.OperationalError if it will not.
+
+    libpq believes what PgBouncer tells it, which is what the server said when PgBouncer first
+    connected to it. Since then, the server may have become a standby.
+    """
+    connection.deadline = time.monotonic() + CHECK_MAX_S
+    try:
+        if session in _WILL_DO and connection.rows(_WILL_DO[session], ()) != [(True,)]:
+            raise psycopg.OperationalError(f"the server is not {session}")
+    except BaseException:
+        connection.drop()
+        raise
+    return connection
+
+
+def conninfo(url: PostgresUrl) -> dict[str, Any]:
+    """Return the parameters of libpq for a URL. They may contain a password.
+
+    Raises StoreRefused if libpq cannot read the URL.
+    """
+    try:
+        given = conninfo_to_dict(url.text)
+    except (psycopg.Error, UnicodeError):
+        # The message of libpq may quote the password.
+        raise StoreRefused(
+            "libpq cannot read this URL; percent-encode each reserved character in a user, a"
+            " password or a database, and check the names of the parameters"
+        ) from None
+    return _DEFAULTS | given | {"client_encoding": "UTF8"}
