@@ -34,6 +34,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.store.postgres.copy_session", "orderapi.store.postgres.auditable"),
     ("orderapi.store.postgres.placements", "orderapi.store.postgres.writes"),
     ("orderapi.store.postgres.readers", "orderapi.store.postgres.queue"),
+    ("orderapi.store.postgres.primary",),
     ("orderapi.store.postgres.pool", "orderapi.store.postgres.start"),
     ("orderapi.store.postgres.session", "orderapi.store.postgres.rights"),
     ("orderapi.store.postgres.servers",),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from orderapi.store.postgres.pool import Pool
-from orderapi.store.postgres.readers import Readers
+from orderapi.store.postgres.readers import CONNECTIONS_MAX, Readers
 from orderapi.store.postgres.session import Sessions
 from orderapi.store.statements.transaction import ReadTx
 
@@ -37,7 +37,7 @@ class PostgresAuditable:
     """See `maintenance.Auditable`."""
 
     def __init__(self, sessions: Sessions) -> None:
-        self._pool = Pool(sessions.for_reading)
+        self._pool = Pool(sessions.for_reading, CONNECTIONS_MAX)
         self._readers = Readers(self._pool)
 
     def read(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:

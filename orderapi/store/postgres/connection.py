@@ -49,6 +49,8 @@ class Connection(psycopg.Connection[Row]):
     def __init__(self, pgconn: PGconn, row_factory: Any = tuple_row) -> None:
         super().__init__(pgconn, row_factory)
         self.deadline = 0.0
+        # The index of its server in the URL.
+        self.server = 0
         # The notices and warnings that the server has sent. After one, nothing is a success.
         self.notices: list[str] = []
         # How many statements have run, and whether one of them has changed a row.

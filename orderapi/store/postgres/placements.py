@@ -19,8 +19,9 @@ from orderapi.records import Claim, NewOrder, Order, Reply, SavedClaim
 from orderapi.store.commit_stats import CommitStats
 from orderapi.store.jobs import Job
 from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
+from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.queue import Queue
-from orderapi.store.postgres.session import ANSWER_MARGIN_S, Primary, is_lasting
+from orderapi.store.postgres.session import ANSWER_MARGIN_S, is_lasting
 
 # A call that takes longer is a sign that writes do not commit now.
 SLOW_S = 1.0
@@ -145,16 +146,17 @@ class Placements:
         self._run(jobs[middle:])
 
     def _call(self, placements: list[Placement], deadline: float) -> _Answers:
-        connection = self._primary.connection(deadline)
-        wait_s = deadline - time.monotonic() - ANSWER_MARGIN_S
-        if wait_s <= 0:
-            raise StoreUnavailable("a connection was opened too late")
-        parameters = _parameters(placements, wait_s)
         self._began_at = time.monotonic()
         try:
+            connection = self._primary.connection(deadline)
+            wait_s = deadline - time.monotonic() - ANSWER_MARGIN_S
+            if wait_s <= 0:
+                raise StoreUnavailable("a connection was opened too late")
+            parameters = _parameters(placements, wait_s)
+            called_at = time.monotonic()
             rows = connection.execute(_CALL, parameters, prepare=False).fetchall()
+            took_s = time.monotonic() - called_at
         finally:
-            took_s = time.monotonic() - self._began_at
             self._began_at = float("inf")
         if connection.notices:
             # A COMMIT sends a warning if its wait for the standby was cancelled.
@@ -224,8 +226,9 @@ def _end(job: Job, outcome: Reply | KeyReused) -> None:
 
 def _verdict_on(failure: Exception) -> Verdict:
     if isinstance(failure, StoreUnavailable):
-        # No connection could be opened, or the server has warned.
-        return Verdict.REFUSED if is_lasting(failure) else Verdict.RECONNECT
+        # No connection was opened in time, or the server has warned and its connection was dropped.
+        # A connection that was opened late is good, and the next batch needs it.
+        return Verdict.REFUSED if is_lasting(failure) else Verdict.REPEAT
     return verdict_on(failure)
 
 

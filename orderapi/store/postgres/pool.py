@@ -1,4 +1,4 @@
-"""The connections of one process for reading: a few, with a limit on every wait for one."""
+"""A few connections that one process shares, with a limit on every wait for one."""
 
 import os
 import threading
@@ -9,22 +9,22 @@ from orderapi.errors import StoreUnavailable
 from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.session import is_lasting
 
-# A read takes less than a millisecond, and a server has a hundred connections by default.
-CONNECTIONS_MAX = 4
 # The pause before a server that could not be reached is tried again.
 RETRY_PAUSE_S = 0.2
+_NONE_FREE = "no connection to the server was open and free by the deadline"
 
 
 class Pool:
-    """At most CONNECTIONS_MAX connections, which `open_one` opens when they are needed.
+    """At most `connections_max` connections, which `open_one` opens when they are needed.
 
     `open_one` raises StoreUnavailable. It may take long, because a name must be looked up and
     several hosts may be silent. Therefore it runs on a thread of its own, and a request
-    waits for a connection until its deadline at most.
+    waits for a connection until its deadline at most. A connection that is opened later is kept.
     """
 
-    def __init__(self, open_one: Callable[[], Connection]) -> None:
+    def __init__(self, open_one: Callable[[], Connection], connections_max: int) -> None:
         self._open_one = open_one
+        self._connections_max = connections_max
         self._changed = threading.Condition()
         # The last one in the list was used last.
         self._idle: list[Connection] = []
@@ -52,8 +52,8 @@ class Pool:
                     raise _again(self._failure)
                 remaining_s = deadline - time.monotonic()
                 if remaining_s <= 0:
-                    raise _again(self._failure or StoreUnavailable("no connection became free"))
-                if not self._opening and self._open < CONNECTIONS_MAX:
+                    raise _again(self._failure or StoreUnavailable(_NONE_FREE))
+                if not self._opening and self._open < self._connections_max:
                     self._start_opening()
                 self._changed.wait(remaining_s)
             return self._idle.pop()
@@ -108,7 +108,10 @@ class Pool:
                 self._failures += 1
             else:
                 self._has_opened = True
-                self._idle.append(connection)
+                if self._is_closed:
+                    self._discard(connection)
+                else:
+                    self._idle.append(connection)
             self._changed.notify_all()
 
     def _is_final(self, failure: StoreUnavailable) -> bool:

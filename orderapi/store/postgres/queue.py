@@ -5,7 +5,7 @@ from typing import Any
 
 from orderapi.store.group_commit import GroupCommit
 from orderapi.store.jobs import Batch, Job, Natively
-from orderapi.store.postgres.session import Primary
+from orderapi.store.postgres.primary import Primary
 
 
 class Queue:
@@ -31,7 +31,7 @@ class Queue:
     def stop(self) -> None:
         """Refuse new jobs, wait for the queued ones, and give up the connection."""
         self._commits.close()
-        self._primary.drop()
+        self._primary.close()
 
     def _commit(self, batch: Batch, _natively: Natively) -> bool:
         jobs = batch.take()

@@ -16,6 +16,9 @@ from orderapi.store.statements.transaction import ReadTx
 
 T = TypeVar("T")
 
+# The connections of a process for reading. A read takes less than a millisecond, and a server has a
+# hundred connections by default.
+CONNECTIONS_MAX = 4
 # A caller that does not want to wait has this time all the same, because a round trip takes some.
 READ_MIN_S = 1.0
 assert REQUEST_TIME_S + READ_MIN_S < ANSWER_MAX_S

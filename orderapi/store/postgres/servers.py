@@ -21,6 +21,10 @@ _DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "4000",
 }
+# The servers of a URL share this time in seconds, so that the last one is tried soon although the
+# others are silent. The driver gives each of them at least CONNECT_MIN_S.
+OPENING_MAX_S = 9
+CONNECT_MIN_S = 2
 # How long a server that was reached may take to answer a question about itself, in seconds.
 CHECK_MAX_S = 3.0
 # Whether a server will do, by the value of `target_session_attrs`.
@@ -32,20 +36,27 @@ _WILL_DO = {
 _LISTS = ("host", "hostaddr", "port")
 
 
-def connected(url: PostgresUrl, session: str, application: str | None = None) -> Connection:
+def connected(
+    url: PostgresUrl, session: str, application: str | None = None, first: int = 0
+) -> Connection:
     """Open a connection to the first server of `url` that will do.
 
     `session` says which server will do (`target_session_attrs` of libpq): `read-write`, `primary`
-    or `any`. The server shows the connection under the name `application`, if one is given. Raises
+    or `any`. The server shows the connection under the name `application`, if one is given. The
+    server with the index `first` in the URL is tried before the others. Raises
     psycopg.OperationalError if no such server lets this process in.
     """
     named = {} if application is None else {"application_name": application}
+    servers = list(_servers(conninfo(url) | {"target_session_attrs": session} | named))
     failures = []
-    for server in _servers(conninfo(url) | {"target_session_attrs": session} | named):
+    for index in sorted(range(len(servers)), key=lambda index: index != first):
         try:
-            return _checked(_opened(server), session)
+            connection = _checked(_opened(servers[index]), session)
         except psycopg.Error as error:
             failures.append(error)
+        else:
+            connection.server = index
+            return connection
     # If several servers were tried, the last one is not more to blame than the others.
     raise (
         failures[0]
@@ -69,8 +80,23 @@ def _servers(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if any(len(values) not in (1, number) for values in lists.values()):
         yield parameters  # libpq says what is wrong
         return
+    limit = {"connect_timeout": _connect_timeout(parameters["connect_timeout"], number)}
     for index in range(number):
-        yield parameters | {name: values[index % len(values)] for name, values in lists.items()}
+        own = {name: values[index % len(values)] for name, values in lists.items()}
+        yield parameters | own | limit
+
+
+def _connect_timeout(given: str, servers: int) -> str:
+    """Return how many seconds each of the servers may take to let this process in.
+
+    A host name with several addresses takes this time for each of them.
+    """
+    try:
+        given_s = int(float(given))
+    except (ValueError, OverflowError):
+        return given  # the driver says what is wrong
+    share_s = max(CONNECT_MIN_S, OPENING_MAX_S // servers)
+    return str(min(given_s, share_s) if given_s > 0 else share_s)
 
 
 def _checked(connection: Connection, session: str) -> Connection:

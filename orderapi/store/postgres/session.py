@@ -42,6 +42,9 @@ class Sessions:
         self._known = known
         self._application = application
         self._for_copy = for_copy
+        # The index of the server that let this process in last. After a failover, the servers
+        # before it in the URL may be silent, and each of them would take seconds.
+        self._server = 0
 
     def for_reading(self) -> Connection:
         """Open a connection to the primary. Raises StoreUnavailable as `for_writing` does."""
@@ -56,7 +59,7 @@ class Sessions:
 
     def _opened(self, session: str) -> Connection:
         try:
-            connection = connected(self._url, session, self._application)
+            connection = connected(self._url, session, self._application, self._server)
         except psycopg.Error as error:
             raise unavailable(error) from error
         except StoreRefused as error:
@@ -67,6 +70,7 @@ class Sessions:
         except BaseException:
             connection.drop()
             raise
+        self._server = connection.server
         return connection
 
     def _refuse_unprepared(self, connection: Connection) -> None:
@@ -120,31 +124,3 @@ def applied_on(connection: Connection) -> dict[int, int]:
     """Return the numbers of the migrations of a database, each with its `works_with`."""
     rows = connection.rows(_APPLIED, {})
     return {int(number): int(works_with) for number, works_with in rows}
-
-
-class Primary:
-    """The one connection of a writer. It is opened again after each failure that ended it."""
-
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
-        self._connection: Connection | None = None
-
-    def connection(self, deadline: float) -> Connection:
-        """Return the connection, whose statements wait until `deadline`.
-
-        Raises StoreUnavailable as `Sessions.for_writing` does.
-        """
-        if self._connection is not None and not self._connection.is_idle():
-            self.drop()
-        if self._connection is None:
-            self._connection = self._sessions.for_writing()
-        self._connection.deadline = deadline
-        self._connection.notices.clear()
-        self._connection.has_written = False
-        return self._connection
-
-    def drop(self) -> None:
-        """Give up the connection. What it was doing may still happen."""
-        if self._connection is not None:
-            self._connection.drop()
-            self._connection = None

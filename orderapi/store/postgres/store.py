@@ -16,8 +16,9 @@ from orderapi.store.leases import Leases
 from orderapi.store.postgres import start
 from orderapi.store.postgres.placements import Placement, Placements, answer_to, placement_of
 from orderapi.store.postgres.pool import Pool
-from orderapi.store.postgres.readers import READ_MIN_S, Readers
-from orderapi.store.postgres.session import Primary, Sessions
+from orderapi.store.postgres.primary import Primary
+from orderapi.store.postgres.readers import CONNECTIONS_MAX, READ_MIN_S, Readers
+from orderapi.store.postgres.session import Sessions
 from orderapi.store.postgres.writes import Writes
 from orderapi.store.statements.transaction import ReadTx, WriteTx
 
@@ -36,7 +37,7 @@ class PostgresStore:
         self._url = url
         self._known = migrate.load("postgres")
         sessions = Sessions(url, self._known)
-        self._pool = Pool(sessions.for_reading)
+        self._pool = Pool(sessions.for_reading, CONNECTIONS_MAX)
         self._readers = Readers(self._pool)
         self._stats = CommitStats()
         self._placements = Placements(Primary(sessions), self._stats)

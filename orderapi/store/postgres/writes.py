@@ -14,8 +14,9 @@ from orderapi.store.commit_stats import CommitStats
 from orderapi.store.jobs import Job
 from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
+from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.queue import Queue
-from orderapi.store.postgres.session import ANSWER_MARGIN_S, Primary, is_lasting
+from orderapi.store.postgres.session import ANSWER_MARGIN_S, is_lasting
 from orderapi.store.statements.transaction import WriteTx
 
 _RETRY_PAUSE_S = 0.1
@@ -84,9 +85,13 @@ class Writes:
 
     def _opened(self, deadline: float) -> Connection:
         try:
-            return self._primary.connection(deadline)
+            connection = self._primary.connection(deadline)
         except StoreUnavailable as error:
             raise _CannotConnect(error) from error
+        if time.monotonic() >= deadline:
+            # A statement without time would end the connection, which the next write needs.
+            raise _CannotConnect(StoreUnavailable("a connection was opened too late"))
+        return connection
 
     def _commit_durably(self, connection: Connection) -> None:
         began_at = time.monotonic()
