@@ -34,6 +34,8 @@ _EVENTS = {
 }
 _MARKER = re.compile(r"\?|(?<!:):([a-z_][a-z_0-9]*)|%")
 _WRITES = ("INSERT ", "UPDATE ", "DELETE ")
+# A standby refuses this, and PgBouncer may have put one in the place of the primary.
+_ON_PRIMARY = "SET TRANSACTION READ WRITE"
 
 
 class DeadlinePassed(psycopg.OperationalError):
@@ -84,6 +86,20 @@ class Connection(psycopg.Connection[Row]):
         if cursor.rowcount > 0 and (cursor.statusmessage or "").startswith(_WRITES):
             self.has_written = True
         return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
+
+    def read_one(self, sql: str, parameters: Parameters) -> list[Row]:
+        """Run a statement as a transaction of its own, and return all of its rows.
+
+        A server that has become a standby refuses it with the SQLSTATE 0A000. It takes one round
+        trip, because the statements of one message are one transaction. No message with several
+        statements has parameters, so they are written into the statement.
+        """
+        statement = psycopg.ClientCursor(self).mogrify(translated(sql), parameters)
+        cursor = self.execute(f"{_ON_PRIMARY}; {statement}".encode())
+        self.statements += 1
+        while cursor.nextset():
+            pass
+        return cursor.fetchall()
 
     def is_idle(self) -> bool:
         """Tell whether the connection is open, and no transaction of it is."""

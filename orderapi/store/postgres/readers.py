@@ -15,6 +15,7 @@ from orderapi.store.statements.execution import Parameters, Row
 from orderapi.store.statements.transaction import ReadTx
 
 T = TypeVar("T")
+_Read = Callable[[str, Parameters], list[Row]]
 
 # The connections of a process for reading. A read takes less than a millisecond, and a server has a
 # hundred connections by default.
@@ -23,7 +24,8 @@ CONNECTIONS_MAX = 4
 READ_MIN_S = 1.0
 assert REQUEST_TIME_S + READ_MIN_S < ANSWER_MAX_S
 
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# A standby refuses a transaction that may write. This one may not, from its next statement on.
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET TRANSACTION READ ONLY"
 
 
 class Readers:
@@ -50,7 +52,7 @@ class Readers:
 
     def rows(self, sql: str) -> list[Row]:
         """Run a statement that only this engine has. Raises StoreUnavailable as `run` does."""
-        return self._run(lambda connection: connection.execute(sql.encode()).fetchall(), None)
+        return self._run(lambda connection: connection.read_one(sql, ()), None)
 
     def _run(self, act: Callable[[Connection], T], deadline: float | None) -> T:
         deadline = max(deadline_of(deadline), time.monotonic() + READ_MIN_S)
@@ -75,7 +77,7 @@ class Readers:
 def _in_transaction(fn: Callable[[ReadTx], T], connection: Connection) -> T:
     connection.execute(_BEGIN)
     try:
-        result = fn(ReadTx(_reading(connection)))
+        result = fn(ReadTx(_sendable(connection.rows)))
         connection.execute("COMMIT")
     except BaseException:
         connection.roll_back()
@@ -85,19 +87,21 @@ def _in_transaction(fn: Callable[[ReadTx], T], connection: Connection) -> T:
 
 def _in_one_statement(fn: Callable[[ReadTx], T], connection: Connection) -> T:
     before = connection.statements
-    result = fn(ReadTx(_reading(connection)))
+    result = fn(ReadTx(_sendable(connection.read_one)))
     if connection.statements - before > 1:
         raise RuntimeError("a unit of work of one statement ran several")
     return result
 
 
-def _reading(connection: Connection) -> Callable[[str, Parameters], list[Row]]:
+def _sendable(read: _Read) -> _Read:
+    """Let a statement find nothing where it compares with a text that cannot be sent."""
+
     def rows(sql: str, parameters: Parameters) -> list[Row]:
         try:
-            return connection.rows(sql, parameters)
+            return read(sql, parameters)
         except (psycopg.DataError, UnicodeEncodeError) as error:
             if getattr(error, "sqlstate", None) is not None:
                 raise
-            return connection.rows(sql, without_unsendable(parameters))
+            return read(sql, without_unsendable(parameters))
 
     return rows

@@ -86,12 +86,26 @@ def test_a_primary_that_has_become_a_standby_is_left(pair: Pair, store: Postgres
     with pgbouncer(pair.primary) as bouncer:
         hosts = f"127.0.0.1:{bouncer.port},127.0.0.1:{pair.standby.port}"
         url = f"postgresql://{SUPERUSER}@{hosts}/orders?target_session_attrs=read-write"
-        with closing(PostgresStore(PostgresUrl(url))) as behind:
+        with (
+            closing(PostgresStore(PostgresUrl(url))) as behind,
+            closing(PostgresStore(PostgresUrl(url))) as also_behind,
+        ):
             first = place(behind, "first")
+            behind.write(lambda tx: tx.probe.touch())
+            lease = behind.lease("relay")
+            assert lease is not None
+            for read in (behind.read_one, also_behind.read):
+                assert read(lambda tx: tx.events.last_sequence()) == 1
             pair.primary.kill()
             pair.promote()
             pair.demote_old_primary()
+            # From now on, it does not show what the new primary commits.
+            pair.primary.query("SELECT pg_wal_replay_pause()")
+            made = place(store, "made through another process").order_id
+            for read in (behind.read_one, also_behind.read):
+                assert read(lambda tx: tx.lookup.find_order(made), time.monotonic() + 60)
+            assert behind.write(lambda tx: tx.leases.renew(lease), time.monotonic() + 60)
             assert place(behind, "first", deadline=time.monotonic() + 60).body == first.body
             assert not place(behind, "second").replayed
     place(store, "third")
-    assert pair.standby.query("SELECT COUNT(*) FROM orders", database="orders") == [(3,)]
+    assert pair.standby.query("SELECT COUNT(*) FROM orders", database="orders") == [(4,)]
