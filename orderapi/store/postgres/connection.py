@@ -1,8 +1,8 @@
 """One connection to PostgreSQL: how it waits, how it is given up, and how it runs a statement.
 
-No statement is ever cancelled. A COMMIT that waits for a standby and is cancelled reports success,
+No write is ever cancelled. A COMMIT that waits for a standby and is cancelled reports success,
 although the standby may never get it. So a caller whose deadline has come closes the socket, and
-the outcome is then unknown.
+the outcome is then unknown. A read has a time limit that the server enforces.
 """
 
 import os
@@ -36,6 +36,8 @@ _MARKER = re.compile(r"\?|(?<!:):([a-z_][a-z_0-9]*)|%")
 _WRITES = ("INSERT ", "UPDATE ", "DELETE ")
 # A standby refuses this, and PgBouncer may have put one in the place of the primary.
 _ON_PRIMARY = "SET TRANSACTION READ WRITE"
+# The server gives up a read, or a wait for a lock, so many seconds before the deadline.
+ANSWER_MARGIN_S = 0.2
 
 
 class DeadlinePassed(psycopg.OperationalError):
@@ -87,15 +89,22 @@ class Connection(psycopg.Connection[Row]):
             self.has_written = True
         return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
+    def remaining_ms(self) -> int:
+        """Return how many milliseconds the server may take, so that it answers by the deadline."""
+        return max(1, int((self.deadline - time.monotonic() - ANSWER_MARGIN_S) * 1000))
+
     def read_one(self, sql: str, parameters: Parameters) -> list[Row]:
         """Run a statement as a transaction of its own, and return all of its rows.
 
-        A server that has become a standby refuses it with the SQLSTATE 0A000. It takes one round
-        trip, because the statements of one message are one transaction. No message with several
+        The server gives it up by the deadline, and the connection can then be used again. A server
+        that has become a standby refuses it with the SQLSTATE 0A000. It takes one round trip,
+        because the statements of one message are one transaction. No message with several
         statements has parameters, so they are written into the statement.
         """
-        statement = psycopg.ClientCursor(self).mogrify(translated(sql), parameters)
-        cursor = self.execute(f"{_ON_PRIMARY}; {statement}".encode())
+        cursor = psycopg.ClientCursor(self)
+        statement = cursor.mogrify(translated(sql), parameters)
+        limit = f"SET LOCAL statement_timeout = {self.remaining_ms()}"
+        cursor.execute(f"{_ON_PRIMARY}; {limit}; {statement}".encode())
         self.statements += 1
         while cursor.nextset():
             pass

@@ -18,10 +18,11 @@ from orderapi.orders import ORDER_STATUS, REPLY_STATUS, event_payload
 from orderapi.records import Claim, NewOrder, Order, Reply, SavedClaim
 from orderapi.store.commit_stats import CommitStats
 from orderapi.store.jobs import Job
+from orderapi.store.postgres.connection import ANSWER_MARGIN_S
 from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
 from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.queue import Queue
-from orderapi.store.postgres.session import ANSWER_MARGIN_S, is_lasting
+from orderapi.store.postgres.session import is_lasting
 
 # A call that takes longer is a sign that writes do not commit now.
 SLOW_S = 1.0

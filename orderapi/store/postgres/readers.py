@@ -25,7 +25,12 @@ READ_MIN_S = 1.0
 assert REQUEST_TIME_S + READ_MIN_S < ANSWER_MAX_S
 
 # A standby refuses a transaction that may write. This one may not, from its next statement on.
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET TRANSACTION READ ONLY"
+# The server gives up each statement, because it would not notice a closed connection while it waits
+# for a lock. It would have more and more sessions then.
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET TRANSACTION READ ONLY;"
+    " SET LOCAL statement_timeout = {remaining_ms}"
+)
 
 
 class Readers:
@@ -75,7 +80,7 @@ class Readers:
 
 
 def _in_transaction(fn: Callable[[ReadTx], T], connection: Connection) -> T:
-    connection.execute(_BEGIN)
+    connection.execute(_BEGIN.format(remaining_ms=connection.remaining_ms()).encode())
     try:
         result = fn(ReadTx(_sendable(connection.rows)))
         connection.execute("COMMIT")

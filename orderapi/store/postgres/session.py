@@ -12,8 +12,6 @@ from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.failures import unavailable
 from orderapi.store.postgres.servers import CHECK_MAX_S, connected
 
-# The server gives up a wait for a lock so many seconds before the deadline of the request.
-ANSWER_MARGIN_S = 0.2
 _APPLIED = "SELECT number, works_with FROM schema_migrations"
 # A table that exists as long as the database is an unfinished copy of another store.
 UNFINISHED_COPY = "unfinished_copy"

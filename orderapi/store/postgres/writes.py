@@ -16,7 +16,7 @@ from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
 from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.queue import Queue
-from orderapi.store.postgres.session import ANSWER_MARGIN_S, is_lasting
+from orderapi.store.postgres.session import is_lasting
 from orderapi.store.statements.transaction import WriteTx
 
 _RETRY_PAUSE_S = 0.1
@@ -74,7 +74,7 @@ class Writes:
         if job.is_gone:
             raise StoreUnavailable("the request no longer waits for its outcome")
         connection = self._opened(job.deadline)
-        _begin(connection, job.deadline)
+        _begin(connection)
         try:
             result = job.work(WriteTx(connection.rows, lambda: _lock(connection)))
         except BaseException:
@@ -121,10 +121,8 @@ class _CannotConnect(Exception):
         self.reason = reason
 
 
-def _begin(connection: Connection, deadline: float) -> None:
-    wait_s = deadline - time.monotonic() - ANSWER_MARGIN_S
-    lock_timeout_ms = max(1, int(wait_s * 1000))
-    connection.execute(_BEGIN.format(lock_timeout_ms=lock_timeout_ms).encode())
+def _begin(connection: Connection) -> None:
+    connection.execute(_BEGIN.format(lock_timeout_ms=connection.remaining_ms()).encode())
 
 
 def _lock(connection: Connection) -> None:

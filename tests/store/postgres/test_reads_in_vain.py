@@ -1,0 +1,53 @@
+"""Reads that the server cannot finish leave nothing behind there."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from orderapi.errors import StoreUnavailable
+from orderapi.store.contract import ReadTx
+from orderapi.store.postgres.readers import CONNECTIONS_MAX, READ_MIN_S
+from orderapi.store.postgres.store import PostgresStore
+from tests.support.engines import PostgresEngine
+from tests.support.placing import place
+from tests.support.promises import promise
+
+SESSIONS = (
+    "SELECT COUNT(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name = 'orderapi'"
+)
+# Orders have a connection of their own, and so have other writes.
+WRITERS = 2
+Read = Callable[[ReadTx], object]
+
+
+@promise("bad days lose nothing")
+@pytest.mark.parametrize("name", ["read", "read_one"])
+def test_reads_that_wait_for_a_lock_in_vain_do_not_use_up_the_sessions_of_the_server(
+    store: PostgresStore, engine: PostgresEngine, name: str
+) -> None:
+    """A session that waits for a lock does not notice that its client has gone."""
+    made = place(store, "key").order_id
+    read: Callable[[Read, float], object] = getattr(store, name)
+
+    def find_in_vain() -> int:
+        with pytest.raises(StoreUnavailable):
+            read(lambda tx: tx.lookup.find_order(made), time.monotonic())
+        return sessions(engine)
+
+    with ThreadPoolExecutor(CONNECTIONS_MAX) as pool:
+        with psycopg.connect(engine.server.url(engine.database)) as operator:
+            operator.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+            rounds = range(2 * CONNECTIONS_MAX)
+            most = max(pool.map(lambda _: find_in_vain(), rounds))
+        assert read(lambda tx: tx.lookup.find_order(made), time.monotonic() + READ_MIN_S)
+    assert most <= CONNECTIONS_MAX + WRITERS
+
+
+def sessions(engine: PostgresEngine) -> int:
+    with psycopg.connect(engine.server.url(engine.database)) as connection:
+        ((number,),) = connection.execute(SESSIONS).fetchall()
+    return int(number)
