@@ -1,4 +1,4 @@
-"""Who a bearer token lets in: a look-up in memory, kept up to date from the store.
+"""Which client a bearer token belongs to: found in memory, which is kept up to date from the store.
 
 The secret in a token is random and has 190 bits. Therefore the store keeps a plain SHA-256 of the
 token: nobody can try all secrets, and a slow hash would only make each request slower.
@@ -119,14 +119,14 @@ class Tokens:
         if found is None:
             if self._is_current or not fields.is_token(token):
                 raise Unauthorized
-            raise StoreUnavailable("the tokens cannot be read")
+            raise StoreUnavailable("the token is unknown, and the tokens cannot be read")
         self._uses.note(found.token_id)
         return found.caller
 
     def refuse_if_ended(self, token: str) -> None:
         """Raises Unauthorized when a token that was valid has expired or was revoked meanwhile.
 
-        This is for a request that has waited for long, after it was let in.
+        This is for a request that has waited since its token was checked.
         """
         self._poll()
         if self._find(token) is None:
@@ -177,7 +177,7 @@ class Tokens:
         except StoreUnavailable as error:
             if self._is_current:
                 _log.warning(
-                    "the tokens cannot be read; the known ones go on working",
+                    "the tokens cannot be read; the tokens that this process knows stay valid",
                     extra={"reason": error.reason},
                 )
             self._is_current = False
@@ -200,7 +200,7 @@ def _known(token: Token) -> _Known:
 
 
 class _Uses:
-    """When each token was last used: noted in memory, and written to the store now and then.
+    """When each token was last used: noted in memory, and written to the store periodically.
 
     The writing happens on a thread of its own, outside of every order's transaction. A use that
     the store cannot write is kept, and written later.

@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 _request_log = logging.getLogger("orderapi.request")
 
 _SERVER_LOGGER = "gunicorn.error"
-# What gunicorn repeats of a malformed request may be a header, and so a secret.
-_REPEATED = re.compile(
+# The part of a message in which gunicorn quotes a malformed request. It may contain a secret.
+_QUOTED = re.compile(
     r"(?<=^Invalid request from ip=)(\S* [A-Za-z /]*).*|(?<=idempotency[-_]key).*",
     re.IGNORECASE | re.DOTALL,
 )
@@ -40,15 +40,15 @@ _writer: LogWriter | None = None
 
 
 def configure(level: str, threads: Threads = _thread) -> None:
-    """Write everything that Python logs, warns of or dies of to stderr, as JSON lines.
+    """Write log records, warnings and uncaught exceptions to stderr, as JSON lines.
 
     `level` is one of `settings.LOG_LEVELS`. `threads` makes native threads and locks; under gevent
     these are the unpatched functions of `_thread`. Lines are discarded if stderr is closed.
     """
     handler = _handler(threads)
     handler.setFormatter(_formatter)
-    handler.addFilter(_add_what_every_line_has)
-    handler.addFilter(_cut_what_it_repeats)
+    handler.addFilter(_add_common_fields)
+    handler.addFilter(_redact_quoted_request)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Records do not collect what no line shows (logging HOWTO, "Optimization").
     logging._srcfile = None  # noqa: SLF001 - the documented switch
@@ -169,7 +169,7 @@ def _second_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _add_what_every_line_has(record: logging.LogRecord) -> bool:
+def _add_common_fields(record: logging.LogRecord) -> bool:
     record.time = _timestamp(record.created)
     current = request_id.get()
     if current is not None:
@@ -177,9 +177,9 @@ def _add_what_every_line_has(record: logging.LogRecord) -> bool:
     return True
 
 
-def _cut_what_it_repeats(record: logging.LogRecord) -> bool:
+def _redact_quoted_request(record: logging.LogRecord) -> bool:
     if record.name == _SERVER_LOGGER:
-        message = _REPEATED.sub(lambda found: (found[1] or "") + "...", record.getMessage())
+        message = _QUOTED.sub(lambda found: (found[1] or "") + "...", record.getMessage())
         record.msg, record.args = message, None
     return True
 

@@ -92,7 +92,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
                 "this setting is gone, because there is only one worker class now; remove it",
             )
         if name.startswith(PREFIX) and name not in _KNOWN:
-            raise SettingsInvalid(name, "there is no such setting")
+            raise SettingsInvalid(name, "there is no such setting; correct or remove it")
     return Settings(
         database_url=_database_url(environ),
         bind=_bind(environ),

@@ -1,8 +1,8 @@
-"""What requests and commits are counted in, for Prometheus; no Flask, no store.
+"""The metrics of requests and commits, for Prometheus; no Flask, no store.
 
-The server counts in files that all its workers share (`server/metric_files.py`); other processes,
-as tests and commands, count in their own memory. A label never holds what a caller can choose:
-every value of every label comes from a list that is in the code.
+The server counts in files that all its workers share (`server/metric_files.py`). Commands and tests
+count in their own memory. A label never contains what a caller can choose: every value of every
+label comes from a list in the code.
 """
 
 import os
@@ -48,8 +48,8 @@ class Telemetry:
         # The series of each route, method and class of status that has occurred. To find a series
         # here costs a tenth of what `labels` costs.
         self._requests_by_kind: dict[tuple[str | None, str, int], Histogram] = {}
-        self._queue_length: Callable[[], int] = _none
-        self._waiting_readers: Callable[[], int] = _none
+        self._queue_length: Callable[[], int] = _zero
+        self._waiting_readers: Callable[[], int] = _zero
         self._sampled: tuple[int, int] | None = None
         self._registry = CollectorRegistry()
         counter = partial(Counter, registry=self._registry)
@@ -73,12 +73,14 @@ class Telemetry:
         )
         self._store_errors = counter(
             "orderapi_store_errors",
-            "Number of requests that failed because the store could not be used.",
+            "Number of requests that failed because the database could not be used. The label "
+            "'kind' is 'temporary', 'foreign' (not a database of this service) or 'damaged'.",
             ["kind"],
         )
         self._tokens_refused = counter(
             "orderapi_tokens_refused",
-            "Number of requests that were refused because of their token.",
+            "Number of requests that were refused because of their token. The label 'reason' is "
+            "'unauthorized' (no valid token) or 'insufficient-scope'.",
             ["reason"],
         )
         self._batch_sizes = histogram(
@@ -93,7 +95,7 @@ class Telemetry:
         )
         self._lock_waits = histogram(
             "orderapi_write_lock_wait_seconds",
-            "Seconds that a batch of writes waited for the lock between processes.",
+            "Seconds that a batch of writes waited until no other process wrote to the database.",
             buckets=_COMMIT_BUCKETS_S,
         )
         self._queue_gauge = gauge(
@@ -151,7 +153,7 @@ class Telemetry:
             self._lock_waits.observe(wait_s)
 
     def watch(self, *, queue_length: Callable[[], int], waiting_readers: Callable[[], int]) -> None:
-        """Tell where `sample` finds how many writes, and how many readers, wait at a moment."""
+        """Set the functions from which `sample` reads how many writes and readers wait."""
         self._queue_length, self._waiting_readers = queue_length, waiting_readers
 
     def sample(self) -> None:
@@ -188,5 +190,5 @@ def _template(rule: str) -> str:
     return rule.replace("<path:", "{").replace("<", "{").replace(">", "}")
 
 
-def _none() -> int:
+def _zero() -> int:
     return 0

@@ -43,7 +43,7 @@ def verify(
     same event may be delivered again: discard a delivery whose `webhook-id` is known.
 
     Raises NotVerified if the delivery is not genuine. Raises ValueError if `secret` is no secret,
-    and TypeError if an argument is not of the types above; both are mistakes of the receiver.
+    and TypeError if an argument is not of the types above; both are bugs of the receiver.
     """
     webhook = Webhook(_key(secret))
     text = _body_text(body)

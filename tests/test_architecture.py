@@ -85,7 +85,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("orderapi.fields", "orderapi.time_limit"),
 ]
 
-# What there is of the store for those outside of it; whoever is named may also open one.
+# What modules outside of the store may import of it. The modules in OPENING may also open a store.
 STORE = (
     "orderapi.store.contract",
     "orderapi.store.copying",

@@ -207,7 +207,7 @@ def test_every_reason_is_for_a_command_that_a_page_has() -> None:
             assert any(command.startswith(beginning) for command in printed), beginning
 
 
-def test_the_first_page(checkout: Checkout) -> None:
+def test_the_commands_of_the_first_page_run_as_printed(checkout: Checkout) -> None:
     serve, *steps = scripts("README.md")
     assert serve == "make run"
     assert len(steps) == len(SIX_STEPS)
@@ -223,7 +223,7 @@ def first_order_id(checkout: Checkout) -> str:
     return checkout.run("sqlite3 orders.db 'SELECT MIN(order_id) FROM orders'").strip()
 
 
-def test_the_page_of_the_operators(checkout: Checkout) -> None:
+def test_the_commands_of_the_operators_page_run_as_printed(checkout: Checkout) -> None:
     install, tokens, look, key_hash, metrics, audit, backup, restore, lost, drill, relay = scripts(
         "deploy/README.md"
     )
@@ -258,7 +258,7 @@ def order(key: str) -> str:
     )
 
 
-def test_the_page_of_the_callers(checkout: Checkout, server: Server) -> None:
+def test_the_commands_of_the_client_page_run_as_printed(checkout: Checkout, server: Server) -> None:
     checkout.instead[PRINTED_ADDRESS] = f"127.0.0.1:{server.port}"
     with_curl, events = scripts("orderapi/client/README.md")
     for number in range(2):
@@ -269,7 +269,7 @@ def test_the_page_of_the_callers(checkout: Checkout, server: Server) -> None:
     assert checkout.run(events).count('"next":3}') == 2
 
 
-def test_the_page_of_the_tests(checkout: Checkout) -> None:
+def test_the_commands_of_the_tests_page_run_as_printed(checkout: Checkout) -> None:
     (print_the_map,) = scripts("tests/README.md")
     printed = checkout.run(print_the_map)
     assert printed.strip() in BY_PATH["tests/README.md"].text

@@ -176,7 +176,7 @@ def backup_command(file: Path, database: str | None) -> None:
     with (
         inputs.maintained(settings) as maintenance,
         Report() as report,
-        failing("there is no backup"),
+        failing("no backup was made"),
     ):
         is_made = backup(maintenance, file, report.show_progress, report.show_finding)
         size_bytes = file.stat().st_size if is_made else 0
@@ -186,7 +186,7 @@ def backup_command(file: Path, database: str | None) -> None:
         click.echo(f"the metrics will not show this backup: {one_line(reason)}", err=True)
     click.echo(report.summary())
     if not is_made:
-        click.echo(f"there is no backup: {one_line(str(file))} would have the same findings")
+        click.echo(f"no backup was made: the copy of {one_line(str(file))} has these findings")
         sys.exit(CHECK_FAILED)
     click.echo(f"the backup is {one_line(str(file))} ({size_bytes / 2**20:,.1f} MiB)")
 

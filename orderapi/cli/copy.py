@@ -71,6 +71,6 @@ def copy_command(source_url: str, target_url: str, *, ahead: bool) -> None:
         )
         sys.exit(CHECK_FAILED)
     if not copied.is_finished:
-        click.echo("the copy is not finished: copy the store itself now, when nobody uses it")
+        click.echo("the copy is not finished: stop its services, then copy the store itself")
         return
     click.echo("the copy is finished: start every service with TARGET_URL as ORDERAPI_DATABASE_URL")

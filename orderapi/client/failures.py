@@ -123,7 +123,7 @@ class DeadlineExceeded(OrderClientError):
         return self.last.retry_after_s if isinstance(self.last, Unavailable) else 0.0
 
     def __str__(self) -> str:
-        next_step = f"; go on with key {self.key!r}" if self.key else ""
+        next_step = f"; call again with key {self.key!r}" if self.key else ""
         return (
             f"no result within {self.deadline_s:g} s, after {self.attempts} attempts; "
             f"the last: {self.last}{next_step}"

@@ -16,7 +16,7 @@ _WHAT_TO_DO = {
 }
 _REFUSALS = {
     401: (
-        "This browser has not been let in",
+        "This browser has no access",
         "The link with a secret works once, in one browser. Open the newest link that the terminal"
         " of `orderapi console` shows. If you have already opened one in this browser, and followed"
         " a link from another site to this page, continue with the button.",
@@ -62,7 +62,7 @@ def _from_refusal(error: HTTPException) -> tuple[str, int]:
 def _from_unexpected_error(error: Exception) -> tuple[str, int]:
     # The message of the exception may contain a key or a customer, so only its type is shown.
     name = type(error).__name__
-    _log.error("a page failed", extra={"exception": name, "at": _line_of(error)})
+    _log.error("a page of the console failed", extra={"exception": name, "at": _line_of(error)})
     return _page(
         500,
         "The console failed",

@@ -13,8 +13,8 @@ class Delivery:
     """What has become of an event on its way to the webhook.
 
     `state` is `delivered`, `next` (the relay works on it), `blocked` (attempts have failed) or
-    `waiting`. `ahead` is how many events the relay delivers before this one. `moved_at` is when the
-    relay last moved, or None if it never has.
+    `waiting`. `ahead` is how many events the relay delivers before this one. `relay` is the state
+    of the relay in the same snapshot.
     """
 
     state: str

@@ -41,7 +41,7 @@ class Feed:
     def stop_when(self, is_stopping: Callable[[], bool]) -> None:
         """Answer all waiting readers as soon as `is_stopping()` is true.
 
-        A reader that comes later is answered after `pacing.STOP_DELAY_S`. `is_stopping` is called
+        A reader that arrives later is answered after `pacing.STOP_DELAY_S`. `is_stopping` is called
         on any thread, and often.
         """
         self._is_stopping = is_stopping
@@ -169,7 +169,7 @@ class Feed:
         interval_s = self._store.poll_interval_s
         rest_until = time.monotonic() + pacing.rest_s(round_s, interval_s)
         time.sleep(interval_s)
-        # A stop does not wait for the rest of a rest.
+        # When the process stops, the pause ends early.
         while time.monotonic() < rest_until and not self._is_stopping():
             time.sleep(interval_s)
 

@@ -1,6 +1,7 @@
 """How fast the waiting readers of the feed are answered.
 
-This is a policy: it has no threads and no clock, and it is told what it needs to know.
+This is a policy. It has no threads and no clock. Its caller gives it the time and the number of
+waiting orders.
 
 To answer one reader costs about as much CPU time as one order. If all readers were answered as soon
 as an event is committed, and if all of them polled again at once, then a thousand readers would
@@ -14,11 +15,10 @@ import math
 
 # The largest group while no order waits.
 GROUP_MAX_READERS = 8
-# The pause after a group while no order waits; each waiting order makes the pause longer by as
-# much.
+# The pause after a group while no order waits. Each waiting order adds the same time again.
 PAUSE_MIN_S = 0.001
 PAUSE_MAX_S = 0.008
-# A round has at most this many pauses, so groups are larger than GROUP_MAX_READERS if need be.
+# A round has at most this many pauses, so with many readers, groups exceed GROUP_MAX_READERS.
 ROUND_MAX_PAUSES = 512
 REST_MAX_S = 0.25
 # A stopping process may still accept connections for a moment. If it answered the new readers at
@@ -44,7 +44,7 @@ class Round:
 
 
 def pause_s(waiting_orders: int) -> float:
-    """Return the seconds to pause after a group while so many orders wait for their commit."""
+    """Return the seconds to pause after a group while this many orders wait for their commit."""
     return min(PAUSE_MIN_S * (1 + waiting_orders), PAUSE_MAX_S)
 
 

@@ -62,7 +62,7 @@ def is_sound(
 ) -> bool:
     """Audit a copy of a store, and tell whether there was no finding.
 
-    `first` is that of `audit`.
+    `first` is passed to `audit`.
     """
     found = 0
     for finding in audit(copy, partial(on_progress, AUDITING), first):

@@ -16,7 +16,7 @@ def note_backup(store: Store, took_ms: int, *, is_verified: bool) -> str | None:
 
     `took_ms` is how long the backup and its audit took, in milliseconds.
 
-    Returns None, or the reason why the store could not record it. The backup is good all the same.
+    Returns None, or the reason why the store could not record it. The backup is complete anyway.
     """
     return _note(store, lambda tx: tx.backups.note_backup(took_ms, is_verified=is_verified))
 
@@ -24,7 +24,7 @@ def note_backup(store: Store, took_ms: int, *, is_verified: bool) -> str | None:
 def note_audit(store: Store, result: AuditResult) -> str | None:
     """Record in a store that an audit of it has ended now, and with which result.
 
-    Returns None, or the reason why the store could not record it. The result is true all the same.
+    Returns None, or the reason why the store could not record it. The result is right anyway.
     """
     return _note(store, lambda tx: tx.last_audit.note(result))
 

@@ -34,7 +34,7 @@ class Address:
     def reserve(self) -> None:
         """Wait until nobody listens at the address. For a path, make other starts wait.
 
-        Raises SettingsInvalid if another service goes on listening, or if nobody can listen there.
+        Raises SettingsInvalid if another service still listens, or if nobody can listen there.
         """
         if self._is_path:
             self._check_path()
@@ -64,7 +64,7 @@ class Address:
                 where = self._bind.removeprefix("unix:")
                 raise SettingsInvalid(_NAME, f"cannot listen on {where}: {why}") from error
             if not has_told:
-                _log.info("waiting for %s, which is in use", self._bind)
+                _log.info("another process listens at %s; this start waits for it", self._bind)
                 has_told = True
             time.sleep(_PAUSE_S)
 

@@ -82,7 +82,7 @@ def run_app(
         answer.collect(app(head.environ, answer.start_response))
         return write(answer, head, standing_lines)
     except Exception:
-        _log.exception("the app failed and gave no answer")
+        _log.exception("the app failed; the request was answered with 500")
         return write(failure(head.environ), head, standing_lines)
 
 

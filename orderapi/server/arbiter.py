@@ -37,23 +37,23 @@ def prepare_module() -> None:
     sock.close_sockets = close_sockets
 
 
-def be_patient_after_a_pause(master: Any) -> None:
+def wait_for_heartbeats_after_a_pause(master: Any) -> None:
     """Make a master that was itself stopped wait for heartbeats before it kills its workers.
 
     After SIGSTOP and SIGCONT of the whole service, or a stall of the machine, the master may run
-    first. It would see heartbeats that are too old, and kill workers that are about to go on.
+    first. It would see heartbeats that are too old, and kill workers that are about to continue.
     """
     murder_workers = master.murder_workers
-    last_looked_at = system_time.monotonic()
+    last_checked_at = system_time.monotonic()
 
-    def murder_unless_it_was_away() -> None:
-        nonlocal last_looked_at
+    def murder_unless_suspended() -> None:
+        nonlocal last_checked_at
         now = system_time.monotonic()
-        was_away, last_looked_at = now - last_looked_at > _LATE_S, now
-        if not was_away:
+        was_suspended, last_checked_at = now - last_checked_at > _LATE_S, now
+        if not was_suspended:
             murder_workers()
 
-    master.murder_workers = murder_unless_it_was_away
+    master.murder_workers = murder_unless_suspended
 
 
 def note_own_socket_files(listeners: Iterable[Any]) -> None:

@@ -153,9 +153,9 @@ class ChunkedBody:
         if not line:
             self._is_whole = True
         elif self._trailers > FIELDS_MAX:
-            raise RequestRefused("The body has too many fields behind its chunks.")
+            raise RequestRefused(f"The body has more than {FIELDS_MAX} trailer fields.")
         elif not _TRAILER.fullmatch(line) or line.split(b":")[0].lower() in _NEVER_TRAILERS:
-            raise RequestRefused("A field behind the chunks of the body is malformed.")
+            raise RequestRefused("A trailer field of the body is malformed or not allowed.")
         return True
 
     def _next_line(self, max_bytes: int) -> bytes | None:
@@ -175,7 +175,7 @@ class ChunkedBody:
     def _discard(self, count: int) -> None:
         self._framing_bytes += count
         if self._framing_bytes > CHUNK_FRAMING_MAX_BYTES:
-            raise RequestRefused("The body's chunks have too many bytes beside their data.")
+            raise RequestRefused(f"The chunk lines have more than {CHUNK_FRAMING_MAX_BYTES} bytes.")
         self._buffer = self._buffer[count:]
 
 

@@ -79,7 +79,7 @@ class Connection:
 
     def _fail(self) -> None:
         """End this connection after an error in this code, which must not stop the event loop."""
-        _log.exception("a connection failed")
+        _log.exception("unexpected error in the HTTP server; one connection was closed")
         self.close()
 
     def _take(self, data: bytes) -> None:

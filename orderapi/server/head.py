@@ -95,7 +95,7 @@ def read_head(data: bytes, base: Environ) -> Head:
 
     `base` contains what is the same in the environ of each request of the connection.
 
-    Raises RequestRefused.
+    Raises RequestRefused if the head breaks a rule of HTTP or a limit.
     """
     line = _LINE.match(data)
     if line is None or _FIELDS.fullmatch(data, line.end()) is None:
@@ -119,10 +119,7 @@ def read_head(data: bytes, base: Environ) -> Head:
 
 
 def refuse_hopeless(data: bytes) -> None:
-    """Refuse an incomplete head if no further bytes can make it valid.
-
-    Raises RequestRefused.
-    """
+    """Raise RequestRefused for an incomplete head that no further bytes can make valid."""
     line = data.partition(b"\r\n")[0]
     if _BARE_LF.search(data):
         raise RequestRefused("A line of the head ends with a line feed alone.")
@@ -151,7 +148,7 @@ def _why_not(data: bytes) -> str:
         if field[:1] in (b" ", b"\t"):
             return "A field of the head is folded over two lines."
         if not re.match(_TOKEN + rb"++:", field):
-            return "A field of the head has no valid name with a colon behind it."
+            return "A header field does not begin with a valid name and a colon."
         if not re.fullmatch(rb"[^:]++:[\t\x20-\x7e\x80-\xff]*+", field):
             return "A field of the head has a control character in its value."
     return "The head of the request is malformed."
@@ -263,7 +260,7 @@ def _body_length(environ: Environ, version: str) -> int:
     length = environ.get("CONTENT_LENGTH")
     if coding is not None:
         if coding.lower() != "chunked" or version != "HTTP/1.1":
-            raise RequestRefused("The only transfer coding that is read is 'chunked', in HTTP/1.1.")
+            raise RequestRefused("The only supported Transfer-Encoding is 'chunked', in HTTP/1.1.")
         if length is not None:
             raise RequestRefused("The head has a 'Content-Length' and a 'Transfer-Encoding'.")
         return CHUNKED
@@ -279,7 +276,7 @@ def _read_expectation(head: Head) -> None:
     if expected is None:
         return
     if expected.lower() != "100-continue":
-        raise RequestRefused("The only expectation that is met is '100-continue'.")
+        raise RequestRefused("The only supported value of 'Expect' is '100-continue'.")
     # RFC 9110, section 10.1.1: one from an HTTP/1.0 client is ignored.
     head.expects_continue = head.version == "HTTP/1.1"
 

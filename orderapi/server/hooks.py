@@ -65,7 +65,7 @@ class Hooks:
         except KeyboardInterrupt:
             sys.exit(130)
         arbiter.prepare_module()
-        arbiter.be_patient_after_a_pause(master)
+        arbiter.wait_for_heartbeats_after_a_pause(master)
         _let_sigterm_end_a_worker_that_starts()
 
     def when_ready(self, master: Any) -> None:
@@ -113,10 +113,10 @@ def worker_exit(_master: Any, worker: Any) -> None:
 
 
 def _let_sigterm_end_a_worker_that_starts() -> None:
-    """Lose no SIGTERM to a worker that still has its master's signal handlers.
+    """Make SIGTERM end a worker that has not installed its own signal handlers yet.
 
-    Those would swallow the only SIGTERM that a stop sends, and the stop would then wait for
-    `graceful_timeout`.
+    The handlers of the master would discard the only SIGTERM that a stop sends, and the stop would
+    then wait for `graceful_timeout`.
     """
     sigterm = {signal.SIGTERM}
 

@@ -29,7 +29,7 @@ BODY_SILENCE_MAX_S = 5.0
 BODY_MAX_S = 60.0
 # The line with a chunk's size and its extensions. No known client sends extensions.
 CHUNK_LINE_MAX_BYTES = 1024
-# One field behind the last chunk. These fields are checked and discarded.
+# One trailer field, after the last chunk. Trailer fields are checked and discarded.
 TRAILER_MAX_BYTES = 8192
 # All bytes of a chunked body that are not data. If each byte of data is a chunk of its own, there
 # are 5 such bytes for each byte of data.
@@ -75,5 +75,5 @@ assert WAITING_MAX_READERS <= CONNECTIONS_MAX * WAITING_MAX_SHARE, "orders need 
 
 
 def waiting_max_readers(connections_max: int) -> int:
-    """Return how many readers may wait in a worker that may have so many connections."""
+    """Return how many readers may wait in a worker with at most `connections_max` connections."""
     return max(1, min(WAITING_MAX_READERS, int(connections_max * WAITING_MAX_SHARE)))

@@ -63,7 +63,7 @@ class MetricFiles:
         try:
             self._allocate(slot, FILE_BYTES)
         except OSError as error:
-            _log.warning("the requests of a new worker will not be counted: %s", error)
+            _log.warning("the metrics will not count the requests of a new worker: %s", error)
         else:
             worker.metrics_slot = slot
 

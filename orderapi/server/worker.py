@@ -157,7 +157,7 @@ class Worker(base.Worker):  # type: ignore[misc] # gunicorn ships no types
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Refuse settings of gunicorn that this worker does not implement; the arbiter calls this.
 
-        Raises SystemExit.
+        Raises SystemExit if one of them is set.
         """
         unsupported = {
             "certfile": cfg.is_ssl,

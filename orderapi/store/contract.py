@@ -52,7 +52,7 @@ class Store(Protocol):
     `fn` is the unit of work. It may run on another thread than the thread of its caller. Therefore
     it gets plain values, and it uses neither flask, nor logging, nor a lock. `deadline` is a time
     of `time.monotonic()` in seconds. The default is REQUEST_TIME_S after the call. An engine whose
-    database is on another machine gives a read a second at least, whatever its deadline is.
+    database is on another machine gives a read at least 1 s, even if its deadline is earlier.
     """
 
     # How many seconds a process that waits for new rows pauses between two reads.
@@ -81,7 +81,7 @@ class Store(Protocol):
         """Run `fn` in one transaction, and return its result once that is on stable storage.
 
         An exception in `fn` undoes all that `fn` wrote. `fn` is run again after a failure of the
-        engine that has undone everything. It must not go on after a statement of it has failed.
+        engine that has undone everything. `fn` must run no statement after one has failed.
 
         Raises StoreUnavailable if the outcome is not known by the deadline. In this case either
         everything was written, or nothing.
@@ -97,8 +97,8 @@ class Store(Protocol):
         """Place an order exactly once, or give the first answer to its claim again.
 
         This has the effects of `orders.place_order` in one transaction. It returns once they are on
-        stable storage. Each engine chooses how: orders that wait at the same time share a
-        transaction, and a replay need not wait for one. `traceparent` names the trace of the
+        stable storage. Orders that wait at the same time share a transaction. A replay may be
+        answered from a read. `traceparent` names the trace of the
         request.
 
         Raises KeyReused if the key belongs to another payload, and StoreUnavailable as `write`

@@ -16,14 +16,14 @@ from orderapi.store.statements.copies import (
 )
 from orderapi.store.statements.execution import Row
 
-# The rows of one transaction. A copy that is killed copies so many rows again, at most.
+# The rows of one transaction. After a kill, at most this many rows are copied again.
 BATCH_ROWS = 2_000
 
 
 class TargetState(Enum):
     """What there is in the place of a copy."""
 
-    # No table of ours, or empty tables.
+    # No table of orderapi, or only empty ones.
     EMPTY = "empty"
     # A copy that has begun and has not ended.
     UNFINISHED = "unfinished"
@@ -60,12 +60,12 @@ class CopyTarget(Protocol):
     def state(self) -> TargetState:
         """Find out what there is now. This changes nothing.
 
-        Raises StoreRefused or FileRefused if it is nothing of ours, and StoreUnavailable if it
-        cannot be read.
+        Raises StoreRefused or FileRefused if it is a database of another program, and
+        StoreUnavailable if it cannot be read.
         """
 
     def reading(self) -> AbstractContextManager[CopyReads]:
-        """Read the store while others use it. There must be one."""
+        """Read the store while others use it. `state` must be IN_USE."""
 
     def copying(self, source: str) -> AbstractContextManager["Copying"]:
         """Mark the target as an unfinished copy of `source`, and make its tables.
@@ -80,7 +80,7 @@ class CopyTarget(Protocol):
 class Copying(Protocol):
     """A copy that is being made. Each call is durable when it returns.
 
-    Every method raises StoreUnavailable if it fails. A new copy then continues after the last row.
+    Every method raises StoreUnavailable if it fails. The next copy continues after the last row.
     """
 
     def reads(self) -> CopyReads:
@@ -106,7 +106,9 @@ class Copying(Protocol):
 
 
 def copy_all(reads: CopyReads, copying: Copying, on_progress: OnProgress) -> tuple[int, int]:
-    """Copy every row that `copying` does not have yet. Return how many, and how many it had.
+    """Copy every row that `copying` does not have yet.
+
+    Returns the number of rows that were copied, and the number of rows that were there before.
 
     `on_progress(done, total)` counts rows.
     """

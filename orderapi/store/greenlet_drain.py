@@ -1,7 +1,7 @@
 """Group commit among the greenlets of an event loop, as in a worker of the server.
 
-All of this runs on the thread of the loop, so a switch of greenlets is the only thing that can come
-in between. What may block is run on one native thread, so that an fsync never stops the loop.
+All of this runs on the thread of the loop, so only a switch of greenlets can interrupt it. What may
+block is run on one native thread, so that an fsync never stops the loop.
 """
 
 import time
@@ -121,7 +121,7 @@ class _NativeThread:
         self._is_started = False
 
     def run(self, act: Callable[[], Any]) -> Any:
-        """Run `act` while the loop goes on, and return its result or raise its error.
+        """Run `act` while the loop continues, and return its result or raise its error.
 
         Raises StoreUnavailable if the system has no more threads now. `act` is not run then.
         """

@@ -15,14 +15,14 @@ from typing import Any
 from orderapi.errors import StoreUnavailable
 from orderapi.store.contract import REQUEST_TIME_S
 from orderapi.store.greenlet_drain import GreenletDrain
-from orderapi.store.jobs import Batch, Drain, Job, Natively
+from orderapi.store.jobs import NO_OUTCOME, Batch, Drain, Job, Natively
 from orderapi.store.native import has_event_loop, native_lock
 from orderapi.store.thread_drain import ThreadDrain
 
 # A store that closes waits this long for its last jobs. They must have ended by their deadlines.
 _CLOSING_MAX_S = 8.5
 assert _CLOSING_MAX_S > REQUEST_TIME_S
-# How often the drain lets the event loop read on, while more and more requests arrive.
+# How many times, at most, the drain lets the event loop read arriving requests before a batch.
 _ARRIVALS_MAX = 20
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class GroupCommit:
         try:
             drain.announce()
             if not drain.wait(job):
-                raise StoreUnavailable("no outcome by the deadline")
+                raise StoreUnavailable(NO_OUTCOME)
         except BaseException:
             # A drain that is stuck takes nothing. Jobs would be added for hours, and fill memory.
             with suppress(ValueError):  # it was taken
@@ -87,7 +87,7 @@ class GroupCommit:
 
     def _enter(self, job: Job) -> Drain:
         if self._is_closing:
-            raise StoreUnavailable("the store is closing")
+            raise StoreUnavailable("this process is stopping and accepts no more writes")
         if self._drain is None:
             # In a command there is no event loop, even if gevent is installed.
             make = GreenletDrain if has_event_loop() else ThreadDrain
@@ -119,7 +119,8 @@ class GroupCommit:
         try:
             afterwards_is_due = self._commit(batch, natively)
         except BaseException as error:
-            # The lock cannot be taken, or `commit` has a mistake. No request must wait in vain.
+            # The lock cannot be taken, or `commit` has a bug. Each request gets this error at once,
+            # so that none waits until its deadline.
             batch.take()
             for job in batch.taken:
                 job.end(error=error)
@@ -130,4 +131,7 @@ class GroupCommit:
             try:
                 natively(self._afterwards)
             except BaseException as error:
-                _log.error("what follows a batch of writes has failed", exc_info=error)
+                _log.error(
+                    "the work after a batch of writes (a checkpoint) failed; no write is affected",
+                    exc_info=error,
+                )

@@ -8,8 +8,13 @@ from typing import Any, Protocol
 from orderapi.errors import StoreUnavailable
 
 # In a larger transaction, the first request would wait long for the last one, and the other
-# requests of an event loop would wait for all of them. It would not save much.
+# requests of an event loop would wait for all of them. A larger batch would save little.
 JOBS_MAX = 128
+
+# The reason of each job that has not ended by its deadline.
+NO_OUTCOME = "the write did not finish by its deadline"
+# The reason of each job whose request ended first.
+NOT_BEGUN = "the request ended, at its deadline or with its worker, before its write began"
 
 # Runs a call that may block, and returns its result or raises its error.
 Natively = Callable[[Callable[[], Any]], Any]
@@ -29,13 +34,13 @@ class Job:
         # Set when nobody waits any more. A job that has not begun is then skipped. A job that has
         # begun is committed, and nobody receives its result.
         self.is_gone = False
-        # What its request waits with. It belongs to the drain.
+        # The object with which its request waits. Only the drain uses it.
         self.waiter: Any = None
         self._result: Any = None
         self._error: BaseException | None = None
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        """Note how it ended. A result must be committed before, or have nothing to commit."""
+        """Note how the job ended. Before a result is noted, its transaction must have ended."""
         self._result = result
         self._error = error
 
@@ -61,7 +66,7 @@ class Batch:
             job = self._queue.popleft()
             self.taken.append(job)
             if job.is_gone or job.deadline <= now:
-                job.end(error=StoreUnavailable("no outcome by the deadline"))
+                job.end(error=StoreUnavailable(NO_OUTCOME))
             else:
                 alive.append(job)
         return alive

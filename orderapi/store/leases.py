@@ -31,7 +31,7 @@ class Witness(Protocol):
     """What an engine knows about the holders of one lease, beyond the row of the lease."""
 
     def admits(self) -> bool:
-        """Tell that no older release has the lease, in a way that the row does not show.
+        """Tell whether no older release has the lease. The row does not show such a holder.
 
         From then on until `close`, no older release can take it. Raises StoreUnavailable if this
         cannot be decided.

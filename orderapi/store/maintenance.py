@@ -1,6 +1,6 @@
 """What an operator does with a whole store: audit it, back it up, restore it.
 
-A backup of any engine is a SQLite file. It can be restored into the engine of which it was made.
+A backup of any engine is a SQLite file. It can be restored into the engine from which it was made.
 """
 
 from collections.abc import Callable, Iterator

@@ -29,7 +29,7 @@ class ThreadDrain:
             raise StoreUnavailable(str(error)) from error
 
     def enter(self, job: Job) -> None:
-        """See `Drain`. The lock is held until the job has ended, because only one thread waits."""
+        """See `Drain`. `hand_out` releases the lock. Only one thread waits for it."""
         job.waiter = threading.Lock()
         job.waiter.acquire()
 

@@ -18,7 +18,7 @@ _SCHEME = "bearer"
 def register(app: Flask, tokens: Tokens | None) -> None:
     """Require a token for each request; without `tokens`, every caller is the public client."""
     if tokens is not None:
-        app.before_request(partial(_let_in, tokens))
+        app.before_request(partial(_authenticate, tokens))
 
 
 def caller() -> Caller:
@@ -37,7 +37,7 @@ def refuse_if_ended() -> None:
         tokens.refuse_if_ended(text)
 
 
-def _let_in(tokens: Tokens) -> None:
+def _authenticate(tokens: Tokens) -> None:
     this = this_request.current()
     # The dispatch refuses a path or a method that does not exist, after this.
     if this.rule is None or this.rule.endpoint.partition(".")[0] in OPEN_BLUEPRINTS:

@@ -43,17 +43,17 @@ def register(app: Flask, telemetry: Telemetry) -> None:
     app.register_error_handler(errors.ScopeMissing, partial(_from_missing_scope, telemetry))
     app.register_error_handler(errors.TooManyWaiting, _from_too_many_waiting)
     app.register_error_handler(HTTPException, _from_http_exception)
-    app.register_error_handler(Exception, _from_surprise)
+    app.register_error_handler(Exception, _from_unexpected)
 
 
 def slug_of(error: errors.OrderApiError) -> str:
-    """Return the slug of the problem that answers an error: `internal-error` if it has no own."""
+    """Return the slug of the problem that answers an error, or `internal-error` if none does."""
     return _SLUGS.get(type(error), "internal-error")
 
 
 def _from_our_error(error: errors.OrderApiError) -> WholeResponse:
     slug = slug_of(error)
-    return _from_surprise(error) if slug == "internal-error" else _respond(slug, str(error))
+    return _from_unexpected(error) if slug == "internal-error" else _respond(slug, str(error))
 
 
 def _from_invalid_input(error: errors.ValidationFailed) -> WholeResponse:
@@ -67,7 +67,10 @@ def _from_conflict(telemetry: Telemetry, error: errors.KeyReused) -> WholeRespon
 
 def _from_unavailable_store(telemetry: Telemetry, error: errors.StoreUnavailable) -> WholeResponse:
     telemetry.count_store_error(error.kind.value)
-    _log.warning("store unavailable", extra={"reason": error.reason})
+    _log.warning(
+        "the store is unavailable; the request was answered with 503",
+        extra={"reason": error.reason},
+    )
     response = _respond("store-unavailable", str(error))
     response.add_header("Retry-After", str(RETRY_AFTER_S))
     return response
@@ -117,8 +120,8 @@ def _from_http_exception(error: HTTPException) -> WholeResponse:
     return response
 
 
-def _from_surprise(error: Exception) -> WholeResponse:
-    _log.error("unexpected failure", exc_info=error)
+def _from_unexpected(error: Exception) -> WholeResponse:
+    _log.error("unexpected exception; the request was answered with 500", exc_info=error)
     return _respond("internal-error", BY_SLUG["internal-error"].meaning)
 
 

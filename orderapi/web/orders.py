@@ -94,7 +94,8 @@ def _read_body(environ: "WSGIEnvironment") -> bytes:
 
     A body that is cut short may begin with valid JSON. It must never be executed.
 
-    Raises BodyTooLarge and BodyUnreadable.
+    Raises BodyTooLarge if the body is longer than BODY_MAX_BYTES, and BodyUnreadable if it is cut
+    short or malformed.
     """
     announced = _announced_bytes(environ)
     if announced is not None and announced > BODY_MAX_BYTES:

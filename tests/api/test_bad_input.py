@@ -64,7 +64,7 @@ def test_a_body_over_16_kib_is_too_large_however_it_is_framed(clean: Server, len
     check_problem(one_answer(clean.raw(raw_order("large", chunks, CHUNKED))), "body-too-large")
 
 
-def test_a_body_that_nobody_asked_for_is_read_over(clean: Server) -> None:
+def test_a_body_that_the_app_does_not_read_is_discarded(clean: Server) -> None:
     for method, target, slug in (
         ("POST", "/no", "not-found"),
         ("PUT", "/orders", "method-not-allowed"),
@@ -135,7 +135,7 @@ def test_a_refused_request_leaves_the_connection_to_the_next_one(clean: Server) 
 @pytest.mark.parametrize(
     "host", ["", "a" * 300, "\u00e9..x", "a:b:c", "[::1", "127.0.0.1:999999", "<script>", "a b"]
 )
-def test_a_strange_host_is_no_surprise(clean: Server, host: str) -> None:
+def test_an_unusual_host_is_no_internal_error(clean: Server, host: str) -> None:
     request = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1")
     answer = one_answer(clean.raw(request))
     assert answer.status in (200, 400)

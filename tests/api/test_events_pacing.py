@@ -63,7 +63,7 @@ def test_a_rest_is_as_long_as_its_round(round_s: float, expected_s: float) -> No
     assert pacing.rest_s(round_s, 0.02) == expected_s
 
 
-def test_a_process_that_does_not_stop_lets_nobody_go_early() -> None:
+def test_readers_are_not_released_early_while_the_process_does_not_stop() -> None:
     assert pacing.Stop().answers_if_since(is_stopping=False, now=1e9) == -math.inf
 
 

@@ -44,7 +44,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def test_what_is_there_is_not_waited_for(client: FlaskClient) -> None:
+def test_events_that_exist_are_returned_without_a_wait(client: FlaskClient) -> None:
     order(client, "key-1")
     assert ask(client, f"/events?wait={LONG_S}").json["next"] == 1
 
@@ -56,7 +56,7 @@ def test_waiting_ends_with_its_time(client: FlaskClient) -> None:
     assert time.monotonic() - began_at >= 1
 
 
-def test_whoever_waits_is_answered_by_the_next_order(
+def test_a_waiting_reader_is_answered_by_the_next_order(
     store: Store, pool: ThreadPoolExecutor
 ) -> None:
     feed = Feed(store)
@@ -68,7 +68,7 @@ def test_whoever_waits_is_answered_by_the_next_order(
         assert found["next"] == number + 1
 
 
-def test_all_who_wait_are_answered(store: Store, pool: ThreadPoolExecutor) -> None:
+def test_all_waiting_readers_are_answered(store: Store, pool: ThreadPoolExecutor) -> None:
     feed = Feed(store)
     place(store, "key-0")
     place(store, "key-1")
@@ -77,7 +77,7 @@ def test_all_who_wait_are_answered(store: Store, pool: ThreadPoolExecutor) -> No
     assert {page(answer.result(10))["next"] for answer in at_the_end} == {3}
 
 
-def test_whoever_waits_is_not_answered_by_what_is_no_event_of_its_own(
+def test_a_waiting_reader_is_not_answered_by_an_event_of_another_client(
     store: Store, pool: ThreadPoolExecutor
 ) -> None:
     feed = Feed(store)
@@ -102,7 +102,7 @@ def test_another_store_s_commit_is_seen(
     assert page(answer.result(10))["next"] == 1
 
 
-def test_whoever_waits_holds_no_snapshot(
+def test_a_waiting_reader_holds_no_snapshot(
     store: SqliteStore, database: Path, pool: ThreadPoolExecutor
 ) -> None:
     """A checkpoint that needs the whole WAL succeeds while a reader waits."""
@@ -118,7 +118,9 @@ def test_whoever_waits_holds_no_snapshot(
     assert page(answer.result(10))["next"] == 1
 
 
-def test_nobody_looks_while_nobody_waits(store: Store, pool: ThreadPoolExecutor) -> None:
+def test_the_store_is_not_polled_while_no_reader_waits(
+    store: Store, pool: ThreadPoolExecutor
+) -> None:
     feed = Feed(store)
     answer = waiting(feed, 0, pool)
     place(store, "key-1")
@@ -128,7 +130,9 @@ def test_nobody_looks_while_nobody_waits(store: Store, pool: ThreadPoolExecutor)
     assert not looked.wait(0.2)
 
 
-def test_a_process_that_stops_answers_all_who_wait(store: Store, pool: ThreadPoolExecutor) -> None:
+def test_a_process_that_stops_answers_all_waiting_readers(
+    store: Store, pool: ThreadPoolExecutor
+) -> None:
     feed = Feed(store)
     stopping = threading.Event()
     feed.stop_when(stopping.is_set)
@@ -141,7 +145,7 @@ def test_a_process_that_stops_answers_all_who_wait(store: Store, pool: ThreadPoo
     assert page(later.result(10)) == {"events": [], "next": 0}
 
 
-def test_a_store_that_is_gone_fails_those_who_wait(
+def test_waiting_readers_fail_when_the_store_becomes_unavailable(
     store: Store, pool: ThreadPoolExecutor, engine: Engine
 ) -> None:
     feed = Feed(store)

@@ -81,7 +81,7 @@ def test_the_limit_counts_characters_after_unescaping() -> None:
         parse_key(quoted("\\" * 256))
 
 
-def test_no_header_is_another_fault_than_a_bad_one() -> None:
+def test_a_missing_key_and_an_empty_key_are_different_errors() -> None:
     with pytest.raises(KeyMissing):
         parse_key(None)
     for empty in ("", " ", '""'):

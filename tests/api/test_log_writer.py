@@ -67,7 +67,7 @@ def test_a_line_that_comes_after_a_pause_arrives_too(pipe: Pipe) -> None:
         assert pipe.read(1) == [LINE % number]
 
 
-def test_a_pipe_that_nobody_reads_stops_nobody_and_costs_only_counted_lines(pipe: Pipe) -> None:
+def test_a_pipe_without_a_reader_blocks_no_writer_and_drops_only_counted_lines(pipe: Pipe) -> None:
     writer = new_writer(pipe.writer)
     count = HELD_MAX_LINES * 2
     for number in range(count):

@@ -52,9 +52,7 @@ def test_events_wait_until_the_relay_has_delivered_them(client: FlaskClient, sto
     assert found["orderapi_events_total"] == 3
 
 
-def test_a_line_that_stands_still_says_since_when_and_why(
-    client: FlaskClient, store: Store
-) -> None:
+def test_a_blocked_relay_shows_since_when_and_why(client: FlaskClient, store: Store) -> None:
     order(client, "key-1")
     before = time.time()
     store.write(lambda tx: tx.relay.note_failure(0, "HTTP 500"))

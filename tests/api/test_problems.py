@@ -242,7 +242,7 @@ def test_faults_are_checked_in_the_contracts_order(server: Server) -> None:
     assert server.counts()["orders"] == 1
 
 
-def test_a_surprise_is_an_internal_error_that_tells_nothing_and_leaves_nothing(
+def test_an_unexpected_exception_is_an_internal_error_without_details_and_stores_nothing(
     server: Server,
 ) -> None:
     with server.engine.refusing("events", "SELECT secret FROM /tmp/orders.py"):

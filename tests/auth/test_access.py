@@ -1,4 +1,4 @@
-"""Who is let in: tokens, scopes, and the paths that are open to all."""
+"""Which requests are accepted: tokens, scopes, and the paths that are open to all."""
 
 import json
 import re
@@ -91,7 +91,7 @@ def test_a_refusal_does_not_tell_why(guarded: Server) -> None:
     }
 
 
-def test_a_token_is_checked_before_the_body_is_looked_at(guarded: Server) -> None:
+def test_a_token_is_checked_before_the_body_is_read(guarded: Server) -> None:
     huge = b"x" * 40_000
     headers = {"Content-Type": "text/plain", "Idempotency-Key": "key-1"}
     check_problem(guarded.request("POST", "/orders", huge, headers), "unauthorized")

@@ -141,7 +141,7 @@ def test_list_checks_its_arguments_at_once_and_not_at_the_first_order(
         client.list(page_orders=101)
 
 
-def test_halves_of_a_character_are_not_sent() -> None:
+def test_lone_surrogates_are_not_sent() -> None:
     """JSON makes one character of two halves, so the answer would never match the request."""
     with raw_server() as server, OrderClient(server.url) as client:
         with pytest.raises(ValueError, match="customer_id: expected text"):

@@ -182,7 +182,7 @@ def test_if_nothing_listens_the_call_ends_at_the_deadline_and_carries_the_key(
     caplog.set_level(logging.INFO)
     started = awake_s()
     with OrderClient(f"http://127.0.0.1:{free_port()}", deadline_s=4.0) as client:
-        with pytest.raises(DeadlineExceeded, match="go on with key") as caught:
+        with pytest.raises(DeadlineExceeded, match="call again with key") as caught:
             client.create("cust1", "item1", 1)
         assert caught.value.key
         assert caught.value.attempts >= 2
@@ -198,7 +198,8 @@ def test_failures_can_be_pickled() -> None:
     failure = pickle.loads(pickle.dumps(DeadlineExceeded(60.0, 3, "key-1", last)))
     assert (failure.key, failure.attempts, failure.last.status) == ("key-1", 3, 503)
     assert str(failure) == (
-        "no result within 60 s, after 3 attempts; the last: 503: Not now.; go on with key 'key-1'"
+        "no result within 60 s, after 3 attempts; the last: 503: Not now.;"
+        " call again with key 'key-1'"
     )
 
 

@@ -306,12 +306,12 @@ def test_an_id_is_shortened_and_copied_whole(
     assert copied == order_id
 
 
-def test_a_link_of_a_colleague_leads_to_its_page_once_this_browser_is_let_in(
+def test_a_link_of_a_colleague_leads_to_its_page_once_this_browser_has_access(
     browser: Browser, process: ConsoleProcess, served: Server
 ) -> None:
     order_id = order(served, "share-me").json["order_id"]
     browser.open(f"{process.address}/orders/{order_id}")
-    assert "This browser has not been let in" in browser.text()
+    assert "This browser has no access" in browser.text()
     assert order_id not in re.sub(r"/orders/\S+", "", browser.text())
     browser.open(process.links()[-1])
     browser.wait_for_text("What happened to this order?")

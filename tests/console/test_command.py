@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from orderapi.store.sqlite.store import SqliteStore
-from tests.support.audited import log_can_begin_anew
+from tests.support.audited import wal_can_be_reset
 from tests.support.backup_files import backed_up, contents, findings, orderapi
 from tests.support.console_pages import order
 from tests.support.console_process import ConsoleProcess, console_running
@@ -96,7 +96,7 @@ def test_two_consoles_show_one_database_beside_a_service(server: Server, databas
         made = server.order("key-2").json["order_id"]
         assert found(one, cookies[0], "key-2") == f"/orders/{made}"
         # No snapshot is held between two pages, so the WAL can be reset.
-        assert log_can_begin_anew(database)
+        assert wal_can_be_reset(database)
 
 
 def test_a_port_that_is_in_use_is_refused_with_one_line(store: SqliteStore, database: Path) -> None:

@@ -93,6 +93,6 @@ def test_an_error_of_the_console_itself_shows_and_logs_only_its_type(
     assert "an error of the console itself (ValueError)" in words_of(answer)
     assert "secret-ann" not in answer.text
     (record,) = caplog.records
-    assert record.getMessage() == "a page failed"
+    assert record.getMessage() == "a page of the console failed"
     assert "secret" not in str(record.__dict__)
     assert record.exception == "ValueError"  # type: ignore[attr-defined]  # an extra of the record

@@ -183,7 +183,7 @@ def test_an_empty_search_leads_back(console: Console, query: str) -> None:
     assert console.search(query).headers["Location"] == "/"
 
 
-def test_a_text_that_is_longer_than_any_id_is_not_looked_for(console: Console) -> None:
+def test_a_text_that_is_longer_than_any_id_is_not_searched(console: Console) -> None:
     words = words_of(console.search("x" * (QUERY_MAX_CHARS + 1)))
     assert "longer than any id" in words
 

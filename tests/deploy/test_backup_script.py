@@ -166,7 +166,7 @@ def test_a_file_of_somebody_else_at_latest_db_is_not_replaced(directory: Path) -
     assert findings(directory / made) == []
 
 
-def test_a_directory_without_links_gets_its_backups_all_the_same(directory: Path) -> None:
+def test_a_backup_works_in_a_directory_without_symbolic_links(directory: Path) -> None:
     """FAT refuses links of both kinds. Some network file systems cannot sync a directory either."""
     programs = directory.parent / "programs"
     programs.mkdir()

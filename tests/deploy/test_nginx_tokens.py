@@ -67,7 +67,7 @@ def test_no_spelling_of_a_path_leads_past_the_token(guarded: ServerBehind) -> No
                 assert answer.status in (400, 401, 404), target
 
 
-def test_two_tokens_let_nobody_in(guarded: ServerBehind) -> None:
+def test_two_tokens_in_one_request_are_refused(guarded: ServerBehind) -> None:
     _, token = create(guarded.engine, "shop")
     header = f"Authorization: Bearer {token}"
     sent = raw_request("GET", "/orders", header, header)

@@ -17,7 +17,7 @@ from tests.api.test_bad_input import (  # noqa: F401
     test_a_key_of_neither_form_is_refused,
     test_a_missing_content_type_is_refused,
     test_a_missing_key_is_refused,
-    test_a_strange_host_is_no_surprise,
+    test_an_unusual_host_is_no_internal_error,
     test_http_1_0_is_answered_and_closed,
     test_other_content_types_are_refused,
     test_two_key_headers_are_refused_whatever_their_join_would_be,

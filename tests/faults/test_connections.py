@@ -153,7 +153,7 @@ def test_a_thousand_requests_that_wait_cost_no_threads_and_nobody_time(
 
 
 @promise("bad days lose nothing")
-def test_a_thousand_requests_that_wait_in_vain_are_refused_in_time(
+def test_a_thousand_requests_that_cannot_commit_are_refused_in_time(
     tmp_path: Path, engine: Engine
 ) -> None:
     with serving(tmp_path, engine, WORKERS="1") as server:

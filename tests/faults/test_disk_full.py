@@ -153,7 +153,7 @@ def made_and_refused(server: Server) -> tuple[dict[str, bytes], list[str]]:
 
 
 def works_again(server: Server, made: dict[str, bytes], refused: list[str]) -> None:
-    """Hold that the refused keys succeed now, once each."""
+    """Assert that each refused key now makes one order."""
     answers = {key: server.order(key, LARGE_ORDER) for key in refused}
     assert {answer.status for answer in answers.values()} == {201}
     assert server.request("GET", "/readyz").status == 200

@@ -51,7 +51,7 @@ def test_reads_and_replays_go_on_when_the_disk_becomes_read_only() -> None:
                     assert server.order(f"refused-{number}").status == 503
                     assert_replayed(server, "first", first.body)
                 assert_reads_go_on(server, "first", first.body, first.headers["location"])
-                # New workers open everything anew, on a disk that is read-only already.
+                # New workers open everything again, on a disk that is read-only already.
                 before = server.workers()
                 for worker in before:
                     os.kill(worker, signal.SIGKILL)

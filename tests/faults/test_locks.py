@@ -62,7 +62,9 @@ def holding(script: str, database: Path, *, stopped: bool = False) -> Iterator[N
     [(HOLD_FLOCK, False), (HOLD_TRANSACTION, False), (HOLD_FLOCK, True)],
     ids=["flock", "transaction", "flock of a stopped process"],
 )
-def test_a_held_lock_fails_nobody_for_good(server: Server, script: str, stopped: bool) -> None:
+def test_requests_that_failed_at_a_held_lock_succeed_after_its_release(
+    server: Server, script: str, stopped: bool
+) -> None:
     first = server.order("first")
     assert first.status == 201
     with holding(script, server.database, stopped=stopped):
@@ -84,7 +86,7 @@ def test_a_held_lock_fails_nobody_for_good(server: Server, script: str, stopped:
 def test_a_lock_held_for_long_lets_no_waits_add_up_over_four_workers(
     tmp_path: Path, script: str
 ) -> None:
-    """Whoever comes while one process waits with the lock is not made to wait for each in turn."""
+    """While one process waits with the lock, the waits of later requests do not add up."""
     with serving(tmp_path, WORKERS="4") as server:
         first = server.order("first")
         crowds: list[Crowd] = []
@@ -105,7 +107,7 @@ def test_a_lock_held_for_long_lets_no_waits_add_up_over_four_workers(
         assert_exactly_once(server.engine, made | {"first": first.body})
 
 
-def test_a_lock_that_comes_free_in_time_lets_those_through_who_wait(server: Server) -> None:
+def test_waiting_writes_commit_when_the_lock_is_released_in_time(server: Server) -> None:
     with holding(HOLD_FLOCK, server.database):
         crowd = Crowd(server.order, CLIENTS, "free").start()
         time.sleep(4)
@@ -116,7 +118,7 @@ def test_a_lock_that_comes_free_in_time_lets_those_through_who_wait(server: Serv
 
 
 @promise("bad days lose nothing")
-def test_a_neighbour_that_takes_its_turns_slowly_makes_nobody_wait_too_long(
+def test_a_process_that_holds_the_lock_again_and_again_delays_no_request_too_long(
     server: Server,
 ) -> None:
     """Each turn is progress, of a few orders a second; the queue is longer than that."""
@@ -166,7 +168,9 @@ def test_a_database_moved_away_and_back_serves_again(server: Server) -> None:
 
 @promise("bad days lose nothing")
 @promise("an error is not a verdict")
-def test_a_worker_that_is_stopped_while_it_writes_stops_no_other_for_good(tmp_path: Path) -> None:
+def test_a_worker_that_is_suspended_while_it_writes_does_not_block_the_others_permanently(
+    tmp_path: Path,
+) -> None:
     """A whole worker under SIGSTOP, perhaps with the lock; its clients are left to time out."""
     with serving(tmp_path, WORKERS="3") as server:
         crowd = Crowd(lambda key: server.order(key, timeout_s=60), 60, "busy", count=5).start()
@@ -183,7 +187,7 @@ def test_a_worker_that_is_stopped_while_it_writes_stops_no_other_for_good(tmp_pa
 
 
 @promise("bad days lose nothing")
-def test_who_keeps_even_readers_out_makes_nobody_wait_for_long(tmp_path: Path) -> None:
+def test_a_program_that_locks_out_readers_delays_requests_only_shortly(tmp_path: Path) -> None:
     """Nobody can, while the service has connections open; but this one has just started."""
     with serving(tmp_path) as server:
         with closing(sqlite3.connect(server.database, isolation_level=None)) as outside:

@@ -65,7 +65,9 @@ def test_one_key_raced_by_32_requests_makes_one_order(roomy: Server) -> None:
 @promise("one key, one effect")
 @promise("a conflict touches nothing")
 @promise("duplicates in flight wait")
-def test_of_two_payloads_that_race_for_a_key_one_wins_for_everybody(roomy: Server) -> None:
+def test_two_payloads_that_race_for_one_key_make_one_order_and_409_for_the_other_payload(
+    roomy: Server,
+) -> None:
     made = {}
     payloads: list[dict[str, object]] = [ORDER, OTHER_ORDER] * (REQUESTS // 2)
     for round_number in range(ROUNDS):

@@ -319,7 +319,7 @@ def test_an_audit_that_cannot_go_on_exits_with_1(tmp_path: Path) -> None:
     assert stderr.count("\n") == 1
 
 
-def test_audit_cannot_change_what_it_looks_at(database: Path) -> None:
+def test_audit_cannot_change_the_database_that_it_reads(database: Path) -> None:
     # This holds although the file can be written and no other process has it open.
     with closing(SqliteStore(database, read_only=True)) as store:
         with pytest.raises(StoreUnavailable) as caught:

@@ -47,7 +47,7 @@ def test_a_server_that_drips_is_given_up() -> None:
         (b"", "closed connection"),
     ],
 )
-def test_what_is_no_whole_answer_is_none(sent: bytes, words: str) -> None:
+def test_an_incomplete_answer_raises_no_answer(sent: bytes, words: str) -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_RDWR)

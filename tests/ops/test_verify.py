@@ -52,7 +52,7 @@ def test_every_line_says_what_was_expected_and_seen(live: Server) -> None:
     assert "saw 500, /problems/simulated-failure" in line(result, "step 4")
 
 
-def test_with_the_database_the_rows_are_looked_at(live: Server) -> None:
+def test_with_the_database_the_rows_are_checked(live: Server) -> None:
     result = run(live.url, "--database", live.engine.url_text)
     assert result.exit_code == 0, result.output
     assert verdicts(result) == dict.fromkeys(STEPS + ROWS, "ok")
@@ -82,7 +82,7 @@ def test_where_fault_injection_is_off_two_steps_are_skipped_and_two_orders_left(
         assert set(server.counts().values()) == {2}
 
 
-def test_a_lost_answer_passes_for_the_failure_after_the_commit(live: Server) -> None:
+def test_a_lost_answer_counts_as_the_failure_after_the_commit(live: Server) -> None:
     is_over = threading.Event()
 
     def keep_waiting(answer: ServerAnswer) -> ServerAnswer:

@@ -149,7 +149,7 @@ def test_a_server_that_orders_again_on_a_retry_is_found_out(live: Server) -> Non
     assert verdicts(result)["rows of order 2"] == "ok"
 
 
-def test_a_server_that_answers_409_but_orders_all_the_same_is_found_out(live: Server) -> None:
+def test_a_server_that_answers_409_and_still_orders_is_detected(live: Server) -> None:
     problem = {"type": "/problems/idempotency-key-reused"}
     with fronted(live) as front:
         front.keys[CONFLICT] = f"another-{uuid.uuid4()}"

@@ -167,7 +167,7 @@ def test_an_incomplete_answer_counts_as_no_answer(kind: str) -> None:
     assert "half" not in answer.reason
 
 
-def test_a_body_without_end_does_not_undo_a_2xx() -> None:
+def test_a_2xx_with_an_endless_body_counts_as_delivered() -> None:
     head = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (ANSWER_MAX_BYTES + 1)
     with receiving.receiving() as server:
         server.behave = lambda _: server.silence(head, b"x" * 1000)
@@ -199,11 +199,11 @@ def test_after_a_failure_the_next_attempt_succeeds() -> None:
 # No answer.
 
 
-def test_a_port_where_nobody_listens() -> None:
+def test_a_port_without_a_listener_is_a_failed_attempt() -> None:
     assert attempt(f"http://127.0.0.1:{free_port()}") == Outcome(None, "Connection refused")
 
 
-def test_a_host_that_does_not_exist() -> None:
+def test_a_host_that_does_not_exist_is_a_failed_attempt() -> None:
     answer = attempt("http://nowhere.invalid/")
     assert answer.status is None
     assert answer.reason.startswith(("DNS: ", "no connection within"))
@@ -266,7 +266,7 @@ def test_a_wrong_certificate_is_refused_and_nothing_is_sent(
         assert server.refused == []
 
 
-def test_a_receiver_without_tls() -> None:
+def test_a_receiver_without_tls_fails_an_https_attempt() -> None:
     with receiving.receiving() as server:
         answer = attempt(server.url.replace("http:", "https:"))
     assert answer.status is None

@@ -106,7 +106,7 @@ def test_a_master_that_was_away_does_not_kill_its_workers_at_once(
             killings.append(now)
 
     master = Master()
-    our_arbiter.be_patient_after_a_pause(master)
+    our_arbiter.wait_for_heartbeats_after_a_pause(master)
     for now in (101.0, 102.0, 122.0, 123.0):  # noqa: B007 - the clock reads it
         master.murder_workers()
     assert killings == [101.0, 102.0, 123.0]

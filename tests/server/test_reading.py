@@ -17,7 +17,7 @@ STRICTER = {
     "The head has no field 'Host'.": "RFC 9112, section 3.2, asks for one in HTTP/1.1",
     "The field 'Host' is not a host and a port.": "RFC 9112, section 3.2, asks for this refusal",
     "The request line is not 'METHOD target HTTP/1.1'.": "no later HTTP/1 than 1.1 exists",
-    "The only transfer coding that is read is 'chunked', in HTTP/1.1.": (
+    "The only supported Transfer-Encoding is 'chunked', in HTTP/1.1.": (
         "the app would refuse each other coding, and a proxy may frame it in another way"
     ),
     "The head cannot be read: Unexpected char in url schema.": "httptools reads a URL strictly",

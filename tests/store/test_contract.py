@@ -123,7 +123,7 @@ def test_what_fn_wrote_is_seen_by_nobody_before_the_commit(store: Store, engine:
 
 
 @pytest.mark.parametrize("error", [OrderNotFound("ours"), ValueError("a bug"), SystemExit(3)])
-def test_what_fn_raises_undoes_all_that_it_wrote(
+def test_an_exception_in_fn_undoes_all_that_fn_wrote(
     store: Store, engine: Engine, error: BaseException
 ) -> None:
     claim, new_order = request_for("undone")

@@ -107,19 +107,19 @@ def test_a_job_that_never_begins_fails_at_its_deadline_and_is_never_run(bench: B
         with pytest.raises(StoreUnavailable) as failed:
             bench.submit("dead", within_s=0.3)
         assert time.monotonic() - started >= 0.3
-        assert failed.value.reason == "no outcome by the deadline"
+        assert failed.value.reason == "the write did not finish by its deadline"
     assert bench.submit("alive") == "alive"
     assert bench.ran == ["alive"]
 
 
-def test_dead_jobs_leave_their_places_to_those_behind_them(bench: Bench) -> None:
+def test_dead_jobs_do_not_count_towards_the_size_of_a_batch(bench: Bench) -> None:
     with bench.lock:
         dead = Crowd(lambda number: bench.submit(f"dead {number}", within_s=0.3), 20)
         alive = Crowd(lambda number: bench.submit(f"alive {number}"), 2)
         dead.join()
         wait_until(lambda: bench.commits.in_hand() == 2)
     alive.join()
-    assert set(dead.outcomes.values()) == {"no outcome by the deadline"}
+    assert set(dead.outcomes.values()) == {"the write did not finish by its deadline"}
     assert set(bench.ran) == {"alive 0", "alive 1"}
 
 
@@ -128,7 +128,7 @@ def test_requests_that_gave_up_leave_nothing_behind_a_drain_that_is_stuck(bench:
     with bench.lock:
         crowd = Crowd(lambda number: bench.submit(number, within_s=0.1), 20)
         crowd.join()
-        assert set(crowd.outcomes.values()) == {"no outcome by the deadline"}
+        assert set(crowd.outcomes.values()) == {"the write did not finish by its deadline"}
         assert not bench.commits._queue
     assert bench.submit("alive") == "alive"
     assert bench.ran == ["alive"]
@@ -142,7 +142,7 @@ def test_a_job_whose_deadline_is_past_is_never_run(bench: Bench) -> None:
     assert bench.ran == ["alive"]
 
 
-def test_a_job_begun_whose_request_gave_up_ends_without_a_listener(bench: Bench) -> None:
+def test_a_job_that_has_begun_ends_although_its_request_has_given_up(bench: Bench) -> None:
     gave_up = threading.Event()
 
     def hang(_: list[Any]) -> None:
@@ -152,7 +152,7 @@ def test_a_job_begun_whose_request_gave_up_ends_without_a_listener(bench: Bench)
     with pytest.raises(StoreUnavailable) as failed:
         bench.submit("begun", within_s=2.0)
     gave_up.set()
-    assert failed.value.reason == "no outcome by the deadline"
+    assert failed.value.reason == "the write did not finish by its deadline"
     assert bench.submit("next") == "next"
     assert bench.ran == ["begun", "next"]
 
@@ -185,7 +185,7 @@ def test_a_commit_that_cannot_begin_fails_each_job_and_kills_no_drain(
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_whatever_fails_after_a_batch_fails_nobody(bench: Bench, error: BaseException) -> None:
+def test_a_failure_after_a_batch_fails_no_request(bench: Bench, error: BaseException) -> None:
     bench.error_afterwards = error
     for number in range(5):
         assert bench.submit(number) == number
@@ -226,7 +226,7 @@ def test_closing_lets_the_queued_jobs_end_and_refuses_new_ones() -> None:
         bench.submit("late")
 
 
-def test_whatever_comes_while_closing_is_run_or_refused_but_never_left_waiting() -> None:
+def test_a_job_that_arrives_while_the_store_closes_is_run_or_refused() -> None:
     for round_number in range(40):
         bench = Bench()
         closing = threading.Timer(round_number % 10 / 1000, bench.commits.close)
@@ -235,11 +235,11 @@ def test_whatever_comes_while_closing_is_run_or_refused_but_never_left_waiting()
         crowd.join()
         closing.join()
         for number, outcome in crowd.outcomes.items():
-            assert outcome in (number, "the store is closing")
+            assert outcome in (number, "this process is stopping and accepts no more writes")
         assert max(crowd.seconds.values()) < 1.0
 
 
-def test_closing_what_never_wrote_is_easy() -> None:
+def test_a_store_that_never_wrote_can_be_closed() -> None:
     bench = Bench()
     assert bench.commits.close()
     assert bench.commits.close()

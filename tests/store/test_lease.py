@@ -88,7 +88,7 @@ def test_a_lease_that_was_not_renewed_goes_to_another_store(
 
 
 @pytest.mark.usefixtures("_no_renewal")
-def test_who_has_lost_a_lease_is_told_so_even_if_it_is_free_again(
+def test_a_store_that_has_lost_a_lease_is_refused_once_even_if_the_lease_is_free_again(
     store: Store, engine: Engine
 ) -> None:
     first = taken(store)

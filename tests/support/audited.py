@@ -30,7 +30,7 @@ def place(store: SqliteStore, number: int) -> None:
     store.write(lambda tx: place_order(tx, claim, new_order))
 
 
-def log_can_begin_anew(database: Path) -> bool:
+def wal_can_be_reset(database: Path) -> bool:
     """Tell whether no process holds a snapshot of the database."""
     # A checkpoint of another store ends soon. A snapshot that is held fails every attempt.
     with closing(sqlite3.connect(database, timeout=0.1)) as db:

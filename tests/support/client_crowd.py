@@ -53,7 +53,7 @@ class Crowd:
                 self.sent.append(Sent(key, answer, awake_s() - started))
 
     def join(self, timeout_s: float = 60.0) -> "Crowd":
-        """Wait for all, and hold that every request was answered, with 201 or a 503, in time."""
+        """Wait for all, and assert that each request was answered in time with 201 or 503."""
         give_up_at = awake_s() + timeout_s
         for thread in self.threads:
             thread.join(max(0.0, give_up_at - awake_s()))
@@ -100,7 +100,7 @@ def retried(server: Server, keys: list[str]) -> dict[str, bytes]:
 
 
 def assert_reads_go_on(server: Server, key: str, body: bytes, location: str) -> None:
-    """Hold that a replay, a conflict, an order and a list are answered in time."""
+    """Assert that a replay, a conflict, an order and a list are answered in time."""
     started = awake_s()
     replay = server.order(key)
     assert (replay.status, replay.body) == (201, body)

@@ -129,7 +129,7 @@ class PostgresEngine:
     """
 
     constraint_error: type[Exception] = psycopg.IntegrityError
-    why_away = "is not currently accepting connections|no outcome by the deadline"
+    why_away = "is not currently accepting connections|did not finish by its deadline"
 
     def __init__(
         self, directory: Path, server: PostgresServer | None = None, options: str = ""

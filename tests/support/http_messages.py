@@ -103,7 +103,7 @@ def order(client: FlaskClient, key: str | None, payload: Any = ORDER, **headers:
 
 
 def check_problem(answer: Answer, slug: str) -> dict[str, Any]:
-    """Hold that an answer is that problem, whole and without anything that must not leave."""
+    """Assert that an answer is this problem document, complete and without internal details."""
     status, retryable, key_action = PROBLEMS[slug]
     assert answer.headers["content-type"] == "application/problem+json"
     document: dict[str, Any] = answer.json
@@ -121,7 +121,7 @@ def check_problem(answer: Answer, slug: str) -> dict[str, Any]:
 
 @contextmanager
 def stores_nothing(server: Server) -> Iterator[None]:
-    """Hold that a server stores nothing meanwhile, and serves after it."""
+    """Assert that a server stores nothing during the block, and serves after it."""
     before = server.counts()
     yield
     assert server.counts() == before

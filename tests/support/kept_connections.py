@@ -69,7 +69,7 @@ class KeptClient:
 
 
 def all_created(clients: list[KeptClient]) -> dict[str, bytes]:
-    """Hold that no client saw anything but 201, and give what they made by key."""
+    """Assert that each answer was 201, and return the orders by key."""
     made: dict[str, bytes] = {}
     for client in clients:
         assert client.surprises == []

@@ -28,7 +28,7 @@ def longest(_low: float, high: float) -> float:
 class FakeClock:
     """A clock that moves only in a pause.
 
-    `on_pause` runs in each pause. The relay is told to stop when `is_stopping` returns True.
+    `on_pause` runs in each pause. The relay stops when `is_stopping` returns True.
     """
 
     is_stopping: Callable[[], bool] = lambda: False

@@ -13,7 +13,7 @@ def socket_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
 
     def serve() -> None:
         connection, _ = listener.accept()
-        # Whoever comes again is refused at once.
+        # A second connection is refused at once.
         listener.close()
         with connection:
             connection.recv(65536)

@@ -9,7 +9,7 @@ from pathlib import Path
 from gevent import monkey
 
 _TICK_S = 0.01
-# Whoever sleeps is woken late by so much beside busy neighbours; that is no stall.
+# On a busy machine, a sleep ends late by up to this time. That is not a stall.
 _LATE_S = 0.1
 _native_sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
 _start_native_thread: Callable[..., int] = monkey.get_original("_thread", "start_new_thread")

@@ -36,7 +36,7 @@ _MARKER = re.compile(r"\?|(?<!:):([a-z_][a-z_0-9]*)|%")
 _WRITES = ("INSERT ", "UPDATE ", "DELETE ")
 # A standby refuses this, and PgBouncer may have put one in the place of the primary.
 _ON_PRIMARY = "SET TRANSACTION READ WRITE"
-# The server gives up a read, or a wait for a lock, so many seconds before the deadline.
+# The server gives up a read, or a wait for a lock, this number of seconds before the deadline.
 ANSWER_MARGIN_S = 0.2
 
 
@@ -122,7 +122,7 @@ class Connection(psycopg.Connection[Row]):
             self.drop()
 
     def drop(self) -> None:
-        """Give up the connection without a word to the server, which finishes what it does."""
+        """Close the socket without a message to the server, which finishes its statement."""
         with (
             suppress(OSError, psycopg.Error),
             socket.socket(fileno=os.dup(self.pgconn.socket)) as duplicate,
@@ -133,7 +133,7 @@ class Connection(psycopg.Connection[Row]):
 
 @lru_cache(maxsize=512)
 def translated(sql: str) -> str:
-    """Write the parameters of a statement as the driver wants them.
+    """Write the markers of a statement's parameters as psycopg expects them.
 
     `?` becomes `%s`, `:name` becomes `%(name)s`, and a percent sign is doubled.
     """
@@ -141,9 +141,9 @@ def translated(sql: str) -> str:
 
 
 def without_unsendable(parameters: Parameters) -> Parameters:
-    """Put NULL in the place of each text that no text of PostgreSQL can be equal to.
+    """Put NULL in the place of each text that PostgreSQL cannot store.
 
-    Those are texts with a NUL character or with a lone surrogate.
+    Such a text has a NUL character or a lone surrogate, so no stored text is equal to it.
     """
     if isinstance(parameters, Mapping):
         return {name: _sendable(value) for name, value in parameters.items()}

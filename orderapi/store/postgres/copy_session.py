@@ -6,19 +6,19 @@ from contextlib import closing, contextmanager
 
 import psycopg
 
-from orderapi.errors import FileRefused, StoreUnavailable
+from orderapi.errors import FileRefused
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
 from orderapi.store.postgres import start
 from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.failures import Verdict, reason, unavailable, verdict_on
 from orderapi.store.postgres.servers import conninfo
-from orderapi.store.postgres.session import Sessions
+from orderapi.store.postgres.session import Sessions, warned
 from orderapi.store.statements.execution import Execute, Parameters, Row
 
 # The name under which the server shows the connection of a copy. A service has another one.
 APPLICATION = "orderapi copy"
-# A server that does not answer is tried again for this time. An operator waits.
+# A server that does not answer is tried again for this time, while an operator waits.
 REACH_MAX_S = 3.0
 # The server has this time for one statement. To count a hundred million rows takes a minute.
 STATEMENT_MAX_S = 600.0
@@ -83,7 +83,7 @@ def transaction(connection: Connection, isolation: str = "READ COMMITTED") -> It
             raise ours(error) from error
         raise
     if connection.notices:
-        raise StoreUnavailable(f"the server warns: {connection.notices[0]}")
+        raise warned(connection)
 
 
 def ours(error: Exception) -> Exception:
@@ -128,7 +128,7 @@ def refuse_served(connection: Connection, url: PostgresUrl) -> None:
             " processes that have the database open: give the URL of the server itself"
         )
     while True:
-        # Without this, the answer stays the same until the end of the transaction.
+        # Without this, a transaction always sees the sessions of its first query.
         execute("SELECT pg_stat_clear_snapshot()", ())
         ((services,),) = execute(_SERVICES, (name,))
         if not services:

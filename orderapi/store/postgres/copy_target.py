@@ -33,7 +33,7 @@ from orderapi.store.statements.copies import (
 )
 from orderapi.store.statements.execution import Row
 
-# Columns whose numbers the server gives itself. After a copy it must go on behind the last one.
+# Columns that the server numbers. After a copy, it must continue after the greatest number.
 _NUMBERED = (("ledger", "ledger_id"), ("tokens", "token_id"))
 
 

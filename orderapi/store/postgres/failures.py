@@ -1,4 +1,4 @@
-"""What a failure of PostgreSQL means for the transaction that met it, and which of ours it becomes.
+"""What a failure of PostgreSQL means for its transaction, and which error of ours it becomes.
 
 Errors are told apart by their SQLSTATE (postgresql.org/docs/current/errcodes-appendix.html) and
 never by their message, which depends on the language of the server.
@@ -19,8 +19,8 @@ class Verdict(Enum):
     RECONNECT = "reconnect"
     # The server has undone everything, and a repetition may succeed at once.
     REPEAT = "repeat"
-    # The server has undone everything, because of what one row contains. Or this program has made a
-    # mistake, which the driver has noticed.
+    # The server has undone everything, because of what one row contains. Or this program has a
+    # bug, which the driver has detected.
     BAD_ROW = "bad row"
     # The server has undone everything, or has done nothing. A repetition would fail again now.
     REFUSED = "refused"
@@ -35,7 +35,7 @@ _REPEAT = ("40001", "40P01")
 # Data that a type or a constraint refuses.
 _BAD_ROW = ("22", "23")
 # The driver itself raises these, before it sends anything: for a text that PostgreSQL cannot store,
-# and for mistakes of this program.
+# and for bugs of this program.
 _OUR_FAULTS = (
     psycopg.DataError,
     psycopg.InterfaceError,

@@ -22,7 +22,7 @@ from orderapi.store.postgres.connection import ANSWER_MARGIN_S
 from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
 from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.queue import Queue
-from orderapi.store.postgres.session import is_lasting
+from orderapi.store.postgres.session import is_lasting, warned
 
 # A call that takes longer is a sign that writes do not commit now.
 SLOW_S = 1.0
@@ -33,7 +33,7 @@ _CALL = (
     "SELECT * FROM place_orders_v1(%s, %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
     " %s::integer[], %s::text[], %s::text[], %s::text[], %s::text[])"
 )
-# It stands where the server puts the order_id into a document.
+# This character marks the place in a document where the server inserts the order_id.
 _PLACEHOLDER = "\N{OBJECT REPLACEMENT CHARACTER}"
 # The last two groups of a UUID have 62 random bits, after the two bits of the variant.
 _RANDOM_BITS = 62
@@ -44,9 +44,9 @@ _VARIANT = 0b10 << _RANDOM_BITS
 class Placement:
     """An order to place.
 
-    `head` and `tail` are what its document has before and behind the order_id. `id_end` are the
-    last two groups of the id that the order gets if it is made for this placement. So it is known
-    again after an unknown outcome.
+    `head` and `tail` are the parts of its JSON document before and after the order_id. `id_end` has
+    the last two groups of the UUID that the order gets. After an unknown outcome, they show whether
+    the order was made for this placement.
     """
 
     claim: Claim
@@ -96,9 +96,10 @@ class Placements:
         self.safe_sequence = 0
 
     def place(self, placement: Placement, deadline: float) -> Reply:
-        """Place an order together with what others place at the time.
+        """Place an order, in one batch with the other orders that wait.
 
-        Raises KeyReused, and StoreUnavailable if the outcome is not known by the deadline.
+        Raises KeyReused if the key belongs to another payload, and StoreUnavailable if the outcome
+        is not known by the deadline.
         """
         reply: Reply = self.queue.submit(placement, deadline)
         return reply
@@ -108,7 +109,9 @@ class Placements:
         return not self._has_failed and time.monotonic() - self._began_at < SLOW_S
 
     def _run(self, jobs: list[Job]) -> None:
-        """Place a batch, and note how each job ended. It is sent again as long as that may help.
+        """Place a batch, and note how each job ended.
+
+        After a failure that may be temporary, the batch is sent again until the deadline.
 
         A batch that was sent may have been committed, whatever has happened then. To send it again
         is safe, because each key is claimed once.
@@ -138,7 +141,7 @@ class Placements:
             time.sleep(RETRY_PAUSE_S)
 
     def _isolate(self, jobs: list[Job], failure: Exception) -> None:
-        """Let one bad row fail alone: send the halves of its batch."""
+        """Send each half of a batch alone, so that a bad row fails only its own order."""
         if len(jobs) == 1:
             jobs[0].end(error=failure)
             return
@@ -152,7 +155,7 @@ class Placements:
             connection = self._primary.connection(deadline)
             wait_s = deadline - time.monotonic() - ANSWER_MARGIN_S
             if wait_s <= 0:
-                raise StoreUnavailable("a connection was opened too late")
+                raise StoreUnavailable("the connection was opened too late for the deadline")
             parameters = _parameters(placements, wait_s)
             called_at = time.monotonic()
             rows = connection.execute(_CALL, parameters, prepare=False).fetchall()
@@ -162,7 +165,7 @@ class Placements:
         if connection.notices:
             # A COMMIT sends a warning if its wait for the standby was cancelled.
             self._primary.drop()
-            raise StoreUnavailable(f"the server has warned: {connection.notices[0]}")
+            raise warned(connection)
         answers = _answers(placements, rows)
         if answers.made:
             self._stats.note_lock_wait(answers.lock_wait_s)

@@ -11,6 +11,7 @@ from orderapi.store.postgres.session import is_lasting
 
 # The pause before a server that could not be reached is tried again.
 RETRY_PAUSE_S = 0.2
+# The reason of a request that got no connection.
 _NONE_FREE = "no connection to the server was open and free by the deadline"
 
 
@@ -97,7 +98,7 @@ class Pool:
         except StoreUnavailable as error:
             failure = error
         except BaseException as error:
-            failure = StoreUnavailable(f"cannot connect: {error!r}")
+            failure = StoreUnavailable(f"cannot connect to PostgreSQL: {error!r}")
         if failure is not None and self._has_opened:
             time.sleep(RETRY_PAUSE_S)
         with self._changed:

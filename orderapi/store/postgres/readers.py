@@ -20,7 +20,7 @@ _Read = Callable[[str, Parameters], list[Row]]
 # The connections of a process for reading. A read takes less than a millisecond, and a server has a
 # hundred connections by default.
 CONNECTIONS_MAX = 4
-# A caller that does not want to wait has this time all the same, because a round trip takes some.
+# A read gets at least this time, even if its deadline is earlier, because a round trip takes time.
 READ_MIN_S = 1.0
 assert REQUEST_TIME_S + READ_MIN_S < ANSWER_MAX_S
 

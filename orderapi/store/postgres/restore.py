@@ -1,6 +1,6 @@
 """Put a backup in the place of the tables of a database, which no service may have open.
 
-The backup is loaded into a schema of its own, where no service looks. There it is audited. Then one
+The backup is loaded into a schema that no service uses. There it is audited. Then one
 transaction moves the old tables into another schema, and the new ones into their place.
 """
 

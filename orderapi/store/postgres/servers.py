@@ -27,8 +27,8 @@ OPENING_MAX_S = 9
 CONNECT_MIN_S = 2
 # How long a server that was reached may take to answer a question about itself, in seconds.
 CHECK_MAX_S = 3.0
-# Whether a server will do, by the value of `target_session_attrs`.
-_WILL_DO = {
+# The query that tells whether a server is suitable, by the value of `target_session_attrs`.
+_SUITABLE = {
     "read-write": "SELECT current_setting('transaction_read_only') = 'off'",
     "primary": "SELECT NOT pg_is_in_recovery()",
 }
@@ -39,7 +39,7 @@ _LISTS = ("host", "hostaddr", "port")
 def connected(
     url: PostgresUrl, session: str, application: str | None = None, first: int = 0
 ) -> Connection:
-    """Open a connection to the first server of `url` that will do.
+    """Open a connection to the first suitable server of `url`.
 
     `session` says which server will do (`target_session_attrs` of libpq): `read-write`, `primary`
     or `any`. The server shows the connection under the name `application`, if one is given. The
@@ -57,7 +57,7 @@ def connected(
         else:
             connection.server = index
             return connection
-    # If several servers were tried, the last one is not more to blame than the others.
+    # If several servers were tried, the message has the failure of each of them.
     raise (
         failures[0]
         if len(failures) == 1
@@ -100,14 +100,14 @@ def _connect_timeout(given: str, servers: int) -> str:
 
 
 def _checked(connection: Connection, session: str) -> Connection:
-    """Ask a server whether it will do. Raises psycopg.OperationalError if it will not.
+    """Ask a server whether it is suitable. Raises psycopg.OperationalError if it is not.
 
-    libpq believes what PgBouncer tells it, which is what the server said when PgBouncer first
-    connected to it. Since then, the server may have become a standby.
+    Behind PgBouncer, libpq gets the state that the server had when PgBouncer connected to it. Since
+    then, the server may have become a standby.
     """
     connection.deadline = time.monotonic() + CHECK_MAX_S
     try:
-        if session in _WILL_DO and connection.rows(_WILL_DO[session], ()) != [(True,)]:
+        if session in _SUITABLE and connection.rows(_SUITABLE[session], ()) != [(True,)]:
             raise psycopg.OperationalError(f"the server is not {session}")
     except BaseException:
         connection.drop()

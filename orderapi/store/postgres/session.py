@@ -90,8 +90,15 @@ class Sessions:
             raise Unprepared(str(error)) from error
 
 
+def warned(connection: Connection) -> StoreUnavailable:
+    """Make the failure of a transaction in which the server has sent a notice or a warning."""
+    return StoreUnavailable(
+        f"PostgreSQL sent a warning, so the commit may not be durable: {connection.notices[0]}"
+    )
+
+
 def is_lasting(failure: StoreUnavailable) -> bool:
-    """Tell whether it is of no use to open a connection again after this failure."""
+    """Tell whether a new connection cannot help after this failure."""
     return isinstance(failure, Unprepared | StoreCorrupt)
 
 
@@ -111,8 +118,8 @@ def refuse_unfinished_copy(connection: Connection) -> None:
 def has_table(connection: Connection, name: str) -> bool:
     """Tell whether a table exists.
 
-    `to_regclass` would not do: it answers from a cache that the wait for an advisory lock does not
-    bring up to date. Reading `pg_class` does.
+    `to_regclass` is not used, because it answers from a cache that the wait for an advisory lock
+    does not refresh. A query of `pg_class` sees the current state.
     """
     sql = "SELECT 1 FROM pg_class WHERE relname = ? AND pg_table_is_visible(oid)"
     return bool(connection.rows(sql, (name,)))

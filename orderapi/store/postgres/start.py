@@ -31,7 +31,7 @@ LOCK_MAX_S = 30.0
 # How many seconds one migration may take. It may have to read every row, or to build an index.
 MIGRATION_MAX_S = 24 * 60 * 60.0
 VERSION_MIN = 14
-# Any number will do that no other program locks in this database: "orderapi" in ASCII.
+# The key of the advisory lock for migrations: "orderapi" in ASCII. No other program may use it.
 MIGRATION_LOCK = int.from_bytes(b"orderapi")
 assert LOCK_MAX_S < ANSWER_MAX_S < MIGRATION_MAX_S
 
@@ -109,7 +109,8 @@ def _reached(url: PostgresUrl, application: str | None, reach_max_s: float) -> C
     has_several = "," in str(parameters.get("host", ""))
     give_up_at = time.monotonic() + reach_max_s
     while True:
-        # A server that has just become ready may answer this, and have refused an attempt before.
+        # The ping comes before the attempt. So a server that becomes ready between the two does
+        # not count as one that answers and refuses.
         answers = PGconn.ping(make_conninfo(**parameters).encode()) == Ping.OK
         try:
             return connected(url, "read-write", application)

@@ -83,7 +83,7 @@ class PostgresStore:
         try:
             return self._placements.place(placement, deadline)
         except StoreUnavailable:
-            # Many requests may be here at the same time, so each of them looks once at most.
+            # Many requests may be here at the same time, so each reads the key at most once.
             reply = None if is_looked_up else self._safe_reply(placement)
             if reply is None:
                 raise
@@ -118,10 +118,11 @@ class PostgresStore:
         self._pool.close()
 
     def _safe_reply(self, placement: Placement) -> Reply | None:
-        """Find the answer to a claim if no failover can lose it. Raises KeyReused.
+        """Find the answer to a claim if no failover can lose it.
 
-        A row that another process, or a batch of unknown outcome, has left may be missing on the
-        standby. What this process saw committed without a warning is there, with all before it.
+        The row of another process, or of a batch with an unknown outcome, may be missing on the
+        standby. A commit that this process saw without a warning is on the standby, and so are all
+        commits before it. Raises KeyReused if the key belongs to another payload.
         """
         try:
             found = self._readers.run_one(

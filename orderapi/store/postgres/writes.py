@@ -11,12 +11,12 @@ import psycopg
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store.commit_stats import CommitStats
-from orderapi.store.jobs import Job
+from orderapi.store.jobs import NOT_BEGUN, Job
 from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
 from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.queue import Queue
-from orderapi.store.postgres.session import is_lasting
+from orderapi.store.postgres.session import is_lasting, warned
 from orderapi.store.statements.transaction import WriteTx
 
 _RETRY_PAUSE_S = 0.1
@@ -72,7 +72,7 @@ class Writes:
     def _attempt(self, job: Job) -> Any:
         """Run one transaction. A psycopg.Error means that it was certainly not committed."""
         if job.is_gone:
-            raise StoreUnavailable("the request no longer waits for its outcome")
+            raise StoreUnavailable(NOT_BEGUN)
         connection = self._opened(job.deadline)
         _begin(connection)
         try:
@@ -105,9 +105,9 @@ class Writes:
             raise unavailable(error) from error
         if connection.notices:
             self._primary.drop()
-            raise StoreUnavailable(f"the server has warned: {connection.notices[0]}")
+            raise warned(connection)
         if tag != "COMMIT":
-            raise RuntimeError("a unit of work went on after a statement of it had failed")
+            raise RuntimeError("a unit of work ran a statement after one of its statements failed")
         if connection.has_written:
             self._stats.note_commit()
             self._stats.note_batch(1, time.monotonic() - began_at)
@@ -128,7 +128,7 @@ def _begin(connection: Connection) -> None:
 def _lock(connection: Connection) -> None:
     """Wait until this transaction is the only one that numbers orders and events."""
     if not connection.rows(_LOCK, ()):
-        raise StoreUnavailable("the row of the table write_lock is missing")
+        raise StoreUnavailable("the table write_lock has no row; insert the row with lock_id = 1")
 
 
 def _has_time(job: Job) -> bool:

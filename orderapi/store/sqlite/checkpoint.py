@@ -35,7 +35,7 @@ class Checkpointer:
         self._restart_at = 0.0
 
     def is_due(self, writes: int) -> bool:
-        """Count a transaction of so many writes, and tell whether a checkpoint is due."""
+        """Count a transaction with `writes` writes, and tell whether a checkpoint is due."""
         if writes:
             self._pages_left -= PAGES_PER_TRANSACTION + PAGES_PER_WRITE * writes
         return self._pages_left <= 0

@@ -18,7 +18,7 @@ from orderapi.store.statements.transaction import ReadTx
 
 T = TypeVar("T")
 
-# The driver raises these for mistakes of this program, and not for failures of the disk.
+# The driver raises these for bugs of this program, and not for failures of the disk.
 OUR_FAULTS = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -100,9 +100,9 @@ class Connection(sqlite3.Connection):
         return self.rows(sql, parameters)
 
     def refuse_autocommit(self) -> None:
-        """Raise StoreUnavailable if no transaction is open, because it has ended by itself."""
+        """Raise StoreUnavailable if no transaction is open, because SQLite has ended it."""
         if not self.in_transaction:
-            raise StoreUnavailable("the transaction has ended early")
+            raise StoreUnavailable("SQLite has ended the transaction after an error")
 
 
 def _boot_time_ms() -> int:

@@ -22,7 +22,10 @@ BACKUP_IDS = (start.POSTGRES_BACKUP_ID,)
 
 
 class SqliteCopySource:
-    """See `copying.CopySource`. A `backup_of_postgres` must be one."""
+    """See `copying.CopySource`.
+
+    With `backup_of_postgres`, the file must be a backup of a database of PostgreSQL.
+    """
 
     def __init__(self, path: Path, *, backup_of_postgres: bool = False) -> None:
         self._files = DatabaseFiles(path)

@@ -68,7 +68,7 @@ class SqliteCopyTarget:
         del source
         if not self._path.parent.is_dir():
             raise FileRefused(f"the directory {self._path.parent} does not exist")
-        # This is checked before the lock is taken, too: a process that was stopped may have it.
+        # This is also checked before the lock is taken: a suspended process may hold it.
         refuse_opened(self._path)
         try:
             with self._files.lock.held_within(LOCK_TIMEOUT_S):

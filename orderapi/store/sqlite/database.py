@@ -102,7 +102,7 @@ class Database:
             # From its first statement on, the connection holds a lock that refuses a restore.
             start.refuse_unprepared(connection, self.known, self._accepted)
             if self.files.identity() != identity:
-                raise StoreUnavailable("database file: another file was put in its place just now")
+                raise StoreUnavailable("database file: another file has just replaced it")
         except BaseException:
             connection.close()
             raise

@@ -53,11 +53,11 @@ class DatabaseFiles:
         return self._identity_in(self._status())
 
     def use(self, identity: Identity) -> None:
-        """Stay with this file: from now on `identity` refuses any other file in its place."""
+        """Use this file from now on: `identity` then refuses any other file in its place."""
         self._used = identity
 
     def use_wal(self) -> None:
-        """Stay with the WAL that is there now: from now on `refuse_unsafe_write` demands it."""
+        """Use the WAL that exists now: `refuse_unsafe_write` then refuses any other one."""
         self._used_beside = self._beside()
 
     def refuse_unsafe_write(self) -> None:

@@ -29,7 +29,7 @@ def findings(
     migrations up to number `newest_known` make them. If a newer release has migrated the database,
     then its schema is not compared.
 
-    `integrity_check` reads a table and its indexes in one snapshot. No part of it can be had alone,
+    `integrity_check` reads a table and its indexes in one snapshot. It cannot be divided,
     and the WAL cannot be reset meanwhile. Therefore it is run for one table at a time, with a pause
     after each check that took long. For a million orders, a check takes 1 to 5 s per table from a
     warm cache, and the WAL grew to 115 MB at 400 orders a second. From a cold disk it takes many

@@ -13,7 +13,7 @@ class SqliteMaintenance(SqliteAuditable):
     """See `maintenance.Maintenance`."""
 
     def is_backup(self) -> bool:
-        """See `maintenance.Maintenance`. Whoever writes makes the lock file, which then stays."""
+        """See `maintenance.Maintenance`. A service makes the lock file before it writes."""
         return not self._database.files.lock.exists()
 
     def back_up(self, file: Path, on_progress: OnProgress) -> None:

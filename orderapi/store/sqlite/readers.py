@@ -25,8 +25,8 @@ Act = Callable[[Connection, Callable[[Any], Any]], Any]
 
 # A program that keeps all others out of the database makes every reader wait. All readers of this
 # process share this time, because otherwise each of them would wait for its own.
-PATIENCE_S = 1.0
-assert PATIENCE_S < REQUEST_TIME_S
+LOCKED_OUT_MAX_S = 1.0
+assert LOCKED_OUT_MAX_S < REQUEST_TIME_S
 
 
 class Readers:
@@ -73,11 +73,11 @@ class Readers:
         """Run `fn` once no other program keeps all others out of the database any more."""
         began_at = time.monotonic()
         since, refused_at = self._shut_out
-        if began_at - refused_at > PATIENCE_S:
+        if began_at - refused_at > LOCKED_OUT_MAX_S:
             since = began_at
         try:
             # SQLite itself would wait inside C, and that would stop an event loop.
-            give_up_at = min(deadline_of(deadline), since + PATIENCE_S)
+            give_up_at = min(deadline_of(deadline), since + LOCKED_OUT_MAX_S)
             result: T = until(give_up_at, lambda: self._run_once(act, fn), time.sleep)
         except OUR_FAULTS:
             raise

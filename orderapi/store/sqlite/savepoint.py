@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orderapi.errors import StoreUnavailable
-from orderapi.store.jobs import Job
+from orderapi.store.jobs import NOT_BEGUN, Job
 from orderapi.store.sqlite.connection import Connection, as_ours
 from orderapi.store.statements.transaction import WriteTx
 
@@ -26,7 +26,7 @@ def run_in_savepoint(job: Job, connection: Connection, tx: WriteTx) -> Run:
     error is raised, and it ends the batch.
     """
     if job.is_gone:
-        return Run(error=StoreUnavailable("the request no longer waits for its outcome"))
+        return Run(error=StoreUnavailable(NOT_BEGUN))
     connection.refuse_autocommit()
     connection.execute("SAVEPOINT job")
     changes = connection.total_changes

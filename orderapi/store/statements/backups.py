@@ -5,7 +5,7 @@ from orderapi.store.statements.execution import Execute
 
 
 class BackupReads:
-    """What is read of the last backups."""
+    """The statements that read the last backups."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -17,7 +17,7 @@ class BackupReads:
 
 
 class BackupWrites(BackupReads):
-    """What is read and written of the last backups, at the time `now`."""
+    """The statements that read and write the last backups. New values get the time `now`."""
 
     def __init__(self, execute: Execute, now: str) -> None:
         super().__init__(execute)

@@ -13,7 +13,7 @@ _INSERT_EVENT = f"INSERT INTO events ({EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?,
 
 
 class EventReads:
-    """What is read of the events."""
+    """The statements that read the events."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -48,7 +48,7 @@ class EventReads:
 
 
 class EventWrites(EventReads):
-    """What is read and written of the events. A transaction numbers them with `numbers`."""
+    """The statements that read and write the events. A transaction numbers them with `numbers`."""
 
     def __init__(self, execute: Execute, numbers: Numbers) -> None:
         super().__init__(execute)

@@ -5,7 +5,7 @@ from orderapi.store.statements.execution import Execute, one_row
 
 
 class KeyReads:
-    """What is read of the keys."""
+    """The statements that read the keys."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -35,7 +35,7 @@ class KeyReads:
 
 
 class KeyWrites(KeyReads):
-    """What is read and written of the keys, at the time `now`."""
+    """The statements that read and write the keys. New values get the time `now`."""
 
     def __init__(self, execute: Execute, now: str) -> None:
         super().__init__(execute)

@@ -7,7 +7,7 @@ _COLUMNS = "took_ms, orders, findings, first_findings"
 
 
 class LastAuditReads:
-    """What is read of the last audit."""
+    """The statements that read the last audit."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -19,7 +19,7 @@ class LastAuditReads:
 
 
 class LastAuditWrites(LastAuditReads):
-    """What is read and written of the last audit, at the time `now`."""
+    """The statements that read and write the last audit. New values get the time `now`."""
 
     def __init__(self, execute: Execute, now: str) -> None:
         super().__init__(execute)

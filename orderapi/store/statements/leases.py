@@ -16,7 +16,7 @@ assert TERM_S < TERM_MAX_S
 
 
 class LeaseReads:
-    """What is read of leases."""
+    """The statements that read leases."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -37,7 +37,7 @@ class LeaseReads:
 
 
 class LeaseWrites(LeaseReads):
-    """What is read and written of leases."""
+    """The statements that read and write leases."""
 
     def take(self, lease: Lease, seen: LeaseRow) -> bool:
         """Give a lease to a new holder, and tell whether it has the lease now.

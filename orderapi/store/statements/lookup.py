@@ -22,7 +22,7 @@ _CLAIM_COLUMNS = (
 # before the id of the event. The table of events needs no index on this id.
 EVENT_ID_WINDOW_ORDERS = 1_000
 
-# A look-up that concerns every client reads so many of them at most, sorted by name.
+# A statement that concerns all clients reads at most this many of them, sorted by name.
 CLIENTS_MAX = 2_000
 
 # A program that orders in a loop may have made many orders in one trace.

@@ -23,7 +23,7 @@ GROUP BY orders.order_id"""
 
 
 class OrderReads:
-    """What is read of the orders."""
+    """The statements that read the orders."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -66,7 +66,7 @@ class OrderReads:
 
 
 class OrderWrites(OrderReads):
-    """What is read and written of the orders, at the time `now`."""
+    """The statements that read and write the orders. New values get the time `now`."""
 
     def __init__(self, execute: Execute, now: str, numbers: Numbers) -> None:
         super().__init__(execute)

@@ -6,9 +6,9 @@ from orderapi.store.statements.execution import Execute
 
 
 class ProbeWrites:
-    """What is written of the readiness probe, at the time `now`.
+    """The statement that writes the row of the readiness probe, with the time `now`.
 
-    `wait_for_turn` is that of `Numbers`.
+    `wait_for_turn` has the meaning that it has in `Numbers`.
     """
 
     def __init__(self, execute: Execute, now: str, wait_for_turn: Callable[[], None]) -> None:

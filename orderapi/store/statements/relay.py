@@ -5,7 +5,7 @@ from orderapi.store.statements.execution import Execute
 
 
 class RelayReads:
-    """What is read of the relay."""
+    """The statements that read the state of the relay."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -28,7 +28,7 @@ class RelayReads:
 
 
 class RelayWrites(RelayReads):
-    """What is read and written of the relay, at the time `now`."""
+    """The statements that read and write the state of the relay. New values get the time `now`."""
 
     def __init__(self, execute: Execute, now: str) -> None:
         super().__init__(execute)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from orderapi.records import NewToken, Token
 from orderapi.store.statements.execution import Execute, values_of
 
-# The page of a client lists so many tokens at most.
+# The page of a client lists at most this many tokens.
 CLIENT_TOKENS_MAX = 200
 
 _COLUMNS = (
@@ -15,7 +15,7 @@ _COLUMNS = (
 
 
 class TokenReads:
-    """What is read of the tokens."""
+    """The statements that read the tokens."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -41,7 +41,7 @@ class TokenReads:
 
 
 class TokenWrites(TokenReads):
-    """What is read and written of the tokens, at the time `now`."""
+    """The statements that read and write the tokens. New values get the time `now`."""
 
     def __init__(self, execute: Execute, now: str) -> None:
         super().__init__(execute)

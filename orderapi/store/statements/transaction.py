@@ -38,7 +38,7 @@ class WriteTx:
     """The statements that write, and those that read; all writes become durable together, or none.
 
     Every row that a transaction writes has the same time: the time at which the transaction began.
-    `wait_for_turn` is that of `Numbers`.
+    `wait_for_turn` has the meaning that it has in `Numbers`.
     """
 
     def __init__(self, execute: Execute, wait_for_turn: Callable[[], None] = lambda: None) -> None:

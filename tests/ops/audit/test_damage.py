@@ -76,7 +76,7 @@ def test_every_order_on_a_damaged_table_page_is_named(database: Path) -> None:
     assert any(line.startswith("idempotency_keys: ") for line in found)
 
 
-def test_what_lies_behind_a_damaged_page_of_orders_is_audited_still(database: Path) -> None:
+def test_orders_after_a_damaged_page_are_still_audited(database: Path) -> None:
     last = _order_id_of(database, f"key-{ORDERS - 1}")
     with closing(sqlite3.connect(database)) as db:
         db.execute("UPDATE idempotency_keys SET status_code = 500 WHERE order_id = ?", (last,))

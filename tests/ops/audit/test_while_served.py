@@ -8,7 +8,7 @@ from orderapi.ops.audit import audit
 from orderapi.settings import SqliteUrl
 from orderapi.store.open import open_maintenance
 from orderapi.store.sqlite.store import SqliteStore
-from tests.support.audited import ORDERS, log_can_begin_anew, place
+from tests.support.audited import ORDERS, place, wal_can_be_reset
 from tests.support.running import Server
 
 WRITERS = 4
@@ -43,13 +43,13 @@ def test_no_snapshot_is_held_from_one_range_to_the_next(
     others = SqliteStore(database)
     moved = []
 
-    def order_and_begin_the_log_anew(done: int, _total: int) -> None:
+    def order_and_reset_the_wal(done: int, _total: int) -> None:
         if done <= ORDERS:
             place(others, 1000 + done)
-        moved.append(log_can_begin_anew(database))
+        moved.append(wal_can_be_reset(database))
 
     store = open_maintenance(SqliteUrl(database))
-    assert list(audit(store, order_and_begin_the_log_anew)) == []
+    assert list(audit(store, order_and_reset_the_wal)) == []
     store.close()
     others.close()
     assert len(moved) > ORDERS / 50

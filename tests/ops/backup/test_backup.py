@@ -16,7 +16,7 @@ from orderapi.ops.backup import AUDITING, COPYING, PARTIAL_NAME, backup
 from orderapi.store.sqlite import copy as sqlite_copy
 from orderapi.store.sqlite.store import SqliteStore
 from tests.faults.test_kill import RetryingClients
-from tests.support.audited import log_can_begin_anew
+from tests.support.audited import wal_can_be_reset
 from tests.support.backup_files import (
     contents,
     findings,
@@ -91,12 +91,12 @@ def test_nothing_is_held_back_while_the_backup_is_audited(database: Path) -> Non
     moved = []
     with closing(maintenance_of(database)) as store, closing(SqliteStore(database)) as others:
 
-        def begin_the_log_anew(stage: str, done: int, _total: int) -> None:
+        def reset_the_wal(stage: str, done: int, _total: int) -> None:
             if stage == AUDITING and not done:
                 place(others, "meanwhile")
-                moved.append(log_can_begin_anew(database))
+                moved.append(wal_can_be_reset(database))
 
-        assert backup(store, database.with_name("backup.db"), begin_the_log_anew, print)
+        assert backup(store, database.with_name("backup.db"), reset_the_wal, print)
     assert moved == [True]
 
 
@@ -182,7 +182,7 @@ def test_what_does_not_pass_the_audit_becomes_no_backup(database: Path) -> None:
     done = orderapi("backup", file, database=database)
     assert done.returncode == 1
     assert "events sequence 2: is missing before 3" in done.stdout.splitlines()
-    assert done.stdout.endswith(f"there is no backup: {file} would have the same findings\n")
+    assert done.stdout.endswith(f"no backup was made: the copy of {file} has these findings\n")
     assert set(contents(database.parent)) == {"orders.db"}
 
 
@@ -284,7 +284,7 @@ def test_a_disk_without_room_for_all_of_it_is_not_filled(database: Path, tmp_pat
     with mounted("-t", "tmpfs", "-o", "size=2m", "none", disk):
         done = orderapi("backup", disk / "backup.db", database=database)
         assert done.returncode == 1
-        assert done.stderr.startswith(f"Error: there is no backup: no room in {disk}: ")
+        assert done.stderr.startswith(f"Error: no backup was made: no room in {disk}: ")
         assert list(disk.iterdir()) == []
 
 
@@ -293,7 +293,7 @@ def test_a_disk_that_becomes_full_leaves_no_part_of_a_backup(database: Path) -> 
         "backup", database.with_name("backup.db"), database=database, preexec_fn=limit_file_size
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Error: there is no backup: SQLITE_")
+    assert done.stderr.startswith("Error: no backup was made: SQLITE_")
     assert done.stderr.count("\n") == 1
     assert set(contents(database.parent)) == {"orders.db"}
 

@@ -83,7 +83,7 @@ def test_a_server_whose_database_was_taken_away_is_found(
 
 
 @FORCED
-def test_another_program_that_looks_into_the_database_is_found(
+def test_another_program_that_has_the_database_open_is_found(
     backup: Path, tmp_path: Path, force: tuple[str, ...]
 ) -> None:
     database = with_orders(tmp_path / "orders.db", "mine")
@@ -173,7 +173,7 @@ def test_no_process_can_write_or_start_while_a_restore_is_at_work(
     assert was_locked == {COPYING: True, AUDITING: True}
 
 
-def test_a_restore_does_not_wait_for_long_for_whoever_holds_the_lock(
+def test_a_restore_does_not_wait_for_long_for_the_holder_of_the_lock(
     backup: Path, tmp_path: Path
 ) -> None:
     database = with_orders(tmp_path / "orders.db", "mine")

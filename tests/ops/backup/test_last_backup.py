@@ -59,7 +59,7 @@ def test_a_backup_with_findings_is_no_verified_one(client: FlaskClient, database
     assert second[VERIFIED] == first[VERIFIED]
 
 
-def test_a_backup_is_good_though_the_database_cannot_note_it(database: Path) -> None:
+def test_a_backup_is_complete_although_the_database_cannot_record_it(database: Path) -> None:
     file = database.with_name("backup.db")
     with held(database):
         done = orderapi("backup", file, database=database)

@@ -72,7 +72,7 @@ def test_what_is_no_backup_for_this_release_is_refused(
     ("place", "because"),
     [("none/orders.db", "/none does not exist"), ("backups", "/backups is not a file")],
 )
-def test_a_place_where_no_database_can_be_is_refused(
+def test_a_restore_to_an_unusable_path_is_refused(
     backup: Path, tmp_path: Path, place: str, because: str
 ) -> None:
     done = orderapi("restore", "--force", backup, database=tmp_path / place)

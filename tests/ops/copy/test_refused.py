@@ -24,7 +24,7 @@ def refusal(source: Engine, target: Engine) -> str:
 
 @pytest.mark.parametrize("end", ["source", "target"])
 @pytest.mark.parametrize("name", ["sqlite", "postgres"])
-def test_a_store_that_a_service_has_open(
+def test_a_copy_of_a_store_that_a_service_has_open_is_refused(
     sqlite: SqliteEngine, postgres: PostgresEngine, back: SqliteEngine, name: str, end: str
 ) -> None:
     opened: Engine = sqlite if name == "sqlite" else postgres
@@ -55,7 +55,7 @@ def test_a_url_that_leads_through_pgbouncer(
         assert not place(store, "key").replayed
 
 
-def test_a_target_that_has_orders_of_its_own(
+def test_a_copy_into_a_target_with_other_orders_is_refused(
     sqlite: SqliteEngine, postgres: PostgresEngine, back: SqliteEngine
 ) -> None:
     with closing(open_store(back.url)) as store:
@@ -85,7 +85,7 @@ def test_an_empty_source_and_a_target_that_has_orders(
         assert sqlite.dump() == before
 
 
-def test_a_target_that_is_an_unfinished_copy_of_another_store(
+def test_a_copy_into_an_unfinished_copy_of_another_store_is_refused(
     sqlite: SqliteEngine, postgres: PostgresEngine, back: SqliteEngine
 ) -> None:
     fill(back, 1)
@@ -122,7 +122,7 @@ def test_findings_in_the_source_leave_an_unfinished_copy(
         (("sqlite:///orders.db", "sqlite:///README.md"), "file is not a database"),
     ],
 )
-def test_urls_that_are_of_no_use(
+def test_unusable_urls_are_refused_in_one_line(
     sqlite: SqliteEngine, arguments: tuple[str, str], said: str
 ) -> None:
     directory = sqlite.path.parent

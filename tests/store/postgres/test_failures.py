@@ -198,7 +198,9 @@ def test_a_server_that_may_only_be_read_is_written_again_when_it_can_be(
     assert not place(store, "second").replayed
 
 
-def test_25006_asks_for_another_connection(store: PostgresStore, engine: PostgresEngine) -> None:
+def test_sqlstate_25006_asks_for_another_connection(
+    store: PostgresStore, engine: PostgresEngine
+) -> None:
     place(store, "first")
     before = store._placements._primary._connection
     with raising(engine, "25006", times=1):

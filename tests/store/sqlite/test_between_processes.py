@@ -15,7 +15,7 @@ from tests.support.placing import held, place
 from tests.support.promises import promise
 
 
-def test_the_lock_excludes_whoever_else_writes(database: Path) -> None:
+def test_the_lock_excludes_other_processes_that_write(database: Path) -> None:
     first, second = DatabaseFiles(database).lock, DatabaseFiles(database).lock
     has_entered = threading.Event()
 
@@ -76,7 +76,7 @@ def test_a_wal_that_a_killed_process_left_is_synced_before_it_is_answered_from(
 def test_a_read_waits_for_somebody_who_has_the_database_for_himself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orderapi.store.sqlite.readers.PATIENCE_S", 30.0)
+    monkeypatch.setattr("orderapi.store.sqlite.readers.LOCKED_OUT_MAX_S", 30.0)
     path = tmp_path / "orders.db"
     SqliteStore(path).prepare()
     store = SqliteStore(path)

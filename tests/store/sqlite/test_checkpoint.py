@@ -1,4 +1,4 @@
-"""The WAL: taken in by the writer alone, and kept from growing."""
+"""Checkpoints: only the writer makes them, and they keep the WAL small."""
 
 import fcntl
 import os
@@ -36,7 +36,7 @@ def test_the_wal_stays_small_under_writes(store: SqliteStore, database: Path) ->
     assert path.stat().st_size > 100 * 1024
 
 
-def test_a_wal_that_a_crash_left_is_taken_in_with_the_first_write(tmp_path: Path) -> None:
+def test_a_wal_that_a_crash_left_is_checkpointed_after_the_first_write(tmp_path: Path) -> None:
     path = tmp_path / "orders.db"
     SqliteStore(path).prepare()
     pid = os.fork()
@@ -108,7 +108,7 @@ def test_a_checkpoint_that_fails_fails_nobody(
 
 
 def resets(path: Path) -> int:
-    """Tell how often the WAL began anew: its header counts that (sqlite.org/fileformat.html)."""
+    """Return how often the WAL was reset, which its header counts (sqlite.org/fileformat.html)."""
     return int.from_bytes(path.with_name(path.name + "-wal").read_bytes()[12:16])
 
 
@@ -205,7 +205,7 @@ def test_the_wal_is_reset_once_the_reader_is_gone(bench: Bench, clock: Clock) ->
     assert bench.checkpointer._pause_s == checkpoint.RESTART_PAUSE_S
 
 
-def test_overlapping_readers_do_not_let_the_wal_grow_for_good(
+def test_overlapping_readers_do_not_let_the_wal_grow_without_limit(
     store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is always one reader with a snapshot; never one snapshot for long."""

@@ -33,7 +33,7 @@ def test_what_root_makes_beside_a_database_belongs_to_its_owner(tmp_path: Path) 
     assert set(owners.values()) == {(12345, 12345)}
 
 
-def test_a_database_moved_away_is_not_made_anew_and_works_when_back(
+def test_a_database_that_was_moved_away_is_not_created_again_and_works_when_back(
     store: SqliteStore, database: Path
 ) -> None:
     path = database

@@ -31,7 +31,7 @@ def in_one_batch(store: SqliteStore, database: Path, fns: list[Fn]) -> dict[int,
 
 
 def settle(store: SqliteStore) -> None:
-    """Place two orders: a checkpoint follows the first, and with the second the WAL begins anew."""
+    """Place two orders: a checkpoint follows the first, and the second resets the WAL."""
     place(store, "first")
     place(store, "second")
 
@@ -213,7 +213,7 @@ def test_a_job_whose_request_goes_while_its_batch_runs_is_not_begun(
         last = Crowd(lambda _: place(store, "last"), 1, in_hand)
     for crowd in (slow, gone, last):
         crowd.join()
-    assert gone.outcomes == {0: "no outcome by the deadline"}
+    assert gone.outcomes == {0: "the write did not finish by its deadline"}
     assert query(path, "SELECT idempotency_key FROM idempotency_keys") == [("last",)]
 
 
@@ -240,7 +240,7 @@ def test_an_order_begun_whose_request_gave_up_is_committed_whole(
 def test_begin_waits_no_longer_than_the_oldest_request_that_still_does(
     store: SqliteStore, database: Path
 ) -> None:
-    """Whoever waits with the lock between processes makes all the others wait."""
+    """A process that waits while it holds the lock makes all other processes wait."""
     place(store, "first")
     path, in_hand = database, store.writes_in_hand
     with closing(sqlite3.connect(path, isolation_level=None)) as outside:

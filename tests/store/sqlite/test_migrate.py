@@ -158,7 +158,9 @@ def test_a_database_that_becomes_too_new_under_old_code_is_not_written(tmp_path:
         ({1: 1, 2: 1, 3: 2, 4: 3, 5: 2}, []),
     ],
 )
-def test_due_are_those_not_seen_yet(applied: dict[int, int], expected: list[int]) -> None:
+def test_migrations_that_were_not_applied_are_due(
+    applied: dict[int, int], expected: list[int]
+) -> None:
     known = [Migration(number, 1, "") for number in (1, 2, 3)]
     assert [migration.number for migration in migrate.due(known, applied)] == expected
 

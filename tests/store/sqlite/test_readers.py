@@ -32,7 +32,7 @@ def test_a_read_that_fails_leaves_the_store_as_good_as_before(
         with pytest.raises(ZeroDivisionError):
             store.read(lambda tx: (tx.keys.find_claim(PUBLIC_CLIENT, "key"), 1 // 0))
         assert store.read(lambda tx: tx.keys.find_claim(PUBLIC_CLIENT, "key")) is not None
-    # No snapshot was left open: everything in the WAL can be taken in.
+    # No snapshot was left open, so a checkpoint can move the whole WAL.
     store.write(lambda _: None)  # until the writer's own checkpoint is over
     with sqlite3.connect(database) as db:
         busy, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

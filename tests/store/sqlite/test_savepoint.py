@@ -23,7 +23,7 @@ def test_no_job_is_run_outside_a_transaction(store: SqliteStore, database: Path)
     tx = WriteTx(store._writer._connection.rows_in_transaction)
     with pytest.raises(StoreUnavailable) as refused:
         run_in_savepoint(job, store._writer._connection, tx)
-    assert refused.value.reason == "the transaction has ended early"
+    assert refused.value.reason == "SQLite has ended the transaction after an error"
     assert not store._writer._connection.in_transaction
     assert counts(database) == [1, 1, 1, 1]
 

@@ -136,7 +136,7 @@ def test_a_missing_directory_is_refused_and_not_made(tmp_path: Path) -> None:
     assert not path.parent.exists()
 
 
-def test_a_database_whose_wal_outlived_it_is_not_made_anew(full_path: Path) -> None:
+def test_a_missing_database_whose_wal_exists_is_not_created_again(full_path: Path) -> None:
     """SQLite would delete that WAL, and committed orders with it."""
     store = SqliteStore(full_path)
     place(store, "in the WAL only")

@@ -78,8 +78,8 @@ CREATE INDEX events_by_client ON events (client_id, sequence) WHERE client_id <>
 -- An order is found by the id of its trace. An event without a trace has no entry in the index.
 CREATE INDEX events_by_trace ON events (traceparent) WHERE traceparent IS NOT NULL;
 
--- Whoever numbers orders and events locks the one row of this table first, until its COMMIT. The row
--- is never updated, because each update would leave a dead row as long as an old snapshot lives.
+-- A transaction that numbers orders and events first locks the one row of this table, until its
+-- COMMIT. The row is never updated, because an update leaves a dead row while an old snapshot lives.
 CREATE TABLE write_lock (
     lock_id integer NOT NULL PRIMARY KEY CHECK (lock_id = 1)
 );
