@@ -90,6 +90,9 @@ class Feed:
         events, last = self._store.read(read)
         if last < page.after:
             raise ValidationFailed({"after": ["There is no event with this number yet."]})
+        settled = self._store.settled_events(events)
+        if len(settled) < len(events):
+            events, last = settled, settled[-1].sequence if settled else page.after
         body = cloudevents.page_json(events, last if events else page.after)
         return _EncodedPage(body.encode(), bool(events), len(events) == page.limit, last)
 

@@ -126,11 +126,7 @@ class Relay:
         return delivered
 
     def _deliver_next(self, limit: int, *, patient: bool = True) -> int:
-        after = self.position
-        events = self._retry_store(
-            lambda: self._store.read(lambda tx: tx.events.list_events(after, limit)),
-            patient=patient,
-        )
+        events = self._retry_store(partial(self._next_events, limit), patient=patient)
         for event in events:
             # A stop takes effect here, between two events.
             self._clock.pause(0)
@@ -139,6 +135,14 @@ class Relay:
             self._retry_store(partial(self._store.write, record), patient=patient)
             self.position = event.sequence
         return len(events)
+
+    def _next_events(self, limit: int) -> list[Event]:
+        after = self.position
+        events = self._store.read(lambda tx: tx.events.list_events(after, limit))
+        settled = self._store.settled_events(events)
+        if events and not settled:
+            raise StoreUnavailable(f"event {events[0].sequence} is not on a standby yet")
+        return settled
 
     def _confirm_lease(self) -> Lease:
         """Assert that no other relay delivers, as it may do after a pause of this process.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from orderapi.maintenance_records import StoreUsage
-from orderapi.records import Claim, Lease, NewOrder, Reply
+from orderapi.records import Claim, Event, Lease, NewOrder, Reply
 from orderapi.store.statements.transaction import ReadTx, WriteTx
 
 __all__ = [
@@ -103,6 +103,15 @@ class Store(Protocol):
 
         Raises KeyReused if the key belongs to another payload, and StoreUnavailable as `write`
         does.
+        """
+
+    def settled_events(self, events: list[Event]) -> list[Event]:
+        """Return those of the first events of a read that no failover can lose.
+
+        `events` are in the order of their numbers. What is returned are all of them, unless the
+        store cannot be written now. Only these events may be given to others, because another event
+        may get the number of an event that a failover has lost. Raises StoreUnavailable if the
+        store cannot be read.
         """
 
     def lease(self, name: str) -> Lease | None:

@@ -55,9 +55,9 @@ class Readers:
         """
         return self._run(partial(_in_one_statement, fn), deadline)
 
-    def rows(self, sql: str) -> list[Row]:
+    def rows(self, sql: str, deadline: float | None = None) -> list[Row]:
         """Run a statement that only this engine has. Raises StoreUnavailable as `run` does."""
-        return self._run(lambda connection: connection.read_one(sql, ()), None)
+        return self._run(lambda connection: connection.read_one(sql, ()), deadline)
 
     def _run(self, act: Callable[[Connection], T], deadline: float | None) -> T:
         deadline = max(deadline_of(deadline), time.monotonic() + READ_MIN_S)

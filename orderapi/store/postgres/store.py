@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from orderapi.errors import KeyReused, StoreUnavailable
 from orderapi.maintenance_records import StoreUsage
-from orderapi.records import Claim, Lease, NewOrder, Reply, SavedClaim
+from orderapi.records import Claim, Event, Lease, NewOrder, Reply, SavedClaim
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
 from orderapi.store.commit_stats import CommitStats
@@ -19,6 +19,7 @@ from orderapi.store.postgres.pool import Pool
 from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.readers import CONNECTIONS_MAX, READ_MIN_S, Readers
 from orderapi.store.postgres.session import Sessions
+from orderapi.store.postgres.settled import Settled
 from orderapi.store.postgres.writes import Writes
 from orderapi.store.statements.transaction import ReadTx, WriteTx
 
@@ -42,6 +43,9 @@ class PostgresStore:
         self._stats = CommitStats()
         self._placements = Placements(Primary(sessions), self._stats)
         self._writes = Writes(Primary(sessions), self._stats)
+        self._settled = Settled(
+            self._writes, self._waits_for_standby, lambda: self._placements.safe_sequence
+        )
         self._leases = Leases(self.read_one, self.write, _AlwaysAdmitted)
 
     def prepare(self) -> None:
@@ -89,6 +93,10 @@ class PostgresStore:
                 raise
             return reply
 
+    def settled_events(self, events: list[Event]) -> list[Event]:
+        """See `contract.Store`."""
+        return self._settled.events_of(events)
+
     def lease(self, name: str) -> Lease | None:
         """See `contract.Store`."""
         return self._leases.lease(name)
@@ -116,6 +124,12 @@ class PostgresStore:
         self._placements.queue.stop()
         self._writes.queue.stop()
         self._pool.close()
+
+    def _waits_for_standby(self) -> bool:
+        ((names,),) = self._readers.rows(
+            "SELECT current_setting('synchronous_standby_names')", time.monotonic() + READ_MIN_S
+        )
+        return bool(names)
 
     def _safe_reply(self, placement: Placement) -> Reply | None:
         """Find the answer to a claim if no failover can lose it.

@@ -7,7 +7,7 @@ from typing import TypeVar
 from orderapi.errors import StoreUnavailable
 from orderapi.maintenance_records import StoreUsage
 from orderapi.orders import find_reply, place_order
-from orderapi.records import Claim, Lease, NewOrder, Reply
+from orderapi.records import Claim, Event, Lease, NewOrder, Reply
 from orderapi.store.contract import Measures, deadline_of
 from orderapi.store.leases import Leases
 from orderapi.store.sqlite import start
@@ -80,6 +80,10 @@ class SqliteStore:
     def writes_in_hand(self) -> int:
         """See `contract.Store`."""
         return self._writer.in_hand()
+
+    def settled_events(self, events: list[Event]) -> list[Event]:
+        """See `contract.Store`. A reader sees nothing that is not on the disk."""
+        return events
 
     def usage(self) -> StoreUsage:
         """See `contract.Store`."""

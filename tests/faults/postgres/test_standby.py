@@ -1,5 +1,6 @@
 """A synchronous standby is missing: nothing that a failover could lose is reported as success."""
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,12 +9,15 @@ from contextlib import closing
 import pytest
 
 from orderapi.errors import KeyReused, StoreUnavailable
-from orderapi.records import Reply
+from orderapi.events.feed import Feed
+from orderapi.records import EventPage, Reply
+from orderapi.relay.deliver import Undelivered
 from orderapi.settings import PostgresUrl
 from orderapi.store.postgres.store import PostgresStore
 from tests.support.client_crowd import ANSWERED_WITHIN_S
 from tests.support.placing import place
 from tests.support.promises import promise
+from tests.support.relay_fakes import FakeReceiver, relay
 from tests.support.replication import Pair
 from tests.support.waiting import awake_s, wait_until
 
@@ -115,6 +119,40 @@ def test_another_process_replays_no_order_that_it_only_sees(
     assert not reply.replayed
     assert reply.order_id != saved.order_id
     assert place(store, "before").body == before.body
+
+
+@promise("a 201 is durable")
+def test_no_reader_of_events_gets_one_that_a_failover_loses(
+    pair: Pair, store: PostgresStore, other_store: PostgresStore, pool: ThreadPoolExecutor
+) -> None:
+    """The event of another order gets its number then, and nobody may miss that one."""
+    place(store, "before")
+    feed = Feed(other_store)
+    receiver = FakeReceiver()
+    deliverer = relay(other_store, receiver)
+    assert deliverer.run_once() == 1
+    assert events_of(feed, after=0) == [1]
+    pair.standby.kill()
+    placed, pid = placing_in_vain(pool, store, pair, "key")
+    pair.primary.query(f"SELECT pg_cancel_backend({pid})")
+    wait_until(lambda: orders_on(pair) == 2, "an order that is on the primary alone")
+    assert events_of(feed, after=0) == [1]
+    assert events_of(feed, after=1) == []
+    with pytest.raises(Undelivered):
+        deliverer.run_once()
+    with pytest.raises(StoreUnavailable):
+        placed.result()
+    pair.primary.kill()
+    pair.standby.start()
+    pair.promote()
+    place(other_store, "other")
+    assert events_of(feed, after=1) == [2]
+    assert receiver.sequences() == [1]
+
+
+def events_of(feed: Feed, after: int) -> list[int]:
+    page = json.loads(feed.read(EventPage("public", after, 10), 0))
+    return [int(event["sequence"]) for event in page["events"]]
 
 
 def test_a_process_that_has_written_nothing_replays_nothing_without_the_standby(
