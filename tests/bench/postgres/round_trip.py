@@ -13,7 +13,7 @@ from typing import TypeVar
 from gevent import get_hub
 from psycopg.abc import PQGen
 
-from orderapi.store.postgres import connection
+from orderapi.store.postgres import connection, servers
 
 T = TypeVar("T")
 
@@ -71,5 +71,5 @@ class FarConnection(connection.Connection):
 def set_far(round_trip_s: float) -> None:
     """Make every connection that the product opens from now on a far one."""
     FarConnection.round_trip_s = round_trip_s
-    # `connection.connected` opens what this name stands for.
-    vars(connection)["Connection"] = FarConnection
+    # `servers.connected` opens what this name stands for.
+    vars(servers)["Connection"] = FarConnection
