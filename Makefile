@@ -15,7 +15,7 @@ install: $(VENV)/.run
 test: $(VENV)/.test
 	$(BIN)/pytest -n 4
 
-# Runs the tests on every database engine.
+# Runs the tests on every database engine, and what is specific to PostgreSQL.
 test-all: $(VENV)/.test
 	$(BIN)/pytest -n 4 --engine all
 

@@ -20,6 +20,18 @@ from tests.support.running import Server, serving
 # The folders whose tests run on every engine, unless they use the file of a SQLite database.
 _ON_EVERY_ENGINE = ("api", "auth", "console", "faults", "ops", "relay", "store")
 
+# What tests PostgreSQL alone. `make test` leaves it out, because it has to end within 8 minutes on
+# two cores. It runs when `--engine` asks for PostgreSQL.
+_OF_POSTGRES = (
+    TESTS / "bench" / "postgres",
+    TESTS / "deploy" / "test_postgres_examples.py",
+    TESTS / "deploy" / "test_postgres_role.py",
+    TESTS / "faults" / "postgres",
+    TESTS / "ops" / "backup" / "test_postgres.py",
+    TESTS / "ops" / "copy",
+    TESTS / "store" / "postgres",
+)
+
 # A property holds on a machine that stalls, too: hypothesis measures no time.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -149,6 +161,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         # Where nothing remains, the test runs on SQLite, as every test does that is bound to it.
         if names:
             metafunc.parametrize("engine_name", names, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of PostgreSQL alone, unless they are asked for."""
+    if config.getoption("--engine") != "sqlite" or config.getoption("-m"):
+        return
+    left_out = [item for item in items if _is_left_out(item.path)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_left_out(path: Path) -> bool:
+    return any(path.is_relative_to(place) for place in _OF_POSTGRES)
 
 
 def _runs_on_every_engine(metafunc: pytest.Metafunc) -> bool:

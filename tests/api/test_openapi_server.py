@@ -21,7 +21,7 @@ def run_schemathesis(url: str, token: str, directory: Path) -> None:
         str(Path(sys.executable).parent / "schemathesis"),
         *("run", f"{url}/openapi.json"),
         *("--checks", "all", "--exclude-checks", NOT_CHECKED),
-        *("--max-examples", "15", "--seed", "1", "--no-shrink", "--continue-on-failure"),
+        *("--max-examples", "10", "--seed", "1", "--no-shrink", "--continue-on-failure"),
     ]
     # This file of its working directory is where schemathesis looks for a token.
     (directory / "schemathesis.toml").write_text(

@@ -1,25 +1,13 @@
-"""Tests with servers of PostgreSQL of their own. They run when `--engine` asks for PostgreSQL."""
+"""What the tests with servers of PostgreSQL of their own share."""
 
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from orderapi.settings import PostgresUrl
 from orderapi.store.postgres.store import PostgresStore
 from tests.support.replication import Pair, replicated
-
-_HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave these tests out of `make test`, because they start many servers."""
-    if config.getoption("--engine") != "sqlite" or config.getoption("-m"):
-        return
-    here = [item for item in items if item.path.is_relative_to(_HERE)]
-    config.hook.pytest_deselected(items=here)
-    items[:] = [item for item in items if item not in here]
 
 
 @pytest.fixture
