@@ -207,6 +207,7 @@ def test_a_missing_row_is_found_out(live: Server) -> None:
     assert "with 1, 1 and 0" in line(result, "rows of order 2")
 
 
+@pytest.mark.sqlite_only("the test reads the files of two servers")
 def test_another_servers_database_fails_the_rows(live: Server, server: Server) -> None:
     result = run(live.url, "--database", f"sqlite:///{server.database}")
     assert result.exit_code == 1

@@ -39,6 +39,7 @@ def database(tmp_path: Path) -> Path:
     return with_orders(tmp_path / "orders.db", *(f"key-{number}" for number in range(50)))
 
 
+@pytest.mark.sqlite_only("the backup of PostgreSQL has tests of its own")
 @promise("a key is never forgotten")
 def test_a_backup_under_load_is_sound_and_has_all_that_was_acknowledged(server: Server) -> None:
     clients = RetryingClients(server)

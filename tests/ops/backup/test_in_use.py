@@ -24,6 +24,8 @@ from tests.support.backup_files import (
 from tests.support.running import REPOSITORY, Server
 from tests.support.waiting import awake_s
 
+pytestmark = pytest.mark.sqlite_only("a process is found by its locks on a file of SQLite")
+
 FORCED = pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "force"])
 
 

@@ -34,6 +34,7 @@ def kept(database: Path) -> Path:
     return found
 
 
+@pytest.mark.sqlite_only("the backup of PostgreSQL has tests of its own")
 @promise("a key is never forgotten")
 def test_a_restore_goes_back_to_the_backup_and_says_what_is_gone(server: Server) -> None:
     for key in ("early-1", "early-2"):
