@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orderapi.orders import PUBLIC_CLIENT
 from tests.bench import machine
 from tests.bench.contenders import BENCH
 from tests.bench.scenarios import Work
@@ -148,25 +149,29 @@ def _cpu_of_ended_children_s() -> float:
 
 
 def write_sample(database: Path, path: Path) -> None:
-    """List stored orders in random order, a line each: key, order_id and customer_id."""
+    """List stored orders in random order, a line each: key, order_id and customer_id.
+
+    Orders of other clients are left out, because the load sends no token.
+    """
     with closing(sqlite3.connect(database, timeout=30)) as db:
         db.execute("PRAGMA wal_autocheckpoint = 0")
         (newest,) = db.execute("SELECT MAX(sequence) FROM events").fetchone()
         chosen = random.sample(range(1, newest + 1), min(_SAMPLE_MAX_ORDERS, newest))
         # They are read in the order of the file, in case the disk has to be read for them.
-        lines = [" ".join(_known_order(db, sequence)) + "\n" for sequence in sorted(chosen)]
+        known = [_known_order(db, sequence) for sequence in sorted(chosen)]
+    lines = [" ".join(order) + "\n" for order in known if order]
     random.shuffle(lines)
     path.write_text("".join(lines))
 
 
-def _known_order(db: sqlite3.Connection, sequence: int) -> tuple[str, str, str]:
-    found: tuple[str, str, str] = db.execute(
+def _known_order(db: sqlite3.Connection, sequence: int) -> tuple[str, str, str] | None:
+    found: tuple[str, str, str] | None = db.execute(
         "SELECT idempotency_keys.idempotency_key, orders.order_id, orders.customer_id"
         " FROM events"
         " JOIN orders ON orders.order_id = events.order_id"
         " JOIN idempotency_keys ON idempotency_keys.order_id = events.order_id"
-        " WHERE events.sequence = ?",
-        (sequence,),
+        " WHERE events.sequence = ? AND orders.client_id = ?",
+        (sequence, PUBLIC_CLIENT),
     ).fetchone()
     return found
 
