@@ -33,6 +33,15 @@ _REQUEST_BUCKETS_S = (
 _COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
+_STORE_ERRORS_HELP = (
+    "Number of requests that failed because the database could not be used. The label "
+    "'kind' is 'temporary', 'foreign' (not a database of this service) or 'damaged'."
+)
+_TOKENS_REFUSED_HELP = (
+    "Number of requests that were refused because of their token. The label 'reason' is "
+    "'unauthorized' (no valid token) or 'insufficient-scope'."
+)
+
 disable_created_metrics()
 
 
@@ -73,14 +82,12 @@ class Telemetry:
         )
         self._store_errors = counter(
             "orderapi_store_errors",
-            "Number of requests that failed because the database could not be used. The label "
-            "'kind' is 'temporary', 'foreign' (not a database of this service) or 'damaged'.",
+            _STORE_ERRORS_HELP,
             ["kind"],
         )
         self._tokens_refused = counter(
             "orderapi_tokens_refused",
-            "Number of requests that were refused because of their token. The label 'reason' is "
-            "'unauthorized' (no valid token) or 'insufficient-scope'.",
+            _TOKENS_REFUSED_HELP,
             ["reason"],
         )
         self._batch_sizes = histogram(

@@ -1,4 +1,4 @@
-"""What a failure of PostgreSQL means for its transaction, and which error of ours it becomes.
+"""How the service treats each failure of PostgreSQL: it retries, reconnects, or reports an error.
 
 Errors are told apart by their SQLSTATE (postgresql.org/docs/current/errcodes-appendix.html) and
 never by their message, which depends on the language of the server.

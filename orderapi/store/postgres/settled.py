@@ -1,9 +1,9 @@
-"""Which events no failover can lose. The feed and the relay give these away, and no others.
+"""Which events no failover can lose. The feed and the relay deliver these events, and no others.
 
-A COMMIT that no longer waits for its synchronous standby makes an order visible that the standby
-may never get: after an operator has cancelled it, and after the primary has crashed and started
-again. Nobody is told that the order was made. But its event would have a number that a different
-event gets after a failover, and a reader that has seen the first one would never see the second.
+A COMMIT waits for the synchronous standby. This wait can end early: an operator cancels it, or the
+primary crashes and starts again. The order is then visible, but the standby may never get it. The
+request was not answered with success. After a failover, a different event may get the number of
+this order's event. A reader that has seen the first event would then never see the second one.
 """
 
 import threading

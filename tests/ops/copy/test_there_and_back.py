@@ -158,7 +158,7 @@ def test_an_order_that_is_acknowledged_while_the_copy_waits_for_the_lock_is_copi
     with closing(open_store(url)) as store, ThreadPoolExecutor(2) as pool:
         with postgres.held():
             placed = pool.submit(place, store, "late")
-            wait_until(lambda: waiting_in(postgres) == 1, "an order that waits for its turn")
+            wait_until(lambda: waiting_in(postgres) == 1, "an order that waits for the lock")
             copied = pool.submit(copy_here, postgres, back)
             wait_until(lambda: waiting_in(postgres) == 2, "a copy that waits for the order")
         order_id = placed.result().order_id
