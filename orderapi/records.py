@@ -51,7 +51,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class SavedClaim:
-    """A claim as it was stored, together with the answer that it got."""
+    """What decides about a retry: the fingerprint and the answer that were saved under a key."""
 
     fingerprint: str
     status: int
@@ -60,8 +60,8 @@ class SavedClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredClaim:
-    """One row of the idempotency keys. `created_at` is RFC 3339 UTC with milliseconds and `Z`."""
+class IdempotencyRecord:
+    """All that is stored under a key. `created_at` is RFC 3339 UTC with milliseconds and `Z`."""
 
     client_id: str
     key: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orderapi import fields
 from orderapi.console.links import client_path, customer_path, order_path
 from orderapi.orders import PUBLIC_CLIENT
-from orderapi.records import Event, OrderRange, StoredClaim
+from orderapi.records import Event, IdempotencyRecord, OrderRange
 from orderapi.store.contract import ReadTx
 from orderapi.store.statements.lookup import CLIENTS_MAX
 
@@ -89,7 +89,7 @@ def _kinds(tx: ReadTx, query: str) -> Iterator[tuple[str, str, Callable[[], Iter
         yield (
             "an idempotency key",
             _meaning_of_missing_key(tx),
-            lambda: _claims(tx.lookup.list_claims_of_key(key)),
+            lambda: _claims(tx.lookup.list_idempotency_records_of_key(key)),
         )
     yield (
         "a customer",
@@ -140,7 +140,7 @@ def _events(kind: str, events: list[Event] | list[Event | None]) -> Iterator[Hit
             )
 
 
-def _claims(claims: list[StoredClaim]) -> Iterator[Hit]:
+def _claims(claims: list[IdempotencyRecord]) -> Iterator[Hit]:
     for claim in claims:
         yield Hit(
             "idempotency key",

@@ -6,7 +6,7 @@ from flask import Flask
 
 from orderapi import fields
 from orderapi.documents import encode
-from orderapi.records import Order, StoredClaim
+from orderapi.records import IdempotencyRecord, Order
 
 # The members of the body of `POST /orders`.
 _MEMBERS = ("customer_id", "item_id", "quantity")
@@ -51,7 +51,7 @@ def search_path(query: str) -> str:
     return f"/search?{urlencode({'q': query})}"
 
 
-def retry_path(claim: StoredClaim, order: Order) -> str:
+def retry_path(claim: IdempotencyRecord, order: Order) -> str:
     """Return the path that asks what a retry of the first request of an order would get."""
     query = {"client": claim.client_id, "key": header_of(claim.key), "body": payload_of(order)}
     return f"/retry?{urlencode(query)}"

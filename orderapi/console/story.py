@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from orderapi.ops.proof import Check, prove_order
-from orderapi.records import Event, LedgerEntry, Order, RelayState, StoredClaim
+from orderapi.records import Event, IdempotencyRecord, LedgerEntry, Order, RelayState
 from orderapi.store.contract import ReadTx
 from orderapi.trace_context import trace_id
 
@@ -30,7 +30,7 @@ class Story:
     """
 
     order: Order
-    claims: list[StoredClaim]
+    claims: list[IdempotencyRecord]
     ledger: list[LedgerEntry]
     events: list[Event]
     delivery: Delivery | None
@@ -59,7 +59,7 @@ def tell(tx: ReadTx, order_id: str) -> Story | None:
     sequence = events[0].sequence if events else None
     return Story(
         order,
-        tx.lookup.list_claims_of_order(order_id),
+        tx.lookup.list_idempotency_records_of_order(order_id),
         tx.lookup.list_ledger_of_order(order_id),
         events,
         None if sequence is None else _delivery(tx.relay.find_state(), sequence),

@@ -38,7 +38,7 @@ def prove_order(tx: ReadTx, order_id: str) -> list[Check]:
 
 
 def _check_keys(tx: ReadTx, order_id: str) -> Iterator[str]:
-    for claim in tx.lookup.list_claims_of_order(order_id):
+    for claim in tx.lookup.list_idempotency_records_of_order(order_id):
         others = [
             other
             for other in tx.audit.list_orders_of_key(claim.client_id, claim.key)

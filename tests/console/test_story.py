@@ -34,7 +34,7 @@ def test_a_story_has_every_row_of_the_order(console: Console, store: SqliteStore
         traceparent=TRACEPARENT,
     )
     order(store, "after")
-    (claim,) = store.read(lambda tx: tx.lookup.list_claims_of_order(made.order_id))
+    (claim,) = store.read(lambda tx: tx.lookup.list_idempotency_records_of_order(made.order_id))
     (event,) = store.read(lambda tx: tx.lookup.list_events_of_order(made.order_id))
     words = story(console, made.order_id)
     assert "for customer Ann by client shop" in words

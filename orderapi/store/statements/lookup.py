@@ -5,7 +5,7 @@ Each statement finds its rows through an index, so it reads few rows in a databa
 
 from collections.abc import Sequence
 
-from orderapi.records import Event, LedgerEntry, Order, OrderRange, StoredClaim
+from orderapi.records import Event, IdempotencyRecord, LedgerEntry, Order, OrderRange
 from orderapi.store.statements.audit import AUDITED_COLUMNS
 from orderapi.store.statements.by_client import of_client
 from orderapi.store.statements.events import EVENT_COLUMNS
@@ -13,7 +13,7 @@ from orderapi.store.statements.execution import Execute, Row, one_row, values_of
 
 _ORDER_COLUMNS = "order_id, client_id, customer_id, item_id, quantity, status, created_at"
 _LEDGER_COLUMNS = "ledger_id, order_id, customer_id, item_id, quantity, entry_type, created_at"
-_CLAIM_COLUMNS = (
+_RECORD_COLUMNS = (
     "client_id, idempotency_key, request_hash, status_code, response_body, order_id, created_at"
 )
 
@@ -92,15 +92,15 @@ class LookupReads:
         )
         return [LedgerEntry(*row) for row in rows]
 
-    def list_claims_of_order(self, order_id: str) -> list[StoredClaim]:
+    def list_idempotency_records_of_order(self, order_id: str) -> list[IdempotencyRecord]:
         """List the idempotency records of an order."""
         rows = self._execute(
-            f"SELECT {_CLAIM_COLUMNS} FROM idempotency_keys WHERE order_id = ?",  # noqa: S608 - a constant of ours
+            f"SELECT {_RECORD_COLUMNS} FROM idempotency_keys WHERE order_id = ?",  # noqa: S608 - a constant of ours
             (order_id,),
         )
-        return [StoredClaim(*row) for row in rows]
+        return [IdempotencyRecord(*row) for row in rows]
 
-    def list_claims_of_key(self, key: str) -> list[StoredClaim]:
+    def list_idempotency_records_of_key(self, key: str) -> list[IdempotencyRecord]:
         """List the idempotency records of a key, one for each client that has used it.
 
         The clients are those of `list_clients_with_orders`.
@@ -108,13 +108,13 @@ class LookupReads:
         rows = self._execute(
             # CROSS JOIN makes SQLite begin with the clients, so that it can use the index.
             f"{_clients_of('idempotency_keys')}"  # noqa: S608 - constants of ours
-            f" SELECT {_columns('idempotency_keys', _CLAIM_COLUMNS)}"
+            f" SELECT {_columns('idempotency_keys', _RECORD_COLUMNS)}"
             " FROM clients CROSS JOIN idempotency_keys"
             " WHERE idempotency_keys.client_id = clients.client_id AND idempotency_key = ?"
             " ORDER BY idempotency_keys.client_id",
             (key,),
         )
-        return [StoredClaim(*row) for row in rows]
+        return [IdempotencyRecord(*row) for row in rows]
 
     def list_clients_with_orders(self) -> list[str]:
         """List the clients that have made an order, sorted by name: CLIENTS_MAX at most."""

@@ -34,8 +34,12 @@ LOOKUPS: dict[str, Callable[[LookupReads], object]] = {
     "list_first_sequences": lambda lookup: lookup.list_first_sequences([ID]),
     "schema_number": lambda lookup: lookup.schema_number(),
     "list_ledger_of_order": lambda lookup: lookup.list_ledger_of_order(ID),
-    "list_claims_of_order": lambda lookup: lookup.list_claims_of_order(ID),
-    "list_claims_of_key": lambda lookup: lookup.list_claims_of_key("key-1"),
+    "list_idempotency_records_of_order": lambda lookup: lookup.list_idempotency_records_of_order(
+        ID
+    ),
+    "list_idempotency_records_of_key": lambda lookup: lookup.list_idempotency_records_of_key(
+        "key-1"
+    ),
     "list_clients_with_orders": lambda lookup: lookup.list_clients_with_orders(),
     "list_clients_with_tokens": lambda lookup: lookup.list_clients_with_tokens(),
     "is_client": lambda lookup: lookup.is_client("shop"),
