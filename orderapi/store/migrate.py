@@ -1,6 +1,7 @@
 """Numbered migrations: which exist, which are due, and which releases work on the result."""
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -25,24 +26,30 @@ class Migration:
 def load(engine: str) -> list[Migration]:
     """Read the migrations of an engine, in order.
 
-    The first one may have any number: the first schema of an engine has the number of the schema
-    that other engines have at the time. Raises ValueError if the numbers after it have a gap, or if
-    a header is missing.
+    Files with the same number are one migration, in the order of their names. The first migration
+    may have any number: the first schema of an engine has the number of the schema that other
+    engines have at the time. Raises ValueError if the numbers after it have a gap, or if a file has
+    no header.
     """
-    found = []
-    for file in files(f"orderapi.store.{engine}").joinpath("migrations").iterdir():
+    parts: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    folder = files(f"orderapi.store.{engine}").joinpath("migrations")
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
         name = _NAME.fullmatch(file.name)
         if name:
             sql = file.read_text(encoding="utf-8")
             header = _WORKS_WITH.match(sql)
             if not header:
                 raise ValueError(f"{file.name} does not begin with '-- works-with: N'")
-            found.append(Migration(int(name[1]), int(header[1]), sql))
-    found.sort(key=lambda migration: migration.number)
-    numbers = [migration.number for migration in found]
+            parts[int(name[1])].append((int(header[1]), sql))
+    numbers = list(parts)
     if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         raise ValueError(f"the numbers of the migrations of {engine} have a gap: {numbers}")
-    return found
+    return [
+        Migration(
+            number, max(works_with for works_with, _ in found), "\n".join(sql for _, sql in found)
+        )
+        for number, found in parts.items()
+    ]
 
 
 def due(known: list[Migration], applied: dict[int, int]) -> list[Migration]:
