@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orderapi.store.statements.columns import EVENTS, IDEMPOTENCY_KEYS, LEDGER, ORDERS, TOKENS
 from orderapi.store.statements.execution import Execute, Row, one_row
 
 
@@ -41,46 +42,21 @@ class ChangingTable:
     values: tuple[str, ...]
 
 
-_TOKENS = (
-    "token_id", "token_hash", "prefix", "client_id", "label", "scopes", "created_at", "expires_at",
-    "last_used_at", "revoked_at",
-)  # fmt: skip
 _RELAY = ("relay_id", "sequence", "changed_at", "blocked_since", "blocked_reason", "failures")
 _VERSION = ("version_id", "version")
 
 # Each table comes after those to which its rows refer.
 GROWING_TABLES = (
-    GrowingTable(
-        "orders", "order_id", "",
-        ("order_id", "client_id", "customer_id", "item_id", "quantity", "status", "created_at"),
-    ),
-    GrowingTable(
-        "ledger", "ledger_id", 0,
-        (
-            "ledger_id", "order_id", "customer_id", "item_id", "quantity", "entry_type",
-            "created_at",
-        ),
-    ),
-    GrowingTable(
-        "idempotency_keys", "order_id", "",
-        (
-            "client_id", "idempotency_key", "request_hash", "status_code", "response_body",
-            "order_id", "created_at",
-        ),
-    ),
-    GrowingTable(
-        "events", "sequence", 0,
-        (
-            "sequence", "event_id", "type", "order_id", "client_id", "payload", "created_at",
-            "traceparent",
-        ),
-    ),
-)  # fmt: skip
+    GrowingTable("orders", "order_id", "", ORDERS),
+    GrowingTable("ledger", "ledger_id", 0, LEDGER),
+    GrowingTable("idempotency_keys", "order_id", "", IDEMPOTENCY_KEYS),
+    GrowingTable("events", "sequence", 0, EVENTS),
+)
 # The version of the tokens comes after the tokens, because each new token changes it. The holder of
 # a lease uses the source, so the lease is free in the target. Its fence stays, because fences must
 # never shrink.
 CHANGING_TABLES = (
-    ChangingTable("tokens", _TOKENS, _TOKENS),
+    ChangingTable("tokens", TOKENS, TOKENS),
     ChangingTable("tokens_version", _VERSION, _VERSION),
     ChangingTable("relay_position", _RELAY, _RELAY),
     ChangingTable("leases", ("name", "fence", "expires_ms"), ("name", "fence", "0")),

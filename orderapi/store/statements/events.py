@@ -3,13 +3,13 @@
 from orderapi import uuid7
 from orderapi.records import Event, LastEvent, Order
 from orderapi.store.statements.by_client import of_client
+from orderapi.store.statements.columns import EVENTS, insert_statement, select_list
 from orderapi.store.statements.execution import Execute, one_row
 from orderapi.store.statements.numbers import Numbers
 from orderapi.store.statements.timestamp import now_ms
 
-# In the order of the fields of `records.Event`.
-EVENT_COLUMNS = "sequence, event_id, type, order_id, client_id, payload, created_at, traceparent"
-_INSERT_EVENT = f"INSERT INTO events ({EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - a constant of ours
+_COLUMNS = select_list("events", EVENTS)
+_INSERT = insert_statement("events", EVENTS)
 
 
 class EventReads:
@@ -35,7 +35,7 @@ class EventReads:
         """
         mine = "" if client_id is None else f" AND {of_client(client_id)}"
         rows = self._execute(
-            f"SELECT {EVENT_COLUMNS}"  # noqa: S608 - constants of ours
+            f"SELECT {_COLUMNS}"  # noqa: S608 - constants of ours
             f" FROM events WHERE sequence > :after{mine} ORDER BY sequence LIMIT :limit",
             {"after": after, "limit": limit, "client_id": client_id},
         )
@@ -63,7 +63,7 @@ class EventWrites(EventReads):
         """
         sequence = self._numbers.next_sequence()
         self._execute(
-            _INSERT_EVENT,
+            _INSERT,
             (
                 sequence,
                 uuid7.after(order.order_id, now_ms()),

@@ -1,7 +1,10 @@
 """Idempotency keys and the answers that were saved under them."""
 
 from orderapi.records import Claim, Reply, SavedClaim
+from orderapi.store.statements.columns import IDEMPOTENCY_KEYS, insert_statement
 from orderapi.store.statements.execution import Execute, one_row
+
+_INSERT = insert_statement("idempotency_keys", IDEMPOTENCY_KEYS)
 
 
 class KeyReads:
@@ -44,8 +47,7 @@ class KeyWrites(KeyReads):
     def save_claim(self, claim: Claim, reply: Reply) -> Reply:
         """Save a claim with its answer, permanently, and give that answer."""
         self._execute(
-            "INSERT INTO idempotency_keys (client_id, idempotency_key, request_hash, status_code,"
-            " response_body, order_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            _INSERT,
             (
                 claim.client_id,
                 claim.key,

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from orderapi.records import Event, IdempotencyRecord, LedgerEntry, Order, OrderRange
 from orderapi.store.statements.audit import AUDITED_COLUMNS
 from orderapi.store.statements.by_client import of_client
-from orderapi.store.statements.events import EVENT_COLUMNS
+from orderapi.store.statements.columns import EVENTS, IDEMPOTENCY_KEYS, LEDGER, ORDERS, select_list
 from orderapi.store.statements.execution import Execute, Row, one_row, values_of
 
-_ORDER_COLUMNS = "order_id, client_id, customer_id, item_id, quantity, status, created_at"
-_LEDGER_COLUMNS = "ledger_id, order_id, customer_id, item_id, quantity, entry_type, created_at"
-_RECORD_COLUMNS = (
-    "client_id, idempotency_key, request_hash, status_code, response_body, order_id, created_at"
-)
+_ORDER_COLUMNS = select_list("orders", ORDERS)
+_LEDGER_COLUMNS = select_list("ledger", LEDGER)
+_RECORD_COLUMNS = select_list("idempotency_keys", IDEMPOTENCY_KEYS)
+_EVENT_COLUMNS = select_list("events", EVENTS)
 
 # An event has an id that is greater than the id of its order, and few other orders have an id
 # between the two: those of the same millisecond. So the order of an event is among the orders just
@@ -60,7 +59,7 @@ class LookupReads:
         """
         listed = _listed("order_id", page)
         rows = self._execute(
-            f"SELECT {_columns('events', EVENT_COLUMNS)} FROM ({listed}) AS listed"  # noqa: S608 - constants of ours
+            f"SELECT {_EVENT_COLUMNS} FROM ({listed}) AS listed"  # noqa: S608 - constants of ours
             " CROSS JOIN events WHERE events.order_id = listed.order_id"
             " ORDER BY listed.order_id DESC",
             values_of(page),
@@ -108,7 +107,7 @@ class LookupReads:
         rows = self._execute(
             # CROSS JOIN makes SQLite begin with the clients, so that it can use the index.
             f"{_clients_of('idempotency_keys')}"  # noqa: S608 - constants of ours
-            f" SELECT {_columns('idempotency_keys', _RECORD_COLUMNS)}"
+            f" SELECT {_RECORD_COLUMNS}"
             " FROM clients CROSS JOIN idempotency_keys"
             " WHERE idempotency_keys.client_id = clients.client_id AND idempotency_key = ?"
             " ORDER BY idempotency_keys.client_id",
@@ -135,12 +134,12 @@ class LookupReads:
 
     def list_events_of_order(self, order_id: str) -> list[Event]:
         """List the events of an order."""
-        return self._events(f"SELECT {EVENT_COLUMNS} FROM events WHERE order_id = ?", order_id)  # noqa: S608 - a constant of ours
+        return self._events(f"SELECT {_EVENT_COLUMNS} FROM events WHERE order_id = ?", order_id)  # noqa: S608 - a constant of ours
 
     def list_events_with_id(self, event_id: str) -> list[Event]:
         """List the events with an id; there is one at most, unless the database is damaged."""
         return self._events(
-            f"SELECT {_columns('events', EVENT_COLUMNS)} FROM"  # noqa: S608 - constants of ours
+            f"SELECT {_EVENT_COLUMNS} FROM"  # noqa: S608 - constants of ours
             " (SELECT order_id FROM orders WHERE order_id <= ?"
             f"  ORDER BY order_id DESC LIMIT {EVENT_ID_WINDOW_ORDERS}) AS before_it"
             " CROSS JOIN events WHERE events.order_id = before_it.order_id AND event_id = ?",
@@ -154,7 +153,7 @@ class LookupReads:
         `trace_id` is 32 hexadecimal digits in lower case (W3C Trace Context, section 3.2.2.3).
         """
         return self._events(
-            f"SELECT {EVENT_COLUMNS} FROM events WHERE traceparent >= ? AND traceparent <= ?"  # noqa: S608 - a constant of ours
+            f"SELECT {_EVENT_COLUMNS} FROM events WHERE traceparent >= ? AND traceparent <= ?"  # noqa: S608 - a constant of ours
             f" ORDER BY traceparent LIMIT {TRACE_EVENTS_MAX}",
             f"00-{trace_id}-{'0' * 16}-00",
             f"00-{trace_id}-{'f' * 16}-ff",
@@ -163,7 +162,7 @@ class LookupReads:
     def find_event(self, sequence: int) -> Event | None:
         """Find the event with a number."""
         events = self._events(
-            f"SELECT {EVENT_COLUMNS} FROM events WHERE sequence = ?",  # noqa: S608 - a constant of ours
+            f"SELECT {_EVENT_COLUMNS} FROM events WHERE sequence = ?",  # noqa: S608 - a constant of ours
             sequence,
         )
         return events[0] if events else None
@@ -217,7 +216,3 @@ def _listed(columns: str, page: OrderRange) -> str:
         filters.append("order_id < :before")
     where = f" WHERE {' AND '.join(filters)}" if filters else ""
     return f"SELECT {columns} FROM orders{where} ORDER BY order_id DESC LIMIT :limit"  # noqa: S608 - constants of ours
-
-
-def _columns(table: str, names: str) -> str:
-    return ", ".join(f"{table}.{name}" for name in names.split(", "))

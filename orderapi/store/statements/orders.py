@@ -3,11 +3,15 @@
 from orderapi.maintenance_records import Effects
 from orderapi.records import NewOrder, Order, OrderPage
 from orderapi.store.statements.by_client import of_client
+from orderapi.store.statements.columns import LEDGER, ORDERS, insert_statement, select_list
 from orderapi.store.statements.execution import Execute, one_row, values_of
 from orderapi.store.statements.numbers import Numbers
 
-_ORDER_COLUMNS = (
-    "orders.order_id, orders.client_id, customer_id, item_id, quantity, status, orders.created_at"
+_COLUMNS = select_list("orders", ORDERS)
+_INSERT_ORDER = insert_statement("orders", ORDERS)
+# The engine numbers the entries of the ledger.
+_INSERT_LEDGER_ENTRY = insert_statement(
+    "ledger", [column for column in LEDGER if column != "ledger_id"]
 )
 
 # People also run this statement by hand, with a customer in the place of `:customer_id`.
@@ -32,7 +36,7 @@ class OrderReads:
         """Find one order of one client."""
         row = one_row(
             self._execute(
-                f"SELECT {_ORDER_COLUMNS} FROM orders"  # noqa: S608 - a constant of ours
+                f"SELECT {_COLUMNS} FROM orders"  # noqa: S608 - a constant of ours
                 " WHERE order_id = ? AND client_id = ?",
                 (order_id, client_id),
             )
@@ -54,7 +58,7 @@ class OrderReads:
         if page.before is not None:
             filters.append("orders.order_id < :before")
         rows = self._execute(
-            f"SELECT {_ORDER_COLUMNS} FROM {source} WHERE {' AND '.join(filters)}"  # noqa: S608 - constants of ours
+            f"SELECT {_COLUMNS} FROM {source} WHERE {' AND '.join(filters)}"  # noqa: S608 - constants of ours
             " ORDER BY orders.order_id DESC LIMIT :limit",
             values_of(page),
         )
@@ -85,9 +89,7 @@ class OrderWrites(OrderReads):
             self._now,
         )
         self._execute(
-            "INSERT INTO orders"
-            " (order_id, client_id, customer_id, item_id, quantity, status, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            _INSERT_ORDER,
             (
                 order.order_id,
                 order.client_id,
@@ -104,8 +106,7 @@ class OrderWrites(OrderReads):
     def insert_ledger_entry(self, order: Order, entry_type: str) -> None:
         """Enter what happened to an order in the ledger."""
         self._execute(
-            "INSERT INTO ledger (order_id, customer_id, item_id, quantity, entry_type, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            _INSERT_LEDGER_ENTRY,
             (
                 order.order_id,
                 order.customer_id,

@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 
 from orderapi.records import NewToken, Token
+from orderapi.store.statements.columns import TOKENS, select_list
 from orderapi.store.statements.execution import Execute, values_of
 
 # The page of a client lists at most this many tokens.
 CLIENT_TOKENS_MAX = 200
 
-_COLUMNS = (
-    "token_id, token_hash, prefix, client_id, label, scopes, created_at, expires_at, last_used_at,"
-    " revoked_at"
-)
+_COLUMNS = select_list("tokens", TOKENS)
 
 
 class TokenReads:
