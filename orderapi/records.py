@@ -74,7 +74,7 @@ class IdempotencyRecord:
 
 @dataclass(frozen=True, slots=True)
 class OrderRange:
-    """Which orders to list, newest first: of all clients and customers, or of one.
+    """Which orders an operator lists, newest first: of all clients and customers, or of one.
 
     `limit` counts orders. `start` is the smallest order_id of the range, and `before` is the
     order_id that follows its greatest one; None means no limit on this side. `client_id` and
@@ -177,9 +177,11 @@ class LeaseRow:
 
 @dataclass(frozen=True, slots=True)
 class OrderPage:
-    """Which orders of one client to list, newest first.
+    """Which orders of one client the API lists, newest first.
 
-    `before` is the order_id that the page starts after (exclusive); `limit` counts orders.
+    The client is never left out, as it may be in an OrderRange, because no client may read the
+    orders of another one. `before` is the order_id that the page starts after (exclusive); `limit`
+    counts orders.
     """
 
     client_id: str
