@@ -93,7 +93,6 @@ def _refuse_unreadable(connection: Connection, path: Path, accepted: Collection[
             " TARGET_URL` moves it into a database of PostgreSQL"
         )
     try:
-        start.refuse_unprepared(connection, known, accepted)
+        start.refuse_unprepared(connection, known, accepted, advice="start this release on it once")
     except StoreUnavailable as error:
-        why = error.reason.replace("; restart the service", "; start this release on it once")
-        raise FileRefused(f"cannot copy {path}: {why}") from error
+        raise FileRefused(f"cannot copy {path}: {error.reason}") from error

@@ -88,10 +88,9 @@ class SqliteRestore:
                 raise FileRefused(f"cannot read {backup}: {failed.reason}") from error
             raise failed from error
         try:
-            sqlite_start.prepare(DatabaseFiles(self._copy), self._known)
+            sqlite_start.prepare(DatabaseFiles(self._copy), self._known, copy_of=backup)
         except StoreRefused as error:
-            message = str(error).replace(str(self._copy), str(backup))
-            raise FileRefused(f"cannot restore {backup}: {message}") from error
+            raise FileRefused(f"cannot restore {backup}: {error}") from error
 
     def taken(self) -> AbstractContextManager[Auditable]:
         """See `maintenance.Restore`."""

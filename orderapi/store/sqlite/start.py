@@ -43,18 +43,24 @@ SQLITE_VERSION_MIN = (3, 37, 0)
 
 
 def prepare(
-    files: DatabaseFiles, known: list[Migration], can_be_read: Callable[[], bool] = lambda: False
+    files: DatabaseFiles,
+    known: list[Migration],
+    can_be_read: Callable[[], bool] = lambda: False,
+    *,
+    copy_of: Path | None = None,
 ) -> None:
     """Make the database, or apply the `known` migrations that are due. Nothing stays open.
 
     A start on a disk that is full is not refused if `can_be_read` tells that the database is
-    prepared already and can be read. It then serves reads and replays.
+    prepared already and can be read. It then serves reads and replays. If the database is the copy
+    of a file, `copy_of` is that file: an operator knows it, and messages about the content name it.
 
     Raises StoreRefused if this release cannot serve the database.
     """
     if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN:
         raise StoreRefused(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is needed")
     path = files.path
+    name = copy_of or path
     if not path.parent.is_dir():
         raise StoreRefused(f"the directory {path.parent} does not exist")
     if path.exists() and not path.is_file():
@@ -63,25 +69,30 @@ def prepare(
         with files.lock.held_within(LOCK_TIMEOUT_S):
             files.refuse_unusable()
             with closing(Connection(path, "rwc", busy_timeout_s=LOCK_TIMEOUT_S)) as connection:
-                refuse_foreign(connection, path)
-                _refuse_corrupt(connection, path)
+                refuse_foreign(connection, name)
+                _refuse_corrupt(connection, name)
                 enter_wal_mode(connection)
                 apply_due(connection, known)
             files.sync_directory()
     except DRIVER_ERRORS as error:
         is_of_the_disk = unavailable(error).kind is StoreFailure.TEMPORARY and not is_busy(error)
         if not (is_of_the_disk and can_be_read()):
-            raise StoreRefused(f"cannot use {path}: {reason(error)}{_if_full(path)}") from error
+            raise StoreRefused(f"cannot use {name}: {reason(error)}{_if_full(path)}") from error
     finally:
         files.close()
 
 
 def refuse_unprepared(
-    connection: Connection, known: list[Migration], accepted: Collection[int] = (APPLICATION_ID,)
+    connection: Connection,
+    known: list[Migration],
+    accepted: Collection[int] = (APPLICATION_ID,),
+    *,
+    advice: str = "restart the service",
 ) -> None:
     """Raise StoreUnavailable if an open database is not ours, or if a migration of it is due.
 
-    `accepted` are the marks of the files that this caller can use.
+    `accepted` are the marks of the files that this caller can use. `advice` says what an operator
+    does about a migration that is due.
     """
     application_id = connection.value("PRAGMA application_id")
     if application_id not in accepted:
@@ -89,9 +100,7 @@ def refuse_unprepared(
         raise StoreUnavailable(f"the database {what_it_is}")
     try:
         if is_migration_due(connection, known):
-            raise StoreUnavailable(
-                "the schema of the database is not up to date; restart the service"
-            )
+            raise StoreUnavailable(f"the schema of the database is not up to date; {advice}")
     except StoreRefused as error:
         raise StoreUnavailable(str(error)) from error
 
@@ -119,21 +128,24 @@ def _if_full(path: Path) -> str:
 
 
 def refuse_foreign(
-    connection: Connection, path: Path, accepted: Collection[int] = (APPLICATION_ID,)
+    connection: Connection, name: Path, accepted: Collection[int] = (APPLICATION_ID,)
 ) -> None:
-    """Raise StoreRefused if a file is neither empty nor has one of the `accepted` marks."""
+    """Raise StoreRefused if a file is neither empty nor has one of the `accepted` marks.
+
+    `name` is the file that the message names.
+    """
     application_id = connection.value("PRAGMA application_id")
     has_entries = connection.value("SELECT COUNT(*) FROM sqlite_schema")
     if application_id not in accepted and (application_id or has_entries):
         what_it_is = _NOT_SERVED.get(application_id, "is not a database of orderapi")
-        raise StoreRefused(f"{path} {what_it_is}")
+        raise StoreRefused(f"{name} {what_it_is}")
 
 
-def _refuse_corrupt(connection: Connection, path: Path) -> None:
+def _refuse_corrupt(connection: Connection, name: Path) -> None:
     if connection.size_bytes() <= QUICK_CHECK_MAX_BYTES:
         finding = str(connection.value("PRAGMA quick_check(1)"))
         if finding != "ok":
-            raise StoreRefused(f"{path} is corrupt: {' '.join(finding.split())}")
+            raise StoreRefused(f"{name} is corrupt: {' '.join(finding.split())}")
 
 
 def enter_wal_mode(connection: Connection) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from orderapi.errors import KeyReused, StoreRefused, StoreUnavailable
+from orderapi.errors import FileRefused, KeyReused, StoreRefused, StoreUnavailable
 from orderapi.store import migrate
 from orderapi.store.migrate import Migration
+from orderapi.store.sqlite.copy_source import SqliteCopySource
+from orderapi.store.sqlite.restore import restoring
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place
 from tests.support.promises import promise
@@ -115,6 +117,30 @@ def test_a_failing_migration_leaves_the_database_as_it_was(old_path: Path) -> No
             store.prepare()
         assert list(db.iterdump()) == before
     SqliteStore(old_path).prepare()
+
+
+def test_a_copy_of_a_database_that_was_not_migrated_is_refused(old_path: Path) -> None:
+    with pytest.raises(FileRefused) as refused, SqliteCopySource(old_path).snapshot():
+        pytest.fail("a database with an older schema is copied")
+    assert str(refused.value) == (
+        f"cannot copy {old_path}: the schema of the database is not up to date;"
+        " start this release on it once"
+    )
+
+
+def test_a_backup_that_cannot_be_migrated_is_refused_in_a_line_that_names_the_backup(
+    old_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [*migrate.load("sqlite"), Migration(NEWEST + 1, 1, "INSERT INTO nowhere VALUES (1);\n")]
+    monkeypatch.setattr(migrate, "load", lambda _engine: known)
+    with (
+        restoring(tmp_path / "new.db", force=False) as restore,
+        pytest.raises(FileRefused) as refused,
+    ):
+        restore.take(old_path, lambda _done, _total: None)
+    line = str(refused.value)
+    assert line.startswith(f"cannot restore {old_path}: cannot use {old_path}: SQLITE_ERROR")
+    assert "new.db" not in line
 
 
 def test_a_newer_schema_that_this_release_works_on_is_served(
