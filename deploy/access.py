@@ -14,7 +14,7 @@ import sys
 import time
 
 from orderapi.errors import StartRefused, StoreUnavailable
-from orderapi.ops.tokens import Created, create_token, list_tokens, revoke_token
+from orderapi.ops.tokens import CreatedToken, create_token, list_tokens, revoke_token
 from orderapi.orders import PUBLIC_CLIENT
 from orderapi.settings import Settings, read_settings
 from orderapi.store.contract import Store
@@ -79,7 +79,7 @@ def _give_first_token(settings: Settings) -> None:
         store.close()
 
 
-def _show(store: Store, created: Created) -> None:
+def _show(store: Store, created: CreatedToken) -> None:
     """Print the token. If it cannot be printed, revoke it, because nobody will ever see it."""
     url = shlex.quote(os.environ.get("ORDERAPI_URL", LOCAL_URL))
     try:

@@ -10,7 +10,7 @@ import click
 from orderapi.errors import one_line
 from orderapi.maintenance_records import AuditResult
 from orderapi.ops.backup import AUDITING
-from orderapi.ops.restore import Restored
+from orderapi.ops.restore import RestoreResult
 from orderapi.ops.verify import FAILED, OK, SKIPPED, Result
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Report:
             self._bar.render_finish()
 
 
-def describe_restored(restored: Restored) -> Iterator[str]:
+def describe_restored(restored: RestoreResult) -> Iterator[str]:
     """Yield lines that say what was restored, what is gone, and where the old database is."""
     if restored.last is None:
         yield "restored: an empty database, without an order"

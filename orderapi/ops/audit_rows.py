@@ -74,7 +74,7 @@ def _is_sound(orders: list[Row], ledger: list[Row], keys: list[Row], events: lis
 
 
 def _explain_range(rows: Mapping[str, list[Row]]) -> Iterator[str]:
-    by_order = {table: _by_order(table, rows[table]) for table in _BESIDE_ORDERS}
+    by_order = {table: _group_by_order(table, rows[table]) for table in _BESIDE_ORDERS}
     seen = None
     for row in rows["orders"]:
         if row[0] == seen:
@@ -85,10 +85,10 @@ def _explain_range(rows: Mapping[str, list[Row]]) -> Iterator[str]:
     for table, groups in by_order.items():
         for order_id, orphans in groups.items():
             for orphan in orphans:
-                yield f"{_name(table, orphan)}: there is no order {show(order_id)}"
+                yield f"{_name_row(table, orphan)}: there is no order {show(order_id)}"
 
 
-def _by_order(table: str, rows: list[Row]) -> defaultdict[object, list[Row]]:
+def _group_by_order(table: str, rows: list[Row]) -> defaultdict[object, list[Row]]:
     at = _ORDER_ID_AT[table]
     groups: defaultdict[object, list[Row]] = defaultdict(list)
     for row in rows:
@@ -99,7 +99,7 @@ def _by_order(table: str, rows: list[Row]) -> defaultdict[object, list[Row]]:
 def check_repetition(repeated: list[Row]) -> Iterator[str]:
     """Yield one line for each further row of an order whose first row is elsewhere."""
     for row in repeated:
-        yield f"{_name('orders', row)}: occurs more than once"
+        yield f"{_name_row('orders', row)}: occurs more than once"
 
 
 def _check_order(row: Row, rows: Mapping[str, list[Row]]) -> Iterator[str]:
@@ -123,8 +123,8 @@ def checks_of_order(row: Row, rows: Mapping[str, list[Row]]) -> Iterator[tuple[s
 
 def _check_number(row: Row, table: str, found: list[Row]) -> Iterator[str]:
     if len(found) != 1:
-        names = "".join(f"; {_name(table, each)}" for each in found)
-        yield f"{_name('orders', row)}: has {len(found)} rows in {table}, not 1{names}"
+        names = "".join(f"; {_name_row(table, each)}" for each in found)
+        yield f"{_name_row('orders', row)}: has {len(found)} rows in {table}, not 1{names}"
 
 
 def _check_agreement(
@@ -174,15 +174,15 @@ def _explain(table: str, row: Row, expected: tuple[object, ...], order: Order) -
     for column, found, value in zip(AUDITED_COLUMNS[table][1:-1], row[1:-1], expected, strict=True):
         if found != value:
             yield (
-                f"{_name(table, row)}: {column} is {show(found)}, not {show(value)}"
+                f"{_name_row(table, row)}: {column} is {show(found)}, not {show(value)}"
                 f" as order_id {show(order.order_id)} has it"
             )
     # Usually this is the time of the order, which has been checked.
     if row[-1] != order.created_at and not _is_time(row[-1]):
-        yield f"{_name(table, row)}: created_at is {show(row[-1])}, {_NO_TIME}"
+        yield f"{_name_row(table, row)}: created_at is {show(row[-1])}, {_NO_TIME}"
 
 
-def _name(table: str, row: Row) -> str:
+def _name_row(table: str, row: Row) -> str:
     values = dict(zip(AUDITED_COLUMNS[table], row, strict=True))
     return " ".join([table, *(f"{column} {show(values[column])}" for column in _ROW_NAMES[table])])
 

@@ -43,11 +43,11 @@ def backup(
     if the disk fails.
     """
     _refuse_name(file)
-    with _partial_file(file.parent) as partial_file:
+    with _make_partial_file(file.parent) as partial_file:
         _refuse_unnameable(file)
         maintenance.back_up(partial_file.path, partial(on_progress, COPYING))
         os.fsync(partial_file.descriptor)
-        with maintenance.backup_in(partial_file.path) as copy:
+        with maintenance.open_backup(partial_file.path) as copy:
             if not is_sound(copy, on_progress, on_finding):
                 return False
         partial_file.move_to(file)
@@ -125,21 +125,21 @@ class _PartialFile:
 
 
 @contextmanager
-def _partial_file(directory: Path) -> Iterator[_PartialFile]:
+def _make_partial_file(directory: Path) -> Iterator[_PartialFile]:
     """Make an empty file that no other backup uses. It is deleted unless it gets another name."""
     path = directory / PARTIAL_NAME
     try:
         _delete_remains(path)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:
-        raise _another_backup(directory) from error
+        raise _refusal_of_another_backup(directory) from error
     except OSError as error:
         raise FileRefused(f"cannot write {path}: {error.strerror}") from error
     partial_file = _PartialFile(path, descriptor)
     try:
         _lock(descriptor, directory)
         if not partial_file.is_ours():
-            raise _another_backup(directory)
+            raise _refusal_of_another_backup(directory)
         try:
             yield partial_file
         finally:
@@ -171,8 +171,8 @@ def _lock(descriptor: int, directory: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise _another_backup(directory) from error
+        raise _refusal_of_another_backup(directory) from error
 
 
-def _another_backup(directory: Path) -> FileRefused:
+def _refusal_of_another_backup(directory: Path) -> FileRefused:
     return FileRefused(f"another backup is being written in {directory}")

@@ -6,14 +6,14 @@ from functools import partial
 
 from orderapi.errors import FileRefused
 from orderapi.ops.backup import OnProgress, is_sound
-from orderapi.store.copying import Copying, CopySource, CopyTarget, TargetState, copy_all
+from orderapi.store.copying import CopySource, CopyTarget, CopyWriter, TargetState, copy_all
 from orderapi.store.statements.copies import GROWING_TABLES, CopyReads
 
 COPYING = "copying rows"
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class CopyResult:
     """What a copy has done.
 
     `rows` is how many rows of orders, ledger, keys and events this run has copied. `found` is how
@@ -35,7 +35,7 @@ def copy(
     on_finding: Callable[[str], None],
     *,
     is_ahead: bool = False,
-) -> Copied | None:
+) -> CopyResult | None:
     """Copy a whole store. Returns None if the target has everything already, and changes nothing.
 
     If the copy `is_ahead`, its source is an older state of the store, for example a backup. It is
@@ -53,33 +53,35 @@ def copy(
         if state is TargetState.IN_USE:
             _refuse_other_orders(rows, target, names)
             return None
-        with target.copying(names[0]) as copying:
-            _refuse_other_copy(rows, copying.reads(), names)
-            copied, found = copy_all(rows, copying, partial(on_progress, COPYING))
-            first = copying.audited_before()
-            before = copying.reads().count_before(GROWING_TABLES[0], first)
-            with copying.audited() as auditable:
-                if not is_sound(auditable, _after(before, on_progress), on_finding, first):
-                    return Copied(copied, found, is_sound=False, is_finished=False)
+        with target.begin_copy(names[0]) as writer:
+            _refuse_other_copy(rows, writer.reads(), names)
+            copied, found = copy_all(rows, writer, partial(on_progress, COPYING))
+            first = writer.find_audit_position()
+            before = writer.reads().count_before(GROWING_TABLES[0], first)
+            with writer.open_for_audit() as auditable:
+                if not is_sound(
+                    auditable, _add_to_progress(before, on_progress), on_finding, first
+                ):
+                    return CopyResult(copied, found, is_sound=False, is_finished=False)
             snapshot.refuse_opened()
             if is_ahead:
-                _note_audit(rows, copying)
+                _note_audit(rows, writer)
             else:
-                copying.finish()
-    return Copied(copied, found, is_sound=True, is_finished=not is_ahead)
+                writer.finish()
+    return CopyResult(copied, found, is_sound=True, is_finished=not is_ahead)
 
 
-def _after(before: int, on_progress: OnProgress) -> OnProgress:
+def _add_to_progress(before: int, on_progress: OnProgress) -> OnProgress:
     """Count the orders that were audited before, too."""
     return lambda stage, done, total: on_progress(stage, before + done, max(before + done, total))
 
 
-def _note_audit(rows: CopyReads, copying: Copying) -> None:
+def _note_audit(rows: CopyReads, writer: CopyWriter) -> None:
     # The last order itself is audited again, which costs nothing.
     orders = GROWING_TABLES[0]
     last = rows.find_last(orders)
     if last is not None:
-        copying.note_audit(orders.key_of(last))
+        writer.note_audit(orders.key_of(last))
 
 
 def _refuse_other_orders(rows: CopyReads, target: CopyTarget, names: tuple[str, str]) -> None:
@@ -89,7 +91,7 @@ def _refuse_other_orders(rows: CopyReads, target: CopyTarget, names: tuple[str, 
             f"{names[0]} has no order and no token, but {names[1]} is in use: check SOURCE_URL,"
             " or copy into an empty database"
         )
-    with target.reading() as reads:
+    with target.open_reads() as reads:
         has_all = rows.find_token_hashes() <= reads.find_token_hashes() and all(
             last is None or reads.has(table, last)
             for table in GROWING_TABLES

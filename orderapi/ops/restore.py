@@ -12,7 +12,7 @@ from orderapi.store.maintenance import Maintenance
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class RestoreResult:
     """The result of a restore: the last event that the store has now, if any, and the old store."""
 
     last: LastEvent | None
@@ -26,7 +26,7 @@ def restore(
     force: bool,
     on_progress: OnProgress,
     on_finding: Callable[[str], None],
-) -> Restored | None:
+) -> RestoreResult | None:
     """Put the backup `file` in the place of the store. Returns None if its audit has findings.
 
     The store is locked from the beginning, so that no service can start in the meantime. The backup
@@ -37,10 +37,10 @@ def restore(
     Raises FileRefused or StoreRefused if the restore is refused, and StoreUnavailable or OSError if
     it fails. In each case the store is as it was.
     """
-    with maintenance.restoring(force=force) as replacement:
-        replacement.take(file, partial(on_progress, COPYING))
-        with replacement.taken() as copy:
+    with maintenance.begin_restore(force=force) as replacement:
+        replacement.copy_backup(file, partial(on_progress, COPYING))
+        with replacement.open_copy() as copy:
             if not is_sound(copy, on_progress, on_finding):
                 return None
             last = copy.read(lambda tx: tx.events.find_last_event())
-        return Restored(last, replacement.put_in_place())
+        return RestoreResult(last, replacement.put_in_place())

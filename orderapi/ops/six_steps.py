@@ -62,7 +62,7 @@ class Verification:
         body = json.dumps(trial.payload | {"quantity": quantity})
         return self.server.send("POST", "/orders", body, headers)
 
-    def listed(self, **filters: str) -> Any:
+    def list_orders(self, **filters: str) -> Any:
         """Return the list of orders that match the filters, or None if there is no list."""
         answer = self.server.send("GET", f"/orders?{urlencode(filters)}")
         return answer.document.get("orders") if answer.status == 200 else None
@@ -137,22 +137,24 @@ def _fail_after_commit(state: Verification) -> Observation:
     else:
         observed = Observation(_describe(state, answer))
         if answer.status == REPLY_STATUS:
-            return _injection_off(state, observed, answer)
+            return _skip_without_injection(state, observed, answer)
         observed.expect(answer.status == 500, "the status is not 500")
         is_ours = answer.document.get("type") == "/problems/simulated-failure"
         observed.expect(is_ours, "the answer is not the problem simulated-failure")
-    orders = state.listed(customer_id=state.second.customer_id)
+    orders = state.list_orders(customer_id=state.second.customer_id)
     is_committed = _are_orders(orders) and len(orders) == 1
     observed.expect(
         is_committed, f"GET /orders returned {_count(orders)} instead of the committed one"
     )
     if is_committed:
         state.committed_id = orders[0].get("order_id")
-        observed.text += f"; order {brief(state, state.committed_id)} was committed"
+        observed.text += f"; order {shorten(state, state.committed_id)} was committed"
     return observed
 
 
-def _injection_off(state: Verification, observed: Observation, answer: ServerAnswer) -> Observation:
+def _skip_without_injection(
+    state: Verification, observed: Observation, answer: ServerAnswer
+) -> Observation:
     """Skip the step, because the server does not simulate failures. The new order must be right."""
     state.is_injection_off = True
     _expect_created(observed, state.second, answer)
@@ -181,7 +183,7 @@ def _show(state: Verification) -> Observation:
     observed = Observation(_describe(state, answer))
     observed.expect(answer.status == 200, "the status is not 200")
     observed.expect(answer.document == order, "the answer is not the order of step 1")
-    under_key = state.listed(idempotency_key=state.first.key)
+    under_key = state.list_orders(idempotency_key=state.first.key)
     observed.expect(
         under_key == [order], f"the list for the key has {_count(under_key)} instead of that order"
     )
@@ -232,7 +234,7 @@ def _expect_replay(observed: Observation, answer: ServerAnswer) -> None:
 def _expect_one_order(
     observed: Observation, state: Verification, trial: Trial, order: dict[str, Any]
 ) -> None:
-    orders = state.listed(customer_id=trial.customer_id)
+    orders = state.list_orders(customer_id=trial.customer_id)
     observed.expect(
         orders == [order], f"GET /orders returned {_count(orders)} instead of only this one"
     )
@@ -256,19 +258,19 @@ def _describe(state: Verification, answer: ServerAnswer) -> str:
     """Describe an answer in a few words."""
     text = str(answer.status)
     if "order_id" in answer.document:
-        text += f", order {brief(state, answer.document['order_id'])}"
+        text += f", order {shorten(state, answer.document['order_id'])}"
     elif "type" in answer.document:
-        text += f", {brief(state, answer.document['type'])}"
+        text += f", {shorten(state, answer.document['type'])}"
     elif 300 <= answer.status < 400:
-        text += f" to {brief(state, _location(answer))}, not followed"
+        text += f" to {shorten(state, _location(answer))}, not followed"
     else:
-        text += f", {brief(state, answer.body.decode(errors='replace'))}"
+        text += f", {shorten(state, answer.body.decode(errors='replace'))}"
     if "idempotent-replayed" in answer.headers:
         text += ", replayed"
     return text
 
 
-def brief(state: Verification, value: object) -> str:
+def shorten(state: Verification, value: object) -> str:
     """Return text of a server as one short line of ASCII, which is safe for a terminal."""
     text = state.server.hide_token(value if isinstance(value, str) else json.dumps(value))
     if len(text) > _SHOWN_MAX_CHARS:

@@ -17,7 +17,7 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
+class CreatedToken:
     """A token that was just created; `token` is shown once and kept nowhere."""
 
     token_id: int
@@ -25,12 +25,12 @@ class Created:
     expires_at: str | None
 
     def __repr__(self) -> str:
-        return f"Created(token_id={self.token_id})"
+        return f"CreatedToken(token_id={self.token_id})"
 
 
 def create_token(
     store: Store, client_id: str, *, label: str, scopes: tuple[str, ...], expires: str | None
-) -> Created:
+) -> CreatedToken:
     """Create a token for a client and store its hash.
 
     `scopes` are names of `auth.SCOPES`; none means all. `expires` is a span (`90d`, `12h`, `30m`,
@@ -52,7 +52,7 @@ def create_token(
     new = NewToken(
         token_hash(token), shown_prefix(token), client_id, label, " ".join(granted), expires_at
     )
-    return Created(store.write(lambda tx: tx.tokens.insert_token(new)), token, expires_at)
+    return CreatedToken(store.write(lambda tx: tx.tokens.insert_token(new)), token, expires_at)
 
 
 def list_tokens(store: Store) -> list[Token]:

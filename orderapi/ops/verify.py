@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orderapi.errors import StoreUnavailable
 from orderapi.maintenance_records import Effects
-from orderapi.ops.six_steps import STEPS, Step, StepSkipped, Trial, Verification, brief
+from orderapi.ops.six_steps import STEPS, Step, StepSkipped, Trial, Verification, shorten
 from orderapi.ops.target import NoAnswer, Target
 from orderapi.store.contract import Store
 from orderapi.store.statements.orders import COUNT_EFFECTS
@@ -72,13 +72,13 @@ def _trial(key: str, customer_id: str, item_id: str) -> Trial:
 
 def _run_step(state: Verification, step: Step) -> Result:
     if state.is_unanswered:
-        return _skipped(step.name, step.expected, _UNANSWERED)
+        return _skip(step.name, step.expected, _UNANSWERED)
     try:
         observed = step.run(state)
     except StepSkipped as error:
-        return _skipped(step.name, step.expected, str(error))
+        return _skip(step.name, step.expected, str(error))
     except NoAnswer as error:
-        return Result(step.name, FAILED, step.expected, f"no answer: {brief(state, str(error))}")
+        return Result(step.name, FAILED, step.expected, f"no answer: {shorten(state, str(error))}")
     if observed.wrong:
         text = f"{observed.text}; but {', '.join(observed.wrong)}"
         return Result(step.name, FAILED, step.expected, text)
@@ -89,7 +89,7 @@ def _check_rows(state: Verification, store: Store, number: int, trial: Trial) ->
     name = f"rows of order {number}"
     expected = "1 order with 1 ledger entry, 1 idempotency record and 1 event"
     if state.is_unanswered:
-        return _skipped(name, expected, _UNANSWERED)
+        return _skip(name, expected, _UNANSWERED)
     try:
         found = store.read(lambda tx: tx.orders.count_effects(trial.customer_id))
     except StoreUnavailable as error:
@@ -98,7 +98,7 @@ def _check_rows(state: Verification, store: Store, number: int, trial: Trial) ->
     return Result(name, OK if holds else FAILED, expected, _describe_rows(found))
 
 
-def _skipped(name: str, expected: str, reason: str) -> Result:
+def _skip(name: str, expected: str, reason: str) -> Result:
     return Result(name, SKIPPED, expected, f"nothing, because {reason}")
 
 

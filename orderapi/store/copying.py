@@ -64,21 +64,21 @@ class CopyTarget(Protocol):
         StoreUnavailable if it cannot be read.
         """
 
-    def reading(self) -> AbstractContextManager[CopyReads]:
+    def open_reads(self) -> AbstractContextManager[CopyReads]:
         """Read the store while others use it. `state` must be IN_USE."""
 
-    def copying(self, source: str) -> AbstractContextManager["Copying"]:
+    def begin_copy(self, source: str) -> AbstractContextManager["CopyWriter"]:
         """Mark the target as an unfinished copy of `source`, and make its tables.
 
         `source` is the name of the store that is copied, for people. A service does not start on
-        the target from then on, until `Copying.finish`. Raises FileRefused if a process has the
+        the target from then on, until `CopyWriter.finish`. Raises FileRefused if a process has the
         target open or if another copy is being made in it, and StoreRefused if this release cannot
         serve it.
         """
 
 
-class Copying(Protocol):
-    """A copy that is being made. Each call is durable when it returns.
+class CopyWriter(Protocol):
+    """Writes a copy into its target. Each call is durable when it returns.
 
     Every method raises StoreUnavailable if it fails. The next copy continues after the last row.
     """
@@ -86,43 +86,42 @@ class Copying(Protocol):
     def reads(self) -> CopyReads:
         """Give what is read of the target."""
 
-    def add(self, table: GrowingTable, rows: Sequence[Row]) -> None:
+    def add_rows(self, table: GrowingTable, rows: Sequence[Row]) -> None:
         """Add rows to a table, all of them or none. Raises FileRefused if one is refused."""
 
-    def replace(self, tables: Sequence[tuple[ChangingTable, Sequence[Row]]]) -> None:
+    def replace_rows(self, tables: Sequence[tuple[ChangingTable, Sequence[Row]]]) -> None:
         """Replace all rows of some tables, all of them or none."""
 
-    def audited_before(self) -> str:
+    def find_audit_position(self) -> str:
         """Return the order id before which all orders were audited. It is empty if none was."""
 
     def note_audit(self, order_id: str) -> None:
         """Record that the audit of all orders before this one had no finding."""
 
-    def audited(self) -> AbstractContextManager[Auditable]:
+    def open_for_audit(self) -> AbstractContextManager[Auditable]:
         """Open the copy for an audit, after its last row was added."""
 
     def finish(self) -> None:
         """Let services use the target from now on."""
 
 
-def copy_all(reads: CopyReads, copying: Copying, on_progress: OnProgress) -> tuple[int, int]:
-    """Copy every row that `copying` does not have yet.
+def copy_all(reads: CopyReads, writer: CopyWriter, on_progress: OnProgress) -> tuple[int, int]:
+    """Copy every row that the target does not have yet.
 
     Returns the number of rows that were copied, and the number of rows that were there before.
-
     `on_progress(done, total)` counts rows.
     """
-    found = done = sum(map(copying.reads().count, GROWING_TABLES))
+    found = done = sum(map(writer.reads().count, GROWING_TABLES))
     total = sum(map(reads.count, GROWING_TABLES))
     on_progress(done, total)
     for table in GROWING_TABLES:
-        key = _last_key(table, copying.reads())
+        key = _last_key(table, writer.reads())
         while batch := reads.list_after(table, key, BATCH_ROWS):
-            copying.add(table, batch)
+            writer.add_rows(table, batch)
             key = table.key_of(batch[-1])
             done += len(batch)
             on_progress(done, total)
-    copying.replace([(table, reads.list_all(table)) for table in CHANGING_TABLES])
+    writer.replace_rows([(table, reads.list_all(table)) for table in CHANGING_TABLES])
     return done - found, found
 
 

@@ -13,7 +13,7 @@ from gevent import get_hub, getcurrent
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store import native
-from orderapi.store.jobs import Job, Natively
+from orderapi.store.jobs import Job, RunNatively
 
 # How often the deadlines of all jobs are checked. A timer for each job would cost more.
 _SWEEP_S = 0.1
@@ -29,7 +29,7 @@ class GreenletDrain:
     `run_batches` runs all batches that are queued.
     """
 
-    def __init__(self, run_batches: Callable[[Natively], None]) -> None:
+    def __init__(self, run_batches: Callable[[RunNatively], None]) -> None:
         self._run_batches = run_batches
         self._hub: Any = get_hub()
         self._native = _NativeThread(self._hub)

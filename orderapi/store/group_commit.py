@@ -15,7 +15,7 @@ from typing import Any
 from orderapi.errors import StoreUnavailable
 from orderapi.store.contract import REQUEST_TIME_S
 from orderapi.store.greenlet_drain import GreenletDrain
-from orderapi.store.jobs import NO_OUTCOME, Batch, Drain, Job, Natively
+from orderapi.store.jobs import NO_OUTCOME, Batch, Drain, Job, RunNatively
 from orderapi.store.native import has_event_loop, native_lock
 from orderapi.store.thread_drain import ThreadDrain
 
@@ -31,16 +31,16 @@ _log = logging.getLogger(__name__)
 class GroupCommit:
     """A queue of jobs, and the drain that has them committed.
 
-    `commit` takes jobs from a batch, runs them and notes their outcomes. It hands what may block to
-    the `Natively` that it gets. It tells whether `afterwards` is due, which runs natively once the
-    outcomes have been handed out.
+    `commit(batch, run_natively)` takes jobs from a batch, runs them and notes their outcomes. It
+    passes each call that may block to `run_natively`. It tells whether `after_batch` is due, which
+    runs natively once the outcomes have been handed out.
     """
 
     def __init__(
-        self, commit: Callable[[Batch, Natively], bool], afterwards: Callable[[], None]
+        self, commit: Callable[[Batch, RunNatively], bool], after_batch: Callable[[], None]
     ) -> None:
         self._commit = commit
-        self._afterwards = afterwards
+        self._after_batch = after_batch
         self._drain: Drain | None = None
         self._queue: deque[Job] = deque()
         # How many jobs are waited for.
@@ -100,10 +100,10 @@ class GroupCommit:
         self._queue.append(job)
         return self._drain
 
-    def _run_batches(self, natively: Natively) -> None:
+    def _run_batches(self, run_natively: RunNatively) -> None:
         while self._queue:
             self._let_arrive()
-            self._run_batch(natively)
+            self._run_batch(run_natively)
 
     def _let_arrive(self) -> None:
         """Let the requests that have already arrived be read and queued: they share the fsync."""
@@ -113,11 +113,11 @@ class GroupCommit:
             if len(self._queue) == queued:
                 return
 
-    def _run_batch(self, natively: Natively) -> None:
+    def _run_batch(self, run_natively: RunNatively) -> None:
         batch = Batch(self._queue)
-        afterwards_is_due = False
+        is_work_due = False
         try:
-            afterwards_is_due = self._commit(batch, natively)
+            is_work_due = self._commit(batch, run_natively)
         except BaseException as error:
             # The lock cannot be taken, or `commit` has a bug. Each request gets this error at once,
             # so that none waits until its deadline.
@@ -127,9 +127,9 @@ class GroupCommit:
         assert self._drain is not None
         for job in batch.taken:
             self._drain.hand_out(job)
-        if afterwards_is_due:
+        if is_work_due:
             try:
-                natively(self._afterwards)
+                run_natively(self._after_batch)
             except BaseException as error:
                 _log.error(
                     "the work after a batch of writes (a checkpoint) failed; no write is affected",

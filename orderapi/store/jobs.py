@@ -17,7 +17,7 @@ NO_OUTCOME = "the write did not finish by its deadline"
 NOT_BEGUN = "the request ended, at its deadline or with its worker, before its write began"
 
 # Runs a call that may block, and returns its result or raises its error.
-Natively = Callable[[Callable[[], Any]], Any]
+RunNatively = Callable[[Callable[[], Any]], Any]
 
 
 class Job:

@@ -28,7 +28,7 @@ class Auditable(Protocol):
 
 
 class Maintenance(Auditable, Protocol):
-    """The maintenance of one store. Except for `restoring`, nothing in it changes the store."""
+    """The maintenance of one store. Except for `begin_restore`, nothing in it changes the store."""
 
     def is_backup(self) -> bool:
         """Tell whether this is a backup, in which no service has ever written anything."""
@@ -40,10 +40,10 @@ class Maintenance(Auditable, Protocol):
         contains a part of the copy.
         """
 
-    def backup_in(self, file: Path) -> AbstractContextManager[Auditable]:
+    def open_backup(self, file: Path) -> AbstractContextManager[Auditable]:
         """Open a backup for reading. Nobody may write `file` meanwhile."""
 
-    def restoring(self, *, force: bool) -> AbstractContextManager["Restore"]:
+    def begin_restore(self, *, force: bool) -> AbstractContextManager["Restore"]:
         """Begin to put a backup in the place of the store. No process can start to write meanwhile.
 
         Raises FileRefused if a process has the store open, or if there is a store and `force` is
@@ -57,15 +57,15 @@ class Maintenance(Auditable, Protocol):
 class Restore(Protocol):
     """A backup on its way into the place of a store."""
 
-    def take(self, backup: Path, on_progress: OnProgress) -> None:
+    def copy_backup(self, backup: Path, on_progress: OnProgress) -> None:
         """Copy a backup beside the store, and bring the schema of this copy up to date.
 
         Raises FileRefused if this release cannot serve the backup, and StoreUnavailable if the copy
         fails.
         """
 
-    def taken(self) -> AbstractContextManager[Auditable]:
-        """Open the copy that `take` has made, for reading."""
+    def open_copy(self) -> AbstractContextManager[Auditable]:
+        """Open the copy that `copy_backup` has made, for reading."""
 
     def put_in_place(self) -> Replaced:
         """Put the copy in the place of the store, durably, and keep the old store elsewhere.

@@ -52,7 +52,7 @@ def load(engine: str) -> list[Migration]:
     ]
 
 
-def due(known: list[Migration], applied: dict[int, int]) -> list[Migration]:
+def find_due(known: list[Migration], applied: dict[int, int]) -> list[Migration]:
     """Return the migrations that must still be applied.
 
     `applied` maps the numbers of the migrations of the database to their `works_with`. Raises

@@ -27,7 +27,7 @@ def open_store(url: DatabaseUrl, *, read_only: bool = False) -> Store:
     """
     if isinstance(url, SqliteUrl):
         return SqliteStore(url.path, read_only=read_only)
-    with _driver_needed():
+    with _require_driver():
         from orderapi.store.postgres.store import PostgresStore
     return PostgresStore(url)
 
@@ -36,7 +36,7 @@ def open_maintenance(url: DatabaseUrl) -> Maintenance:
     """Give the maintenance of the store at a URL. Raises StoreRefused as `open_store` does."""
     if isinstance(url, SqliteUrl):
         return SqliteMaintenance(url.path)
-    with _driver_needed():
+    with _require_driver():
         from orderapi.store.postgres.maintenance import PostgresMaintenance
     return PostgresMaintenance(url)
 
@@ -45,7 +45,7 @@ def open_copy_source(url: DatabaseUrl) -> CopySource:
     """Give the store at a URL as the source of a copy. Raises StoreRefused as `open_store` does."""
     if isinstance(url, SqliteUrl):
         return SqliteCopySource(url.path)
-    with _driver_needed():
+    with _require_driver():
         from orderapi.store.postgres.copy_source import PostgresCopySource
     return PostgresCopySource(url)
 
@@ -54,13 +54,13 @@ def open_copy_target(url: DatabaseUrl) -> CopyTarget:
     """Give the place at a URL as the target of a copy. Raises StoreRefused as `open_store` does."""
     if isinstance(url, SqliteUrl):
         return SqliteCopyTarget(url.path)
-    with _driver_needed():
+    with _require_driver():
         from orderapi.store.postgres.copy_target import PostgresCopyTarget
     return PostgresCopyTarget(url)
 
 
 @contextmanager
-def _driver_needed() -> Iterator[None]:
+def _require_driver() -> Iterator[None]:
     """Import the engine for PostgreSQL in the block. Raises StoreRefused if its driver is missing.
 
     The driver is an extra, so it is imported only where it is needed.

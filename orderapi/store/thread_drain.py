@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orderapi.errors import StoreUnavailable
-from orderapi.store.jobs import Job, Natively
+from orderapi.store.jobs import Job, RunNatively
 
 
 class ThreadDrain:
@@ -15,7 +15,7 @@ class ThreadDrain:
     `run_batches` runs all batches that are queued.
     """
 
-    def __init__(self, run_batches: Callable[[Natively], None]) -> None:
+    def __init__(self, run_batches: Callable[[RunNatively], None]) -> None:
         self._run_batches = run_batches
         self._arrival = threading.Event()
         self._is_stopping = False

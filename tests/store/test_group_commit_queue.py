@@ -9,7 +9,7 @@ import pytest
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store.group_commit import GroupCommit
-from orderapi.store.jobs import JOBS_MAX, Batch, Natively
+from orderapi.store.jobs import JOBS_MAX, Batch, RunNatively
 from tests.support.store_crowd import Crowd
 from tests.support.waiting import wait_until
 
@@ -24,9 +24,9 @@ class Bench:
         self.seconds_per_batch = 0.0
         self.before_end: Callable[[list[Any]], None] = lambda _: None
         self.batches: list[list[Any]] = []
-        self.commits = GroupCommit(self.commit, self.afterwards)
+        self.commits = GroupCommit(self.commit, self.after_batch)
 
-    def commit(self, batch: Batch, _: Natively) -> bool:
+    def commit(self, batch: Batch, _: RunNatively) -> bool:
         if self.error is not None:
             raise self.error
         with self.lock:
@@ -39,7 +39,7 @@ class Bench:
             self.batches.append(results)
         return True
 
-    def afterwards(self) -> None:
+    def after_batch(self) -> None:
         if self.error_afterwards is not None:
             raise self.error_afterwards
 

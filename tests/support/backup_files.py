@@ -85,7 +85,7 @@ def keys_in(path: Path) -> set[str]:
 
 def findings(path: Path) -> list[str]:
     """Return the findings of the audit in a file that no process writes."""
-    with closing(maintenance_of(path)) as maintenance, maintenance.backup_in(path) as copy:
+    with closing(maintenance_of(path)) as maintenance, maintenance.open_backup(path) as copy:
         return list(audit(copy, lambda _done, _total: None))
 
 

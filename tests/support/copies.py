@@ -6,7 +6,7 @@ from typing import Any
 
 from orderapi import idempotency
 from orderapi.ops.audit import audit
-from orderapi.ops.copy import Copied, copy
+from orderapi.ops.copy import CopyResult, copy
 from orderapi.orders import place_order
 from orderapi.records import Claim, NewOrder, NewToken
 from orderapi.settings import DatabaseUrl
@@ -47,7 +47,7 @@ def run_copy_of(
     )
 
 
-def copy_here(source: Engine, target: Engine) -> Copied | None:
+def copy_here(source: Engine, target: Engine) -> CopyResult | None:
     """Copy in this process, which takes less time."""
     ends = open_copy_source(source.url), open_copy_target(target.url)
     return copy(*ends, (source.url_text, target.url_text), quiet, quiet)

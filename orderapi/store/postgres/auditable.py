@@ -37,7 +37,7 @@ class PostgresAuditable:
     """See `maintenance.Auditable`."""
 
     def __init__(self, sessions: Sessions) -> None:
-        self._pool = Pool(sessions.for_reading, CONNECTIONS_MAX)
+        self._pool = Pool(sessions.open_for_reading, CONNECTIONS_MAX)
         self._readers = Readers(self._pool)
 
     def read(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:

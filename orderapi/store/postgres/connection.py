@@ -74,7 +74,7 @@ class Connection(psycopg.Connection[Row]):
         """
         del interval, timeout  # the deadline replaces both
         try:
-            return _driven(gen, self.pgconn.socket, self.deadline)
+            return _drive(gen, self.pgconn.socket, self.deadline)
         except BaseException:
             # The deadline has passed, the request was killed, or the process is interrupted.
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
@@ -83,7 +83,7 @@ class Connection(psycopg.Connection[Row]):
 
     def rows(self, sql: str, parameters: Parameters) -> list[Row]:
         """Run a statement of `store.statements`, and return all of its rows."""
-        cursor = self.execute(translated(sql), parameters, prepare=False)
+        cursor = self.execute(translate_markers(sql), parameters, prepare=False)
         self.statements += 1
         if cursor.rowcount > 0 and (cursor.statusmessage or "").startswith(_WRITES):
             self.has_written = True
@@ -102,7 +102,7 @@ class Connection(psycopg.Connection[Row]):
         statements has parameters, so they are written into the statement.
         """
         cursor = psycopg.ClientCursor(self)
-        statement = cursor.mogrify(translated(sql), parameters)
+        statement = cursor.mogrify(translate_markers(sql), parameters)
         limit = f"SET LOCAL statement_timeout = {self.remaining_ms()}"
         cursor.execute(f"{_ON_PRIMARY}; {limit}; {statement}".encode())
         self.statements += 1
@@ -132,22 +132,22 @@ class Connection(psycopg.Connection[Row]):
 
 
 @lru_cache(maxsize=512)
-def translated(sql: str) -> str:
+def translate_markers(sql: str) -> str:
     """Write the markers of a statement's parameters as psycopg expects them.
 
     `?` becomes `%s`, `:name` becomes `%(name)s`, and a percent sign is doubled.
     """
-    return _MARKER.sub(_as_driver_wants, sql)
+    return _MARKER.sub(_driver_marker, sql)
 
 
-def without_unsendable(parameters: Parameters) -> Parameters:
+def replace_unsendable(parameters: Parameters) -> Parameters:
     """Put NULL in the place of each text that PostgreSQL cannot store.
 
     Such a text has a NUL character or a lone surrogate, so no stored text is equal to it.
     """
     if isinstance(parameters, Mapping):
-        return {name: _sendable(value) for name, value in parameters.items()}
-    return [_sendable(value) for value in parameters]
+        return {name: _value_or_null(value) for name, value in parameters.items()}
+    return [_value_or_null(value) for value in parameters]
 
 
 def refuse_blocking_wait() -> None:
@@ -162,7 +162,7 @@ def refuse_blocking_wait() -> None:
             raise RuntimeError("psycopg was imported before gevent patched the standard library")
 
 
-def _driven(gen: PQGen[T], descriptor: int, deadline: float) -> T:
+def _drive(gen: PQGen[T], descriptor: int, deadline: float) -> T:
     try:
         wanted = next(gen)
         poll = select.poll()
@@ -172,26 +172,26 @@ def _driven(gen: PQGen[T], descriptor: int, deadline: float) -> T:
             if remaining_s <= 0:
                 raise DeadlinePassed("the server has not answered by the deadline")
             events = poll.poll(remaining_s * 1000 + 1)
-            wanted = gen.send(_ready(events[0][1]) if events else _READY.NONE)
+            wanted = gen.send(_readiness(events[0][1]) if events else _READY.NONE)
     except StopIteration as ended:
         result: T = ended.value
         return result
 
 
-def _ready(events: int) -> Any:
+def _readiness(events: int) -> Any:
     if events & ~(select.POLLIN | select.POLLOUT):
         return _READY.RW  # the socket has failed: the driver finds out why
     readable = _READY.R if events & select.POLLIN else _READY.NONE
     return readable | (_READY.W if events & select.POLLOUT else _READY.NONE)
 
 
-def _as_driver_wants(marker: re.Match[str]) -> str:
+def _driver_marker(marker: re.Match[str]) -> str:
     if marker[0] == "%":
         return "%%"
     return "%s" if marker[0] == "?" else f"%({marker[1]})s"
 
 
-def _sendable(value: object) -> object:
+def _value_or_null(value: object) -> object:
     is_sendable = not isinstance(value, str) or (
         "\0" not in value and value.encode(errors="replace").decode() == value
     )

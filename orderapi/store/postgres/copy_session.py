@@ -11,9 +11,9 @@ from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
 from orderapi.store.postgres import start
 from orderapi.store.postgres.connection import Connection
-from orderapi.store.postgres.failures import Verdict, reason, unavailable, verdict_on
+from orderapi.store.postgres.failures import Verdict, reason, store_unavailable, verdict_on
 from orderapi.store.postgres.servers import conninfo
-from orderapi.store.postgres.session import Sessions, warned
+from orderapi.store.postgres.session import Sessions, failure_of_warning
 from orderapi.store.statements.execution import Execute, Parameters, Row
 
 # The name under which the server shows the connection of a copy. A service has another one.
@@ -45,18 +45,21 @@ def sessions_of(url: PostgresUrl) -> Sessions:
     return Sessions(url, migrate.load("postgres"), application=APPLICATION, for_copy=True)
 
 
-def reached(url: PostgresUrl) -> Connection:
+def connect_with_retries(url: PostgresUrl) -> Connection:
     """Open a connection to a database that may have no tables yet.
 
-    Raises StoreRefused as `start.reached` does.
+    Raises StoreRefused as `start.connect_with_retries` does.
     """
-    return start.reached(url, APPLICATION, REACH_MAX_S)
+    return start.connect_with_retries(url, APPLICATION, REACH_MAX_S)
 
 
 @contextmanager
-def opened(url: PostgresUrl) -> Iterator[Connection]:
-    """Open a connection to the primary. Raises StoreUnavailable as `Sessions.for_writing` does."""
-    with closing(sessions_of(url).for_writing()) as connection:
+def open_connection(url: PostgresUrl) -> Iterator[Connection]:
+    """Open a connection to the primary.
+
+    Raises StoreUnavailable as `Sessions.open_for_writing` does.
+    """
+    with closing(sessions_of(url).open_for_writing()) as connection:
         yield connection
 
 
@@ -80,13 +83,13 @@ def transaction(connection: Connection, isolation: str = "READ COMMITTED") -> It
         if not connection.closed:
             connection.roll_back()
         if isinstance(error, psycopg.Error | UnicodeEncodeError):
-            raise ours(error) from error
+            raise translate_error(error) from error
         raise
     if connection.notices:
-        raise warned(connection)
+        raise failure_of_warning(connection)
 
 
-def ours(error: Exception) -> Exception:
+def translate_error(error: Exception) -> Exception:
     """Translate an error of the driver into FileRefused or StoreUnavailable."""
     if isinstance(error, psycopg.errors.LockNotAvailable):
         return FileRefused("another process writes to the database: stop it first")
@@ -94,10 +97,10 @@ def ours(error: Exception) -> Exception:
         return FileRefused(f"{reason(error)}: {start.RUN_AS_OWNER}")
     if verdict_on(error) is Verdict.BAD_ROW:
         return FileRefused(f"PostgreSQL refuses a row: {reason(error)}")
-    return unavailable(error)
+    return store_unavailable(error)
 
 
-def reading(connection: Connection) -> Execute:
+def executor_of(connection: Connection) -> Execute:
     """Give the function that runs the statements of `CopyReads` on a connection."""
 
     def rows(sql: str, parameters: Parameters) -> list[Row]:
@@ -105,7 +108,7 @@ def reading(connection: Connection) -> Execute:
         try:
             return connection.rows(sql, parameters)
         except psycopg.Error as error:
-            raise ours(error) from error
+            raise translate_error(error) from error
 
     return rows
 
@@ -119,7 +122,7 @@ def refuse_served(connection: Connection, url: PostgresUrl) -> None:
     """
     name = conninfo(url)["application_name"]
     give_up_at = time.monotonic() + GONE_MAX_S
-    execute = reading(connection)
+    execute = executor_of(connection)
     ((server_process,),) = execute("SELECT pg_backend_pid()", ())
     # A pooler makes up the process that libpq is told about at the beginning of a connection.
     if server_process != connection.info.backend_pid:

@@ -9,8 +9,8 @@ from orderapi.settings import PostgresUrl
 from orderapi.store.copying import Snapshot
 from orderapi.store.postgres.copy_session import (
     STATEMENT_MAX_S,
-    opened,
-    reading,
+    executor_of,
+    open_connection,
     refuse_served,
     transaction,
 )
@@ -37,7 +37,7 @@ class PostgresCopySource:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """See `copying.CopySource`. Raises StoreRefused if the store is an unfinished copy."""
-        with opened(self._url) as connection:
+        with open_connection(self._url) as connection:
             connection.deadline = time.monotonic() + STATEMENT_MAX_S
             refuse_unfinished_copy(connection)
             if not self._is_served:
@@ -46,5 +46,6 @@ class PostgresCopySource:
                 if not self._is_served:
                     connection.execute(_LOCK)
                 yield Snapshot(
-                    CopyReads(reading(connection)), partial(refuse_served, connection, self._url)
+                    CopyReads(executor_of(connection)),
+                    partial(refuse_served, connection, self._url),
                 )

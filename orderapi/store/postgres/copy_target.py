@@ -9,20 +9,20 @@ import psycopg
 from orderapi.errors import FileRefused
 from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
-from orderapi.store.copying import Copying, TargetState
+from orderapi.store.copying import CopyWriter, TargetState
 from orderapi.store.maintenance import Auditable
 from orderapi.store.postgres import start
 from orderapi.store.postgres.auditable import PostgresAuditable
 from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.copy_session import (
     STATEMENT_MAX_S,
-    opened,
-    ours,
-    reached,
-    reading,
+    connect_with_retries,
+    executor_of,
+    open_connection,
     refuse_served,
     sessions_of,
     transaction,
+    translate_error,
 )
 from orderapi.store.postgres.session import UNFINISHED_COPY, has_table
 from orderapi.store.statements.copies import (
@@ -46,60 +46,60 @@ class PostgresCopyTarget:
     def state(self) -> TargetState:
         """See `copying.CopyTarget`."""
         try:
-            with closing(reached(self._url)) as connection:
+            with closing(connect_with_retries(self._url)) as connection:
                 if has_table(connection, UNFINISHED_COPY):
                     return TargetState.UNFINISHED
                 is_empty = (
                     not has_table(connection, "schema_migrations")
-                    or CopyReads(reading(connection)).is_empty()
+                    or CopyReads(executor_of(connection)).is_empty()
                 )
         except psycopg.Error as error:
-            raise ours(error) from error
+            raise translate_error(error) from error
         return TargetState.EMPTY if is_empty else TargetState.IN_USE
 
     @contextmanager
-    def reading(self) -> Iterator[CopyReads]:
+    def open_reads(self) -> Iterator[CopyReads]:
         """See `copying.CopyTarget`."""
-        with opened(self._url) as connection, transaction(connection, "REPEATABLE READ"):
-            yield CopyReads(reading(connection))
+        with open_connection(self._url) as connection, transaction(connection, "REPEATABLE READ"):
+            yield CopyReads(executor_of(connection))
 
     @contextmanager
-    def copying(self, source: str) -> Iterator[Copying]:
+    def begin_copy(self, source: str) -> Iterator[CopyWriter]:
         """See `copying.CopyTarget`."""
         was_unfinished = self.state() is TargetState.UNFINISHED
         start.prepare(self._url, migrate.load("postgres"), copy_of=source)
-        with opened(self._url) as connection:
-            copying = PostgresCopying(connection, self._url)
+        with open_connection(self._url) as connection:
+            writer = PostgresCopyWriter(connection, self._url)
             try:
                 # A service that connects after the mark was made is refused by the mark.
                 refuse_served(connection, self._url)
-                if not was_unfinished and not copying.reads().is_empty():
+                if not was_unfinished and not writer.reads().is_empty():
                     raise FileRefused(f"a service has written to {self._url} meanwhile")
             except FileRefused:
                 if not was_unfinished:
-                    copying.unmark()
+                    writer.unmark()
                 raise
-            yield copying
+            yield writer
 
 
-class PostgresCopying:
-    """See `copying.Copying`."""
+class PostgresCopyWriter:
+    """See `copying.CopyWriter`."""
 
     def __init__(self, connection: Connection, url: PostgresUrl) -> None:
         self._connection = connection
         self._url = url
 
     def reads(self) -> CopyReads:
-        """See `copying.Copying`."""
-        return CopyReads(reading(self._connection))
+        """See `copying.CopyWriter`."""
+        return CopyReads(executor_of(self._connection))
 
-    def add(self, table: GrowingTable, rows: Sequence[Row]) -> None:
-        """See `copying.Copying`."""
+    def add_rows(self, table: GrowingTable, rows: Sequence[Row]) -> None:
+        """See `copying.CopyWriter`."""
         with self._transaction():
             self._insert(table, rows)
 
-    def replace(self, tables: Sequence[tuple[ChangingTable, Sequence[Row]]]) -> None:
-        """See `copying.Copying`."""
+    def replace_rows(self, tables: Sequence[tuple[ChangingTable, Sequence[Row]]]) -> None:
+        """See `copying.CopyWriter`."""
         with self._transaction():
             for table, rows in tables:
                 self._connection.execute(f"DELETE FROM {table.name}".encode())  # noqa: S608 - a constant of ours
@@ -110,31 +110,31 @@ class PostgresCopying:
                     (name, column),
                 )
 
-    def audited_before(self) -> str:
-        """See `copying.Copying`."""
-        execute = reading(self._connection)
+    def find_audit_position(self) -> str:
+        """See `copying.CopyWriter`."""
+        execute = executor_of(self._connection)
         ((order_id,),) = execute(f"SELECT audited_before FROM {UNFINISHED_COPY}", ())  # noqa: S608 - a constant of ours
         return str(order_id)
 
     def note_audit(self, order_id: str) -> None:
-        """See `copying.Copying`."""
+        """See `copying.CopyWriter`."""
         with self._transaction():
             self._connection.rows(f"UPDATE {UNFINISHED_COPY} SET audited_before = ?", (order_id,))  # noqa: S608 - a constant of ours
 
     @contextmanager
-    def audited(self) -> Iterator[Auditable]:
-        """See `copying.Copying`. The server first learns how many rows its tables have now."""
+    def open_for_audit(self) -> Iterator[Auditable]:
+        """See `copying.CopyWriter`. The server first learns how many rows its tables have now."""
         self._connection.deadline = time.monotonic() + STATEMENT_MAX_S
         try:
             for table in GROWING_TABLES:
                 self._connection.execute(f"ANALYZE {table.name}".encode())
         except psycopg.Error as error:
-            raise ours(error) from error
+            raise translate_error(error) from error
         with closing(PostgresAuditable(sessions_of(self._url))) as auditable:
             yield auditable
 
     def finish(self) -> None:
-        """See `copying.Copying`."""
+        """See `copying.CopyWriter`."""
         self.unmark()
 
     def unmark(self) -> None:

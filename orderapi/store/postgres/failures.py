@@ -61,7 +61,7 @@ def verdict_on(error: Exception) -> Verdict:
     return Verdict.BAD_ROW if sqlstate.startswith(_BAD_ROW) else Verdict.REFUSED
 
 
-def unavailable(error: Exception) -> StoreUnavailable:
+def store_unavailable(error: Exception) -> StoreUnavailable:
     """Translate an error of the driver into ours."""
     sqlstate = getattr(error, "sqlstate", None) or ""
     if sqlstate in _DAMAGED:

@@ -17,7 +17,7 @@ from orderapi.store.postgres.copy_source import PostgresCopySource
 from orderapi.store.postgres.session import Sessions
 from orderapi.store.sqlite import start as sqlite_start
 from orderapi.store.sqlite.auditable import SqliteAuditable
-from orderapi.store.sqlite.copy_target import SqliteCopying
+from orderapi.store.sqlite.copy_target import SqliteCopyWriter
 
 
 class PostgresMaintenance(PostgresAuditable):
@@ -36,14 +36,14 @@ class PostgresMaintenance(PostgresAuditable):
         mark = sqlite_start.POSTGRES_BACKUP_ID
         with (
             PostgresCopySource(self._url, is_served=True).snapshot() as snapshot,
-            closing(SqliteCopying(file, mark, is_resumable=False)) as copying,
+            closing(SqliteCopyWriter(file, mark, is_resumable=False)) as writer,
         ):
-            copy_all(snapshot.reads, copying, on_progress)
+            copy_all(snapshot.reads, writer, on_progress)
 
-    def backup_in(self, file: Path) -> AbstractContextManager[Auditable]:
+    def open_backup(self, file: Path) -> AbstractContextManager[Auditable]:
         """See `maintenance.Maintenance`."""
         return closing(SqliteAuditable(file, immutable=True))
 
-    def restoring(self, *, force: bool) -> AbstractContextManager[Restore]:
+    def begin_restore(self, *, force: bool) -> AbstractContextManager[Restore]:
         """See `maintenance.Maintenance`."""
-        return restore.restoring(self._url, force=force)
+        return restore.begin_restore(self._url, force=force)

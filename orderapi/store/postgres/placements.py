@@ -19,10 +19,10 @@ from orderapi.records import Claim, NewOrder, Order, Reply, SavedClaim
 from orderapi.store.commit_stats import CommitStats
 from orderapi.store.jobs import Job
 from orderapi.store.postgres.connection import ANSWER_MARGIN_S
-from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
+from orderapi.store.postgres.failures import Verdict, store_unavailable, verdict_on
 from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.queue import Queue
-from orderapi.store.postgres.session import is_lasting, warned
+from orderapi.store.postgres.session import failure_of_warning, is_lasting
 
 # A call that takes longer is a sign that writes do not commit now.
 SLOW_S = 1.0
@@ -136,7 +136,7 @@ class Placements:
                 self._primary.drop()
             if verdict is Verdict.REFUSED or time.monotonic() + RETRY_PAUSE_S >= deadline:
                 for job in jobs:
-                    job.end(error=_for_caller(failure))
+                    job.end(error=_failure_for_caller(failure))
                 return
             time.sleep(RETRY_PAUSE_S)
 
@@ -165,7 +165,7 @@ class Placements:
         if connection.notices:
             # A COMMIT sends a warning if its wait for the standby was cancelled.
             self._primary.drop()
-            raise warned(connection)
+            raise failure_of_warning(connection)
         answers = _answers(placements, rows)
         if answers.made:
             self._stats.note_lock_wait(answers.lock_wait_s)
@@ -236,7 +236,7 @@ def _verdict_on(failure: Exception) -> Verdict:
     return verdict_on(failure)
 
 
-def _for_caller(failure: Exception) -> StoreUnavailable:
+def _failure_for_caller(failure: Exception) -> StoreUnavailable:
     if isinstance(failure, StoreUnavailable):
         return type(failure)(failure.reason, failure.kind)
-    return unavailable(failure)
+    return store_unavailable(failure)

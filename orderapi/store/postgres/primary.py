@@ -13,7 +13,7 @@ class Primary:
     """
 
     def __init__(self, sessions: Sessions) -> None:
-        self._pool = Pool(sessions.for_writing, connections_max=1)
+        self._pool = Pool(sessions.open_for_writing, connections_max=1)
         self._connection: Connection | None = None
 
     def connection(self, deadline: float) -> Connection:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orderapi.store.group_commit import GroupCommit
-from orderapi.store.jobs import Batch, Job, Natively
+from orderapi.store.jobs import Batch, Job, RunNatively
 from orderapi.store.postgres.primary import Primary
 
 
@@ -33,7 +33,7 @@ class Queue:
         self._commits.close()
         self._primary.close()
 
-    def _commit(self, batch: Batch, _natively: Natively) -> bool:
+    def _commit(self, batch: Batch, _natively: RunNatively) -> bool:
         jobs = batch.take()
         if jobs:
             self._run(jobs)

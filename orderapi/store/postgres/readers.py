@@ -8,8 +8,8 @@ from typing import TypeVar
 import psycopg
 
 from orderapi.store.contract import ANSWER_MAX_S, REQUEST_TIME_S, deadline_of
-from orderapi.store.postgres.connection import Connection, without_unsendable
-from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
+from orderapi.store.postgres.connection import Connection, replace_unsendable
+from orderapi.store.postgres.failures import Verdict, store_unavailable, verdict_on
 from orderapi.store.postgres.pool import Pool
 from orderapi.store.statements.execution import Parameters, Row
 from orderapi.store.statements.transaction import ReadTx
@@ -46,14 +46,14 @@ class Readers:
         the call. Raises StoreUnavailable if the database cannot be read by then. A server that
         cannot be reached is tried again until then.
         """
-        return self._run(partial(_in_transaction, fn), deadline)
+        return self._run(partial(_run_in_transaction, fn), deadline)
 
     def run_one(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
         """Run `fn`, which runs one statement at most, and so needs no transaction around it.
 
         Raises StoreUnavailable as `run` does, and RuntimeError if `fn` ran several statements.
         """
-        return self._run(partial(_in_one_statement, fn), deadline)
+        return self._run(partial(_run_in_one_statement, fn), deadline)
 
     def rows(self, sql: str, deadline: float | None = None) -> list[Row]:
         """Run a statement that only this engine has. Raises StoreUnavailable as `run` does."""
@@ -74,15 +74,15 @@ class Readers:
                     connection.drop()
                     self._pool.discard_idle()
                 if verdict is Verdict.REFUSED or time.monotonic() >= deadline:
-                    raise unavailable(error) from error
+                    raise store_unavailable(error) from error
             finally:
                 self._pool.put_back(connection)
 
 
-def _in_transaction(fn: Callable[[ReadTx], T], connection: Connection) -> T:
+def _run_in_transaction(fn: Callable[[ReadTx], T], connection: Connection) -> T:
     connection.execute(_BEGIN.format(remaining_ms=connection.remaining_ms()).encode())
     try:
-        result = fn(ReadTx(_sendable(connection.rows)))
+        result = fn(ReadTx(_skip_unsendable(connection.rows)))
         connection.execute("COMMIT")
     except BaseException:
         connection.roll_back()
@@ -90,15 +90,15 @@ def _in_transaction(fn: Callable[[ReadTx], T], connection: Connection) -> T:
     return result
 
 
-def _in_one_statement(fn: Callable[[ReadTx], T], connection: Connection) -> T:
+def _run_in_one_statement(fn: Callable[[ReadTx], T], connection: Connection) -> T:
     before = connection.statements
-    result = fn(ReadTx(_sendable(connection.read_one)))
+    result = fn(ReadTx(_skip_unsendable(connection.read_one)))
     if connection.statements - before > 1:
         raise RuntimeError("a unit of work of one statement ran several")
     return result
 
 
-def _sendable(read: _Read) -> _Read:
+def _skip_unsendable(read: _Read) -> _Read:
     """Let a statement find nothing where it compares with a text that cannot be sent."""
 
     def rows(sql: str, parameters: Parameters) -> list[Row]:
@@ -107,6 +107,6 @@ def _sendable(read: _Read) -> _Read:
         except (psycopg.DataError, UnicodeEncodeError) as error:
             if getattr(error, "sqlstate", None) is not None:
                 raise
-            return read(sql, without_unsendable(parameters))
+            return read(sql, replace_unsendable(parameters))
 
     return rows

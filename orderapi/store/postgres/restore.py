@@ -12,12 +12,12 @@ from pathlib import Path
 from orderapi.errors import FileRefused, StoreRefused
 from orderapi.maintenance_records import Gone, Replaced
 from orderapi.settings import PostgresUrl
-from orderapi.store.copying import Copying, copy_all
+from orderapi.store.copying import CopyWriter, copy_all
 from orderapi.store.maintenance import Auditable, OnProgress
 from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.copy_session import (
-    reached,
-    reading,
+    connect_with_retries,
+    executor_of,
     refuse_served,
     transaction,
 )
@@ -55,14 +55,14 @@ WHERE n.nspname = ? AND EXISTS (
 
 
 @contextmanager
-def restoring(url: PostgresUrl, *, force: bool) -> Iterator["PostgresRestore"]:
+def begin_restore(url: PostgresUrl, *, force: bool) -> Iterator["PostgresRestore"]:
     """Find out that the database can be replaced.
 
     Without `force`, raises FileRefused if it has orders or tokens, or if it is an unfinished copy.
     Raises FileRefused if a process has it open, and StoreRefused if this release cannot serve it.
     """
-    with closing(reached(url)) as connection, ExitStack() as held:
-        execute = reading(connection)
+    with closing(connect_with_retries(url)) as connection, ExitStack() as held:
+        execute = executor_of(connection)
         ((is_alone,),) = execute("SELECT pg_try_advisory_lock(?)", (_RESTORE_LOCK,))
         if not is_alone:
             raise FileRefused(f"another restore is being made in {url}")
@@ -82,7 +82,7 @@ def restoring(url: PostgresUrl, *, force: bool) -> Iterator["PostgresRestore"]:
 
 
 class PostgresRestore:
-    """See `maintenance.Restore`. `restoring` makes it."""
+    """See `maintenance.Restore`. `begin_restore` makes it."""
 
     def __init__(
         self, url: PostgresUrl, connection: Connection, held: ExitStack, *, is_there: bool
@@ -91,26 +91,26 @@ class PostgresRestore:
         self._connection = connection
         self._held = held
         self._is_there = is_there
-        self._copying: Copying | None = None
+        self._writer: CopyWriter | None = None
 
-    def take(self, backup: Path, on_progress: OnProgress) -> None:
+    def copy_backup(self, backup: Path, on_progress: OnProgress) -> None:
         """See `maintenance.Restore`."""
         with SqliteCopySource(backup, backup_of_postgres=True).snapshot() as snapshot:
             with transaction(self._connection):
                 self._execute(f"CREATE SCHEMA {LOADING}")
-            target = PostgresCopyTarget(_in_schema(self._url, LOADING))
-            self._copying = self._held.enter_context(target.copying(str(backup)))
-            copy_all(snapshot.reads, self._copying, on_progress)
+            target = PostgresCopyTarget(_url_of_schema(self._url, LOADING))
+            self._writer = self._held.enter_context(target.begin_copy(str(backup)))
+            copy_all(snapshot.reads, self._writer, on_progress)
 
-    def taken(self) -> AbstractContextManager[Auditable]:
+    def open_copy(self) -> AbstractContextManager[Auditable]:
         """See `maintenance.Restore`."""
-        assert self._copying is not None
-        return self._copying.audited()
+        assert self._writer is not None
+        return self._writer.open_for_audit()
 
     def put_in_place(self) -> Replaced:
         """See `maintenance.Restore`."""
-        assert self._copying is not None
-        self._copying.finish()
+        assert self._writer is not None
+        self._writer.finish()
         gone, unknown, kept_as = None, "there was no database", None
         with transaction(self._connection):
             place = str(self._row("SELECT current_schema()")[0])
@@ -162,7 +162,7 @@ def _refuse_unfinished_copy(connection: Connection, url: PostgresUrl) -> None:
         ) from error
 
 
-def _in_schema(url: PostgresUrl, schema: str) -> PostgresUrl:
+def _url_of_schema(url: PostgresUrl, schema: str) -> PostgresUrl:
     """Return the URL with which every table is made and found in a schema of its own."""
     separator = "&" if "?" in url.text else "?"
     return PostgresUrl(f"{url.text}{separator}options=-csearch_path%3D{schema}")

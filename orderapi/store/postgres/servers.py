@@ -36,7 +36,7 @@ _SUITABLE = {
 _LISTS = ("host", "hostaddr", "port")
 
 
-def connected(
+def connect(
     url: PostgresUrl, session: str, application: str | None = None, first: int = 0
 ) -> Connection:
     """Open a connection to the first suitable server of `url`.
@@ -51,7 +51,7 @@ def connected(
     failures = []
     for index in sorted(range(len(servers)), key=lambda index: index != first):
         try:
-            connection = _checked(_opened(servers[index]), session)
+            connection = _check_suitable(_open_connection(servers[index]), session)
         except psycopg.Error as error:
             failures.append(error)
         else:
@@ -65,7 +65,7 @@ def connected(
     )
 
 
-def _opened(server: dict[str, Any]) -> Connection:
+def _open_connection(server: dict[str, Any]) -> Connection:
     return Connection.connect(
         **server,
         autocommit=True,
@@ -99,7 +99,7 @@ def _connect_timeout(given: str, servers: int) -> str:
     return str(min(given_s, share_s) if given_s > 0 else share_s)
 
 
-def _checked(connection: Connection, session: str) -> Connection:
+def _check_suitable(connection: Connection, session: str) -> Connection:
     """Ask a server whether it is suitable. Raises psycopg.OperationalError if it is not.
 
     Behind PgBouncer, libpq gets the state that the server had when PgBouncer connected to it. Since

@@ -9,8 +9,8 @@ from orderapi.settings import PostgresUrl
 from orderapi.store import migrate
 from orderapi.store.migrate import Migration
 from orderapi.store.postgres.connection import Connection
-from orderapi.store.postgres.failures import unavailable
-from orderapi.store.postgres.servers import CHECK_MAX_S, connected
+from orderapi.store.postgres.failures import store_unavailable
+from orderapi.store.postgres.servers import CHECK_MAX_S, connect
 
 _APPLIED = "SELECT number, works_with FROM schema_migrations"
 # A table that exists as long as the database is an unfinished copy of another store.
@@ -24,7 +24,7 @@ class Unprepared(StoreUnavailable):
 class Sessions:
     """Opens connections to a database, whose schema must be that of the `known` migrations.
 
-    The server shows each connection under the name `application`; see `servers.connected`. With
+    The server shows each connection under the name `application`; see `servers.connect`. With
     `for_copy`, the database may be an unfinished copy.
     """
 
@@ -44,22 +44,22 @@ class Sessions:
         # before it in the URL may be silent, and each of them would take seconds.
         self._server = 0
 
-    def for_reading(self) -> Connection:
-        """Open a connection to the primary. Raises StoreUnavailable as `for_writing` does."""
-        return self._opened("primary")
+    def open_for_reading(self) -> Connection:
+        """Open a connection to the primary. Raises StoreUnavailable as `open_for_writing` does."""
+        return self._open("primary")
 
-    def for_writing(self) -> Connection:
+    def open_for_writing(self) -> Connection:
         """Open a connection to the primary, which must let this role write.
 
         Raises StoreUnavailable if no server lets this process in, or if its schema is not ours.
         """
-        return self._opened("read-write")
+        return self._open("read-write")
 
-    def _opened(self, session: str) -> Connection:
+    def _open(self, session: str) -> Connection:
         try:
-            connection = connected(self._url, session, self._application, self._server)
+            connection = connect(self._url, session, self._application, self._server)
         except psycopg.Error as error:
-            raise unavailable(error) from error
+            raise store_unavailable(error) from error
         except StoreRefused as error:
             raise Unprepared(str(error)) from error
         try:
@@ -73,10 +73,10 @@ class Sessions:
 
     def _refuse_unprepared(self, connection: Connection) -> None:
         try:
-            applied = applied_on(connection)
+            applied = applied_migrations(connection)
             if not self._for_copy:
                 refuse_unfinished_copy(connection)
-            if migrate.due(self._known, applied):
+            if migrate.find_due(self._known, applied):
                 raise Unprepared(
                     "the schema of the database is not up to date; restart the service"
                 )
@@ -85,12 +85,12 @@ class Sessions:
                 "the database is not one of orderapi", StoreFailure.FOREIGN
             ) from error
         except psycopg.Error as error:
-            raise unavailable(error) from error
+            raise store_unavailable(error) from error
         except StoreRefused as error:
             raise Unprepared(str(error)) from error
 
 
-def warned(connection: Connection) -> StoreUnavailable:
+def failure_of_warning(connection: Connection) -> StoreUnavailable:
     """Make the failure of a transaction in which the server has sent a notice or a warning."""
     return StoreUnavailable(
         f"PostgreSQL sent a warning, so the commit may not be durable: {connection.notices[0]}"
@@ -125,7 +125,7 @@ def has_table(connection: Connection, name: str) -> bool:
     return bool(connection.rows(sql, (name,)))
 
 
-def applied_on(connection: Connection) -> dict[int, int]:
+def applied_migrations(connection: Connection) -> dict[int, int]:
     """Return the numbers of the migrations of a database, each with its `works_with`."""
     rows = connection.rows(_APPLIED, {})
     return {int(number): int(works_with) for number, works_with in rows}

@@ -25,7 +25,7 @@ assert REQUEST_TIME_S + READ_MIN_S + SETTLE_MAX_S < ANSWER_MAX_S
 ASK_EVERY_S = 10.0
 
 
-class Settled:
+class SettledEvents:
     """The events that are on the standby, as far as this process knows.
 
     `waits_for_standby()` asks the server. `safe_sequence()` is that of `Placements`.
@@ -46,14 +46,14 @@ class Settled:
         self._asked_at = float("-inf")
         self._waits_for_standby = True
 
-    def events_of(self, events: list[Event]) -> list[Event]:
+    def select(self, events: list[Event]) -> list[Event]:
         """See `contract.Store.settled_events`."""
-        if not events or events[-1].sequence <= self._known() or not self._has_standby():
+        if not events or events[-1].sequence <= self._settled_sequence() or not self._has_standby():
             return events
         self._settle(events[-1])
-        return [event for event in events if event.sequence <= self._known()]
+        return [event for event in events if event.sequence <= self._settled_sequence()]
 
-    def _known(self) -> int:
+    def _settled_sequence(self) -> int:
         return max(self._sequence, self._safe_sequence())
 
     def _has_standby(self) -> bool:
@@ -68,7 +68,7 @@ class Settled:
         if not self._settling.acquire(timeout=SETTLE_MAX_S):
             return
         try:
-            if event.sequence <= self._known() or self._has_just_failed():
+            if event.sequence <= self._settled_sequence() or self._has_just_failed():
                 return
             if self._writes.run(partial(_touch_if_there, event), deadline):
                 self._sequence = event.sequence

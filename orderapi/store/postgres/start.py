@@ -14,10 +14,10 @@ from orderapi.store import migrate
 from orderapi.store.migrate import Migration
 from orderapi.store.postgres.connection import Connection, refuse_blocking_wait
 from orderapi.store.postgres.failures import reason
-from orderapi.store.postgres.servers import connected, conninfo
+from orderapi.store.postgres.servers import connect, conninfo
 from orderapi.store.postgres.session import (
     UNFINISHED_COPY,
-    applied_on,
+    applied_migrations,
     has_table,
     refuse_unfinished_copy,
 )
@@ -63,7 +63,7 @@ def prepare(url: PostgresUrl, known: list[Migration], *, copy_of: str | None = N
     Raises StoreRefused if this release cannot serve the database.
     """
     refuse_blocking_wait()
-    with closing(reached(url)) as connection:
+    with closing(connect_with_retries(url)) as connection:
         try:
             if copy_of is None:
                 refuse_unfinished_copy(connection)
@@ -80,17 +80,19 @@ def prepare(url: PostgresUrl, known: list[Migration], *, copy_of: str | None = N
             raise StoreRefused(f"cannot prepare {url}: {reason(error)}") from error
 
 
-def reached(
+def connect_with_retries(
     url: PostgresUrl, application: str | None = None, reach_max_s: float | None = None
 ) -> Connection:
     """Open a connection to the primary, which has ANSWER_MAX_S for what comes next.
 
     A server that does not answer is tried again for `reach_max_s` seconds, by default for
     REACH_MAX_S. Raises StoreRefused if it does not answer even then, or if it cannot keep the
-    promises of the service. `application` is that of `servers.connected`.
+    promises of the service. `application` is that of `servers.connect`.
     """
     # The constant is read at the call, because tests set it to a shorter time.
-    connection = _reached(url, application, REACH_MAX_S if reach_max_s is None else reach_max_s)
+    connection = _try_until_connected(
+        url, application, REACH_MAX_S if reach_max_s is None else reach_max_s
+    )
     connection.deadline = time.monotonic() + ANSWER_MAX_S
     try:
         _refuse_imitation(connection)
@@ -104,7 +106,9 @@ def reached(
     return connection
 
 
-def _reached(url: PostgresUrl, application: str | None, reach_max_s: float) -> Connection:
+def _try_until_connected(
+    url: PostgresUrl, application: str | None, reach_max_s: float
+) -> Connection:
     parameters = conninfo(url)
     has_several = "," in str(parameters.get("host", ""))
     give_up_at = time.monotonic() + reach_max_s
@@ -113,7 +117,7 @@ def _reached(url: PostgresUrl, application: str | None, reach_max_s: float) -> C
         # not count as one that answers and refuses.
         answers = PGconn.ping(make_conninfo(**parameters).encode()) == Ping.OK
         try:
-            return connected(url, "read-write", application)
+            return connect(url, "read-write", application)
         except psycopg.Error as error:
             if answers and not has_several:
                 raise StoreRefused(_why_not_let_in(url, error)) from error
@@ -125,7 +129,7 @@ def _reached(url: PostgresUrl, application: str | None, reach_max_s: float) -> C
 def _why_not_let_in(url: PostgresUrl, error: psycopg.Error) -> str:
     """Say why a server that answers does not let this process write."""
     try:
-        with closing(connected(url, "any")) as connection:
+        with closing(connect(url, "any")) as connection:
             connection.deadline = time.monotonic() + ANSWER_MAX_S
             ((is_standby,),) = connection.rows("SELECT pg_is_in_recovery()", ())
     except psycopg.Error:
@@ -174,8 +178,7 @@ def _setting(connection: Connection, name: str) -> str:
 
 
 def _migrate(connection: Connection, known: list[Migration], copy_of: str | None) -> None:
-    is_up_to_date = _has_schema(connection) and not migrate.due(known, applied_on(connection))
-    if is_up_to_date and copy_of is None:
+    if copy_of is None and _is_up_to_date(connection, known):
         return
     connection.execute(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0;"
@@ -189,7 +192,7 @@ def _migrate(connection: Connection, known: list[Migration], copy_of: str | None
             "CREATE TABLE schema_migrations ("
             " number integer NOT NULL PRIMARY KEY, works_with integer NOT NULL)"
         )
-    for migration in migrate.due(known, applied_on(connection)):
+    for migration in migrate.find_due(known, applied_migrations(connection)):
         connection.deadline = time.monotonic() + MIGRATION_MAX_S
         connection.execute(migration.sql.encode())
         connection.deadline = time.monotonic() + ANSWER_MAX_S
@@ -203,6 +206,10 @@ def _migrate(connection: Connection, known: list[Migration], copy_of: str | None
         )
         connection.rows(f"INSERT INTO {UNFINISHED_COPY} VALUES (?, '')", (copy_of,))  # noqa: S608 - a constant of ours
     connection.execute("COMMIT")
+
+
+def _is_up_to_date(connection: Connection, known: list[Migration]) -> bool:
+    return _has_schema(connection) and not migrate.find_due(known, applied_migrations(connection))
 
 
 def _has_schema(connection: Connection) -> bool:

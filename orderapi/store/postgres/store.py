@@ -19,7 +19,7 @@ from orderapi.store.postgres.pool import Pool
 from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.readers import CONNECTIONS_MAX, READ_MIN_S, Readers
 from orderapi.store.postgres.session import Sessions
-from orderapi.store.postgres.settled import Settled
+from orderapi.store.postgres.settled import SettledEvents
 from orderapi.store.postgres.writes import Writes
 from orderapi.store.statements.transaction import ReadTx, WriteTx
 
@@ -38,12 +38,12 @@ class PostgresStore:
         self._url = url
         self._known = migrate.load("postgres")
         sessions = Sessions(url, self._known)
-        self._pool = Pool(sessions.for_reading, CONNECTIONS_MAX)
+        self._pool = Pool(sessions.open_for_reading, CONNECTIONS_MAX)
         self._readers = Readers(self._pool)
         self._stats = CommitStats()
         self._placements = Placements(Primary(sessions), self._stats)
         self._writes = Writes(Primary(sessions), self._stats)
-        self._settled = Settled(
+        self._settled = SettledEvents(
             self._writes, self._waits_for_standby, lambda: self._placements.safe_sequence
         )
         self._leases = Leases(self.read_one, self.write, _AlwaysAdmitted)
@@ -95,7 +95,7 @@ class PostgresStore:
 
     def settled_events(self, events: list[Event]) -> list[Event]:
         """See `contract.Store`."""
-        return self._settled.events_of(events)
+        return self._settled.select(events)
 
     def lease(self, name: str) -> Lease | None:
         """See `contract.Store`."""

@@ -13,10 +13,10 @@ from orderapi.errors import StoreUnavailable
 from orderapi.store.commit_stats import CommitStats
 from orderapi.store.jobs import NOT_BEGUN, Job
 from orderapi.store.postgres.connection import Connection
-from orderapi.store.postgres.failures import Verdict, unavailable, verdict_on
+from orderapi.store.postgres.failures import Verdict, store_unavailable, verdict_on
 from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.queue import Queue
-from orderapi.store.postgres.session import is_lasting, warned
+from orderapi.store.postgres.session import failure_of_warning, is_lasting
 from orderapi.store.statements.transaction import WriteTx
 
 _RETRY_PAUSE_S = 0.1
@@ -63,7 +63,7 @@ class Writes:
                 if verdict is Verdict.BAD_ROW:
                     raise
                 if verdict is Verdict.REFUSED or not _has_time(job):
-                    raise unavailable(error) from error
+                    raise store_unavailable(error) from error
             except _CannotConnect as error:
                 if is_lasting(error.reason) or not _has_time(job):
                     raise error.reason from error
@@ -73,7 +73,7 @@ class Writes:
         """Run one transaction. A psycopg.Error means that it was certainly not committed."""
         if job.is_gone:
             raise StoreUnavailable(NOT_BEGUN)
-        connection = self._opened(job.deadline)
+        connection = self._take_connection(job.deadline)
         _begin(connection)
         try:
             result = job.work(WriteTx(connection.rows, lambda: _lock(connection)))
@@ -83,7 +83,7 @@ class Writes:
         self._commit_durably(connection)
         return result
 
-    def _opened(self, deadline: float) -> Connection:
+    def _take_connection(self, deadline: float) -> Connection:
         try:
             connection = self._primary.connection(deadline)
         except StoreUnavailable as error:
@@ -102,10 +102,10 @@ class Writes:
                 raise
             self._primary.drop()
             # Nobody knows whether the server has committed, and `fn` must not run twice.
-            raise unavailable(error) from error
+            raise store_unavailable(error) from error
         if connection.notices:
             self._primary.drop()
-            raise warned(connection)
+            raise failure_of_warning(connection)
         if tag != "COMMIT":
             raise RuntimeError("a unit of work ran a statement after one of its statements failed")
         if connection.has_written:

@@ -69,7 +69,7 @@ class Connection(sqlite3.Connection):
             # SQLite shares the index of the WAL among the connections of a process. As long as this
             # connection lives, another one cannot open the index in another way. On a damaged
             # database it is not closed, because SQLite would then write the WAL into it.
-            if unavailable(error).kind is StoreFailure.TEMPORARY:
+            if store_unavailable(error).kind is StoreFailure.TEMPORARY:
                 self.close()
             raise
 
@@ -125,7 +125,7 @@ def file_uri(path: Path, mode: str) -> str:
     return f"file:{quote(os.fsencode(path.absolute()))}?{parameters}"
 
 
-def until(deadline: float, act: Callable[[], T], pause: Callable[[float], None]) -> T:
+def retry_while_busy(deadline: float, act: Callable[[], T], pause: Callable[[float], None]) -> T:
     """Run `act`, and retry it while others hold the lock of the database, until the deadline.
 
     `deadline` is a time of `time.monotonic()` in seconds. `pause` sleeps for some seconds, in the
@@ -149,7 +149,7 @@ def is_busy(error: Exception) -> bool:
     )
 
 
-def unavailable(error: Exception) -> StoreUnavailable:
+def store_unavailable(error: Exception) -> StoreUnavailable:
     """Translate an error of the driver into ours, by its name and never by its message."""
     name = getattr(error, "sqlite_errorname", None)
     # A name is missing where a text is not UTF-8, in a row or in SQLite's own message.
@@ -160,11 +160,11 @@ def unavailable(error: Exception) -> StoreUnavailable:
     return StoreUnavailable(reason(error))
 
 
-def as_ours(error: BaseException) -> BaseException:
+def error_for_caller(error: BaseException) -> BaseException:
     """Return what a caller should see: StoreUnavailable for a failure of the disk, else `error`."""
     if isinstance(error, OUR_FAULTS) or not isinstance(error, DRIVER_ERRORS):
         return error
-    return unavailable(error)
+    return store_unavailable(error)
 
 
 def reason(error: Exception) -> str:

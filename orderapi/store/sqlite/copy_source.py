@@ -8,10 +8,10 @@ from orderapi.errors import FileRefused, StoreUnavailable
 from orderapi.store import migrate
 from orderapi.store.copying import Snapshot
 from orderapi.store.sqlite import start
-from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, unavailable
-from orderapi.store.sqlite.file_swap import exclusively, refuse_opened
-from orderapi.store.sqlite.files import DatabaseFiles, beside, size_of
-from orderapi.store.sqlite.older_backup import up_to_date
+from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, store_unavailable
+from orderapi.store.sqlite.file_swap import hold_exclusively, refuse_opened
+from orderapi.store.sqlite.files import DatabaseFiles, side_file, size_of
+from orderapi.store.sqlite.older_backup import bring_up_to_date
 from orderapi.store.statements.copies import CopyReads
 from orderapi.store.statements.execution import Execute, Parameters, Row
 
@@ -37,23 +37,25 @@ class SqliteCopySource:
         path = self._files.path
         if not size_of(path):
             raise FileRefused(f"there is no database {path}")
-        with exclusively(path):
-            is_backup = not self._files.lock.exists() and not size_of(beside(path, "-wal"))
+        with hold_exclusively(path):
+            is_backup = not self._files.lock.exists() and not size_of(side_file(path, "-wal"))
         with ExitStack() as held:
             if not is_backup:
                 held.callback(self._files.close)
-                held.enter_context(self._files.lock.held_within(LOCK_TIMEOUT_S))
+                held.enter_context(self._files.lock.hold_within(LOCK_TIMEOUT_S))
                 refuse_opened(path)
             # Nothing is made beside a backup: a lock file would make it look like a store in use.
             mode = "immutable" if is_backup else "ro"
-            file = held.enter_context(up_to_date(path))
-            connection = held.enter_context(opened(file, mode, self._accepted))
+            file = held.enter_context(bring_up_to_date(path))
+            connection = held.enter_context(open_snapshot(file, mode, self._accepted))
             # Nobody can open the store until the lock is released.
-            yield Snapshot(CopyReads(reading(connection)), lambda: None)
+            yield Snapshot(CopyReads(executor_of(connection)), lambda: None)
 
 
 @contextmanager
-def opened(path: Path, mode: str, accepted: Collection[int] = READABLE_IDS) -> Iterator[Connection]:
+def open_snapshot(
+    path: Path, mode: str, accepted: Collection[int] = READABLE_IDS
+) -> Iterator[Connection]:
     """Open one snapshot of a file. `mode` is a mode of `connection.file_uri`.
 
     Raises FileRefused if it is not a store or a backup with the schema of this release, and
@@ -62,24 +64,24 @@ def opened(path: Path, mode: str, accepted: Collection[int] = READABLE_IDS) -> I
     try:
         connection = Connection(path, mode)
     except DRIVER_ERRORS as error:
-        raise unavailable(error) from error
+        raise store_unavailable(error) from error
     with closing(connection):
         try:
             connection.execute("BEGIN")
             _refuse_unreadable(connection, path, accepted)
         except DRIVER_ERRORS as error:
-            raise unavailable(error) from error
+            raise store_unavailable(error) from error
         yield connection
 
 
-def reading(connection: Connection) -> Execute:
+def executor_of(connection: Connection) -> Execute:
     """Give the function that runs the statements of `CopyReads` on a connection."""
 
     def rows(sql: str, parameters: Parameters) -> list[Row]:
         try:
             return connection.rows(sql, parameters)
         except DRIVER_ERRORS as error:
-            raise unavailable(error) from error
+            raise store_unavailable(error) from error
 
     return rows
 

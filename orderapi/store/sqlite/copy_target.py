@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orderapi.errors import FileRefused, StoreRefused
 from orderapi.store import migrate
-from orderapi.store.copying import Copying, TargetState
+from orderapi.store.copying import CopyWriter, TargetState
 from orderapi.store.maintenance import Auditable
 from orderapi.store.sqlite import start
 from orderapi.store.sqlite.auditable import SqliteAuditable
@@ -16,11 +16,11 @@ from orderapi.store.sqlite.connection import (
     OUR_FAULTS,
     Connection,
     reason,
-    unavailable,
+    store_unavailable,
 )
-from orderapi.store.sqlite.copy_source import LOCK_TIMEOUT_S, opened, reading
-from orderapi.store.sqlite.file_swap import exclusively, refuse_opened
-from orderapi.store.sqlite.files import DatabaseFiles, beside, size_of
+from orderapi.store.sqlite.copy_source import LOCK_TIMEOUT_S, executor_of, open_snapshot
+from orderapi.store.sqlite.file_swap import hold_exclusively, refuse_opened
+from orderapi.store.sqlite.files import DatabaseFiles, side_file, size_of
 from orderapi.store.sqlite.lock_file import owner_of
 from orderapi.store.statements.copies import ChangingTable, CopyReads, GrowingTable
 from orderapi.store.statements.execution import Row
@@ -41,7 +41,7 @@ class SqliteCopyTarget:
 
     def state(self) -> TargetState:
         """See `copying.CopyTarget`."""
-        if not size_of(self._path) and not size_of(beside(self._path, "-wal")):
+        if not size_of(self._path) and not size_of(side_file(self._path, "-wal")):
             return TargetState.EMPTY
         try:
             with closing(Connection(self._path, "ro")) as connection:
@@ -53,17 +53,17 @@ class SqliteCopyTarget:
                 has_tables = connection.value("SELECT COUNT(*) FROM sqlite_schema")
                 is_empty = not has_tables or CopyReads(connection.rows).is_empty()
         except DRIVER_ERRORS as error:
-            raise unavailable(error) from error
+            raise store_unavailable(error) from error
         return TargetState.EMPTY if is_empty else TargetState.IN_USE
 
     @contextmanager
-    def reading(self) -> Iterator[CopyReads]:
+    def open_reads(self) -> Iterator[CopyReads]:
         """See `copying.CopyTarget`."""
-        with opened(self._path, "ro") as connection:
-            yield CopyReads(reading(connection))
+        with open_snapshot(self._path, "ro") as connection:
+            yield CopyReads(executor_of(connection))
 
     @contextmanager
-    def copying(self, source: str) -> Iterator[Copying]:
+    def begin_copy(self, source: str) -> Iterator[CopyWriter]:
         """See `copying.CopyTarget`. A SQLite file keeps no name of its source."""
         del source
         if not self._path.parent.is_dir():
@@ -71,18 +71,18 @@ class SqliteCopyTarget:
         # This is also checked before the lock is taken: a suspended process may hold it.
         refuse_opened(self._path)
         try:
-            with self._files.lock.held_within(LOCK_TIMEOUT_S):
-                with exclusively(self._path):
+            with self._files.lock.hold_within(LOCK_TIMEOUT_S):
+                with hold_exclusively(self._path):
                     self._files.refuse_unusable()
-                copying = SqliteCopying(self._path, start.UNFINISHED_COPY_ID, is_resumable=True)
-                with closing(copying):
-                    yield copying
+                writer = SqliteCopyWriter(self._path, start.UNFINISHED_COPY_ID, is_resumable=True)
+                with closing(writer):
+                    yield writer
         finally:
             self._files.close()
 
 
-class SqliteCopying:
-    """See `copying.Copying`.
+class SqliteCopyWriter:
+    """See `copying.CopyWriter`.
 
     `mark` is the application id of the file while it is written. If the copy `is_resumable`, each
     call is durable. Otherwise only the whole file counts, and its caller puts it on stable storage.
@@ -96,42 +96,42 @@ class SqliteCopying:
             path.touch(0o600)
             if os.geteuid() == 0:
                 os.chown(path, *owner_of(path.parent))
-        self._connection = self._opened()
+        self._connection = self._open()
 
     def reads(self) -> CopyReads:
-        """See `copying.Copying`."""
-        return CopyReads(reading(self._connection))
+        """See `copying.CopyWriter`."""
+        return CopyReads(executor_of(self._connection))
 
-    def add(self, table: GrowingTable, rows: Sequence[Row]) -> None:
-        """See `copying.Copying`."""
+    def add_rows(self, table: GrowingTable, rows: Sequence[Row]) -> None:
+        """See `copying.CopyWriter`."""
         with self._transaction():
             self._insert(table, rows)
         self._shorten_wal()
 
-    def replace(self, tables: Sequence[tuple[ChangingTable, Sequence[Row]]]) -> None:
-        """See `copying.Copying`."""
+    def replace_rows(self, tables: Sequence[tuple[ChangingTable, Sequence[Row]]]) -> None:
+        """See `copying.CopyWriter`."""
         with self._transaction():
             for table, rows in tables:
                 self._connection.execute(f"DELETE FROM {table.name}")  # noqa: S608 - a constant of ours
                 self._insert(table, rows)
 
-    def audited_before(self) -> str:
-        """See `copying.Copying`. A SQLite file records no audit: it is read fast enough."""
+    def find_audit_position(self) -> str:
+        """See `copying.CopyWriter`. A SQLite file records no audit: it is read fast enough."""
         return ""
 
     def note_audit(self, order_id: str) -> None:
-        """See `copying.Copying`."""
+        """See `copying.CopyWriter`."""
         del order_id
 
-    def audited(self) -> AbstractContextManager[Auditable]:
-        """See `copying.Copying`. The last connection to close moves the WAL into the file."""
+    def open_for_audit(self) -> AbstractContextManager[Auditable]:
+        """See `copying.CopyWriter`. The last connection to close moves the WAL into the file."""
         self._connection.close()
         return closing(SqliteAuditable(self._path, immutable=True, accepted=(self._mark,)))
 
     def finish(self) -> None:
-        """See `copying.Copying`."""
+        """See `copying.CopyWriter`."""
         self._connection.close()
-        self._connection = self._opened()
+        self._connection = self._open()
         with self._transaction():
             self._connection.execute(f"PRAGMA application_id = {start.APPLICATION_ID}")
 
@@ -139,7 +139,7 @@ class SqliteCopying:
         """Close the file."""
         self._connection.close()
 
-    def _opened(self) -> Connection:
+    def _open(self) -> Connection:
         try:
             connection = Connection(self._path, "rw", busy_timeout_s=LOCK_TIMEOUT_S)
             try:
@@ -183,11 +183,11 @@ class SqliteCopying:
         except OUR_FAULTS as error:
             raise FileRefused(f"{self._path} refuses a row: {reason(error)}") from error
         except DRIVER_ERRORS as error:
-            raise unavailable(error) from error
+            raise store_unavailable(error) from error
 
     def _shorten_wal(self) -> None:
-        if size_of(beside(self._path, "-wal")) > _WAL_MAX_BYTES:
+        if size_of(side_file(self._path, "-wal")) > _WAL_MAX_BYTES:
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except DRIVER_ERRORS as error:
-                raise unavailable(error) from error
+                raise store_unavailable(error) from error

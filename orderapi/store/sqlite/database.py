@@ -8,7 +8,7 @@ from pathlib import Path
 from orderapi.errors import StoreFailure, StoreUnavailable
 from orderapi.store import migrate
 from orderapi.store.sqlite import start
-from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, is_busy, unavailable
+from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, is_busy, store_unavailable
 from orderapi.store.sqlite.files import DatabaseFiles, Identity
 
 _FOR_READING = "PRAGMA query_only = ON"
@@ -41,7 +41,7 @@ class Database:
         try:
             connection = self._open(self._mode, _FOR_READING)
         except DRIVER_ERRORS as error:
-            if is_busy(error) or unavailable(error).kind is not StoreFailure.TEMPORARY:
+            if is_busy(error) or store_unavailable(error).kind is not StoreFailure.TEMPORARY:
                 raise
             return self._open_without_writing()
         with suppress(StoreUnavailable):  # a disk that refuses every write can still be read
@@ -79,7 +79,7 @@ class Database:
         why = None if mode == "immutable" else self.files.why_unsafe_to_open()
         if why:
             raise StoreUnavailable(why)
-        return self._opened(Connection(self.files.path, mode), setting, identity)
+        return self._prepare(Connection(self.files.path, mode), setting, identity)
 
     def _open_without_writing(self) -> Connection:
         """Open a database on a disk where SQLite cannot write what it needs for reading.
@@ -94,9 +94,9 @@ class Database:
         connection.stamp = stamp
         # No connection of this process can write while one has the index of the WAL in memory.
         connection.is_for_one_read = stamp is None
-        return self._opened(connection, _FOR_READING, identity)
+        return self._prepare(connection, _FOR_READING, identity)
 
-    def _opened(self, connection: Connection, setting: str, identity: Identity) -> Connection:
+    def _prepare(self, connection: Connection, setting: str, identity: Identity) -> Connection:
         try:
             connection.execute(setting)
             # From its first statement on, the connection holds a lock that refuses a restore.

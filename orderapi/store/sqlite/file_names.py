@@ -49,7 +49,7 @@ def why_linked(path: Path, status: os.stat_result) -> str | None:
 
     `status` is what `os.stat` gives for `path`.
     """
-    if status.st_nlink == 1 or status.st_nlink == 1 + len(_kept_by_a_restore(path)):
+    if status.st_nlink == 1 or status.st_nlink == 1 + len(_names_kept_by_restore(path)):
         return None
     return (
         f"{path} has {status.st_nlink} names (hard links), and each name has a WAL and a lock of"
@@ -62,7 +62,7 @@ def forget_unfinished_restore(path: Path) -> None:
 
     To be called under the lock between processes, which a restore holds until its end.
     """
-    for kept in _kept_by_a_restore(path):
+    for kept in _names_kept_by_restore(path):
         names = [
             (kept.with_name(kept.name + suffix), path.with_name(path.name + suffix))
             for suffix in ("-wal", "-shm", "-journal", "")
@@ -73,15 +73,15 @@ def forget_unfinished_restore(path: Path) -> None:
                 other.unlink(missing_ok=True)
 
 
-def _kept_by_a_restore(path: Path) -> list[Path]:
+def _names_kept_by_restore(path: Path) -> list[Path]:
     return [
         other
-        for other in path.parent.glob(f"{_escaped(path.name)}-replaced-*Z")
+        for other in path.parent.glob(f"{_escape_glob(path.name)}-replaced-*Z")
         if _KEPT.fullmatch(other.name.removeprefix(path.name)) and _is_same_file(other, path)
     ]
 
 
-def _escaped(name: str) -> str:
+def _escape_glob(name: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", name)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from orderapi import exclusive_name
 from orderapi.durable import sync_directory
 from orderapi.errors import FileRefused
-from orderapi.store.sqlite.files import beside, size_of
+from orderapi.store.sqlite.files import side_file, size_of
 from orderapi.store.sqlite.lock_file import owner_of
 
 # SQLite keeps these files beside a database, under its name. The journal exists only after a crash
@@ -30,7 +30,7 @@ _VOID_WAL = bytes(32)
 
 
 @contextmanager
-def exclusively(path: Path) -> Iterator[None]:
+def hold_exclusively(path: Path) -> Iterator[None]:
     """Hold a database that no process has open, and that no process can open meanwhile.
 
     This takes the locks by which the connections of SQLite know of each other, in any program. An
@@ -42,7 +42,7 @@ def exclusively(path: Path) -> Iterator[None]:
     with ExitStack() as held:
         for file, lock_bytes in (
             (path, _LOCK_BYTES),
-            (beside(path, "-shm"), _WAL_INDEX_LOCK_BYTES),
+            (side_file(path, "-shm"), _WAL_INDEX_LOCK_BYTES),
         ):
             try:
                 descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
@@ -61,8 +61,8 @@ def exclusively(path: Path) -> Iterator[None]:
 
 
 def refuse_opened(path: Path) -> None:
-    """Raise FileRefused if a process has the database open now, as `exclusively` does."""
-    with exclusively(path):
+    """Raise FileRefused if a process has the database open now, as `hold_exclusively` does."""
+    with hold_exclusively(path):
         pass
 
 
@@ -93,8 +93,8 @@ def swap(path: Path, new: Path) -> Path | None:
     without a database, which a start refuses. The old database is complete under its other name.
     Returns None if there was no database.
     """
-    kept_as = beside(path, f"-replaced-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
-    has_remains = _has_frames(path) or beside(path, "-journal").exists()
+    kept_as = side_file(path, f"-replaced-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    has_remains = _has_frames(path) or side_file(path, "-journal").exists()
     is_kept = has_remains or path.exists()
     is_linked = _keep(path, kept_as)
     if is_kept and (has_remains or not is_linked):
@@ -113,11 +113,11 @@ def _keep(path: Path, kept_as: Path) -> bool:
     suffixes = (*SIDE_FILES, "") if _has_frames(path) else ("-journal", "")
     is_linked = True
     for suffix in suffixes:
-        file, second = beside(path, suffix), beside(kept_as, suffix)
+        file, second = side_file(path, suffix), side_file(kept_as, suffix)
         if file.exists() and not exclusive_name.link(file, second):
             is_linked = False
             # The index of the WAL is not copied. SQLite rebuilds it, and closing a descriptor of it
-            # would release the lock that `exclusively` holds on it.
+            # would release the lock that `hold_exclusively` holds on it.
             if suffix in ("-wal", "-journal"):
                 shutil.copyfile(file, second)
                 hand_over(second, file)
@@ -126,7 +126,7 @@ def _keep(path: Path, kept_as: Path) -> bool:
 
 
 def _has_frames(path: Path) -> bool:
-    return size_of(beside(path, "-wal")) > len(_VOID_WAL)
+    return size_of(side_file(path, "-wal")) > len(_VOID_WAL)
 
 
 def _take_away(path: Path, kept_as: Path, *, is_linked: bool) -> None:
@@ -142,14 +142,14 @@ def _take_away(path: Path, kept_as: Path, *, is_linked: bool) -> None:
     # The void WAL stays. The first process that opens the new database uses it, so nobody may
     # delete it afterwards.
     _put_void_wal(path, kept_as)
-    beside(path, "-shm").unlink(missing_ok=True)
-    beside(path, "-journal").unlink(missing_ok=True)
+    side_file(path, "-shm").unlink(missing_ok=True)
+    side_file(path, "-journal").unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
 def _put_void_wal(path: Path, kept_as: Path) -> None:
-    void = beside(path, "-restoring-void")
+    void = side_file(path, "-restoring-void")
     void.write_bytes(_VOID_WAL)
     hand_over(void, kept_as if kept_as.exists() else path)
-    void.replace(beside(path, "-wal"))
+    void.replace(side_file(path, "-wal"))
     sync_directory(path.parent)

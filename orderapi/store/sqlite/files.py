@@ -36,9 +36,9 @@ class DatabaseFiles:
     def __init__(self, path: Path) -> None:
         # A symbolic link must lead to the same lock and to the same WAL.
         self.path = path.resolve()
-        self.lock = LockFile(beside(self.path, "-lock"), self.path)
-        self._wal_path = beside(self.path, "-wal")
-        self._index_path = beside(self.path, "-shm")
+        self.lock = LockFile(side_file(self.path, "-lock"), self.path)
+        self._wal_path = side_file(self.path, "-wal")
+        self._index_path = side_file(self.path, "-shm")
         self._used: Identity | None = None
         self._used_beside: list[Identity | None] = []
         self._mount_checked_at = float("-inf")
@@ -50,7 +50,7 @@ class DatabaseFiles:
         file are lost. Raises it also if the file is not the one in use, because SQLite would mix
         the WAL of the one into the other.
         """
-        return self._identity_in(self._status())
+        return self._check_identity(self._status())
 
     def use(self, identity: Identity) -> None:
         """Use this file from now on: `identity` then refuses any other file in its place."""
@@ -58,7 +58,7 @@ class DatabaseFiles:
 
     def use_wal(self) -> None:
         """Use the WAL that exists now: `refuse_unsafe_write` then refuses any other one."""
-        self._used_beside = self._beside()
+        self._used_beside = self._identities_beside()
 
     def refuse_unsafe_write(self) -> None:
         """Refuse to write where another process would not find what this process has written.
@@ -67,8 +67,8 @@ class DatabaseFiles:
         database has a second name, or if it has become a mount point.
         """
         status = self._status()
-        self._identity_in(status)
-        if self._used_beside and self._used_beside != self._beside():
+        self._check_identity(status)
+        if self._used_beside and self._used_beside != self._identities_beside():
             raise StoreUnavailable(
                 "the WAL or its index was deleted or replaced while it was in use; restart the"
                 " service"
@@ -96,7 +96,7 @@ class DatabaseFiles:
 
         None if the database file alone may not contain everything that was committed.
         """
-        if size_of(self._wal_path) > _WAL_HEADER_BYTES or size_of(beside(self.path, "-journal")):
+        if size_of(self._wal_path) > _WAL_HEADER_BYTES or size_of(side_file(self.path, "-journal")):
             return None
         status = self._status()
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
@@ -126,7 +126,7 @@ class DatabaseFiles:
         except OSError as error:
             raise StoreUnavailable(f"database file: {error.strerror}") from error
 
-    def _identity_in(self, status: os.stat_result) -> Identity:
+    def _check_identity(self, status: os.stat_result) -> Identity:
         found = status.st_dev, status.st_ino
         if self._used not in (None, found):
             raise StoreUnavailable(
@@ -144,12 +144,12 @@ class DatabaseFiles:
             and _identity_of(self._index_path) == index
         )
 
-    def _beside(self) -> list[Identity | None]:
+    def _identities_beside(self) -> list[Identity | None]:
         return [_identity_of(self._wal_path), _identity_of(self._index_path)]
 
     def lease_file(self, name: str) -> LeaseFile:
         """Return the lock file of a lease. It is not `lock`, so its holder stops no writer."""
-        return LeaseFile(beside(self.path, f"-{name}-lock"), self.path)
+        return LeaseFile(side_file(self.path, f"-{name}-lock"), self.path)
 
     def sync_wal(self) -> None:
         """Put on stable storage what a killed process had written to the WAL without an fsync.
@@ -194,7 +194,7 @@ class DatabaseFiles:
         self.lock.close()
 
 
-def beside(path: Path, suffix: str) -> Path:
+def side_file(path: Path, suffix: str) -> Path:
     """Name a file that lies beside a database, under its name and a suffix."""
     return path.with_name(path.name + suffix)
 

@@ -32,18 +32,18 @@ class LeaseFile(LockFile):
     def is_dead(self, fence: int) -> bool:
         """See `leases.Witness`."""
         try:
-            answer = fcntl.fcntl(self._opened(), fcntl.F_OFD_GETLK, _byte(fence))
+            answer = fcntl.fcntl(self._open(), fcntl.F_OFD_GETLK, _byte(fence))
         except OSError as error:
-            raise self._unavailable(error) from error
+            raise self._store_unavailable(error) from error
         return bool(struct.unpack(_FLOCK, answer)[0] == fcntl.F_UNLCK)
 
     def _try_lock_byte(self, fence: int) -> bool:
         try:
-            fcntl.fcntl(self._opened(), fcntl.F_OFD_SETLK, _byte(fence))
+            fcntl.fcntl(self._open(), fcntl.F_OFD_SETLK, _byte(fence))
         except BlockingIOError:
             return False
         except OSError as error:
-            raise self._unavailable(error) from error
+            raise self._store_unavailable(error) from error
         return True
 
 

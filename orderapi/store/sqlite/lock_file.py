@@ -41,7 +41,7 @@ class LockFile:
         try:
             return self._try_take(fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         except OSError as error:
-            raise self._unavailable(error) from error
+            raise self._store_unavailable(error) from error
 
     def take(self) -> None:
         """Take the lock. This waits in the kernel, and has no time-out.
@@ -49,9 +49,9 @@ class LockFile:
         Raises StoreUnavailable if the file cannot be opened.
         """
         try:
-            fcntl.flock(self._opened(), fcntl.LOCK_EX)
+            fcntl.flock(self._open(), fcntl.LOCK_EX)
         except OSError as error:
-            raise self._unavailable(error) from error
+            raise self._store_unavailable(error) from error
 
     def release(self) -> None:
         """Give the lock to the next process that waits. Without the lock, this does nothing."""
@@ -59,7 +59,7 @@ class LockFile:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     @contextmanager
-    def held_within(self, timeout_s: float) -> Iterator[None]:
+    def hold_within(self, timeout_s: float) -> Iterator[None]:
         """Hold the lock, for a start, which must say why it does not continue.
 
         Raises StoreRefused if the lock is not free in time, or if the file cannot be opened.
@@ -85,12 +85,12 @@ class LockFile:
 
     def _try_take(self, kind: int = fcntl.LOCK_EX) -> bool:
         try:
-            fcntl.flock(self._opened(), kind | fcntl.LOCK_NB)
+            fcntl.flock(self._open(), kind | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
-    def _opened(self) -> int:
+    def _open(self) -> int:
         if self._descriptor is not None and not self._is_in_place(self._descriptor):
             self.close()
         if self._descriptor is None:
@@ -107,7 +107,7 @@ class LockFile:
         except FileNotFoundError:
             return False
 
-    def _unavailable(self, error: OSError) -> StoreUnavailable:
+    def _store_unavailable(self, error: OSError) -> StoreUnavailable:
         return StoreUnavailable(f"lock file {self._path.name}: {error.strerror}")
 
 

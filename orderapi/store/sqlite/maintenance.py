@@ -20,10 +20,10 @@ class SqliteMaintenance(SqliteAuditable):
         """See `maintenance.Maintenance`. `copy.copy` says what this costs."""
         self._readers.run(lambda connection: copy(connection, file, on_progress))
 
-    def backup_in(self, file: Path) -> AbstractContextManager[Auditable]:
+    def open_backup(self, file: Path) -> AbstractContextManager[Auditable]:
         """See `maintenance.Maintenance`."""
         return closing(SqliteAuditable(file, immutable=True))
 
-    def restoring(self, *, force: bool) -> AbstractContextManager[Restore]:
+    def begin_restore(self, *, force: bool) -> AbstractContextManager[Restore]:
         """See `maintenance.Maintenance`."""
-        return restore.restoring(self._database.files.path, force=force)
+        return restore.begin_restore(self._database.files.path, force=force)

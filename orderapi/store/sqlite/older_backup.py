@@ -9,12 +9,12 @@ from orderapi.errors import FileRefused, StoreRefused, StoreUnavailable
 from orderapi.store import migrate
 from orderapi.store.migrate import Migration
 from orderapi.store.sqlite import start
-from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, reason, unavailable
+from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, reason, store_unavailable
 from orderapi.store.sqlite.copy import copy
 
 
 @contextmanager
-def up_to_date(backup: Path) -> Iterator[Path]:
+def bring_up_to_date(backup: Path) -> Iterator[Path]:
     """Give a file that has the rows of a backup and the schema of this release.
 
     A backup of PostgreSQL with an older schema is copied into a temporary directory, and the copy
@@ -35,7 +35,7 @@ def up_to_date(backup: Path) -> Iterator[Path]:
                     _copy(source, file)
                     _migrate(file, known, backup)
         except DRIVER_ERRORS as error:
-            raise unavailable(error) from error
+            raise store_unavailable(error) from error
         yield file
 
 

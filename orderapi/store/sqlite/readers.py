@@ -12,8 +12,8 @@ from orderapi.store.sqlite.connection import (
     OUR_FAULTS,
     Connection,
     is_busy,
-    unavailable,
-    until,
+    retry_while_busy,
+    store_unavailable,
 )
 from orderapi.store.sqlite.database import Database
 from orderapi.store.statements.transaction import ReadTx
@@ -45,14 +45,14 @@ class Readers:
         `deadline` is a time of `time.monotonic()` in seconds. The default is REQUEST_TIME_S after
         the call. Raises StoreUnavailable if the database cannot be read by then.
         """
-        return self._run(_in_transaction, fn, deadline)
+        return self._run(_run_in_transaction, fn, deadline)
 
     def run_one(self, fn: Callable[[ReadTx], T], deadline: float | None = None) -> T:
         """Run `fn`, which runs one statement at most, and so needs no transaction around it.
 
         Raises StoreUnavailable as `run` does, and RuntimeError if `fn` ran several statements.
         """
-        return self._run(_in_one_statement, fn, deadline)
+        return self._run(_run_in_one_statement, fn, deadline)
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -66,7 +66,7 @@ class Readers:
             raise
         except DRIVER_ERRORS as error:
             if not is_busy(error):
-                raise unavailable(error) from error
+                raise store_unavailable(error) from error
         return self._run_when_free(act, fn, deadline)
 
     def _run_when_free(self, act: Act, fn: Callable[[Any], T], deadline: float | None) -> T:
@@ -78,13 +78,13 @@ class Readers:
         try:
             # SQLite itself would wait inside C, and that would stop an event loop.
             give_up_at = min(deadline_of(deadline), since + LOCKED_OUT_MAX_S)
-            result: T = until(give_up_at, lambda: self._run_once(act, fn), time.sleep)
+            result: T = retry_while_busy(give_up_at, lambda: self._run_once(act, fn), time.sleep)
         except OUR_FAULTS:
             raise
         except DRIVER_ERRORS as error:
             if is_busy(error):
                 self._shut_out = since, time.monotonic()
-            raise unavailable(error) from error
+            raise store_unavailable(error) from error
         return result
 
     def _run_once(self, act: Act, fn: Callable[[Any], T]) -> T:
@@ -123,7 +123,7 @@ class Readers:
         return self._database.open_reader()
 
 
-def _in_transaction(connection: Connection, fn: Callable[[Connection], T]) -> T:
+def _run_in_transaction(connection: Connection, fn: Callable[[Connection], T]) -> T:
     connection.execute("BEGIN")
     try:
         result = fn(connection)
@@ -136,7 +136,7 @@ def _in_transaction(connection: Connection, fn: Callable[[Connection], T]) -> T:
     return result
 
 
-def _in_one_statement(connection: Connection, fn: Callable[[ReadTx], T]) -> T:
+def _run_in_one_statement(connection: Connection, fn: Callable[[ReadTx], T]) -> T:
     before = connection.statements
     result = fn(connection.tx)
     if connection.statements - before > 1:

@@ -11,10 +11,16 @@ from orderapi.store import migrate
 from orderapi.store.maintenance import Auditable, OnProgress
 from orderapi.store.sqlite import start as sqlite_start
 from orderapi.store.sqlite.auditable import SqliteAuditable
-from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, file_uri, unavailable
+from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, file_uri, store_unavailable
 from orderapi.store.sqlite.copy import copy
-from orderapi.store.sqlite.file_swap import SIDE_FILES, exclusively, hand_over, refuse_opened, swap
-from orderapi.store.sqlite.files import DatabaseFiles, beside, size_of
+from orderapi.store.sqlite.file_swap import (
+    SIDE_FILES,
+    hand_over,
+    hold_exclusively,
+    refuse_opened,
+    swap,
+)
+from orderapi.store.sqlite.files import DatabaseFiles, side_file, size_of
 from orderapi.store.sqlite.lock_file import owner_of
 from orderapi.store.statements.gone import count_gone
 
@@ -23,7 +29,7 @@ _LOCK_TIMEOUT_S = 2.0
 
 
 @contextmanager
-def restoring(path: Path, *, force: bool) -> Iterator["SqliteRestore"]:
+def begin_restore(path: Path, *, force: bool) -> Iterator["SqliteRestore"]:
     """Hold the lock between processes of the database at `path`, so that no service can start.
 
     Raises FileRefused if a process has the database open, if there is a database and `force` is not
@@ -34,10 +40,10 @@ def restoring(path: Path, *, force: bool) -> Iterator["SqliteRestore"]:
     _refuse_unwritable(files.path)
     # This is checked before the lock is taken. A process that holds the lock for long, for example
     # because it was stopped, has the database open.
-    with exclusively(files.path):
+    with hold_exclusively(files.path):
         _refuse_existing(files.path, force=force)
     try:
-        with files.lock.held_within(_LOCK_TIMEOUT_S):
+        with files.lock.hold_within(_LOCK_TIMEOUT_S):
             restore = SqliteRestore(files.path)
             try:
                 yield restore
@@ -58,20 +64,20 @@ def _refuse_unwritable(path: Path) -> None:
 
 
 def _refuse_existing(path: Path, *, force: bool) -> None:
-    found = [file for file in (path, beside(path, "-wal")) if size_of(file)]
+    found = [file for file in (path, side_file(path, "-wal")) if size_of(file)]
     if found and not force:
         raise FileRefused(f"{found[0]} is there already; --force keeps it under another name")
 
 
 class SqliteRestore:
-    """See `maintenance.Restore`. `restoring` makes it."""
+    """See `maintenance.Restore`. `begin_restore` makes it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known = migrate.load("sqlite")
-        self._copy = beside(path, "-restoring")
+        self._copy = side_file(path, "-restoring")
 
-    def take(self, backup: Path, on_progress: OnProgress) -> None:
+    def copy_backup(self, backup: Path, on_progress: OnProgress) -> None:
         """See `maintenance.Restore`."""
         # A killed restore may have left a journal, and SQLite would apply it to this copy.
         self.clear()
@@ -83,7 +89,7 @@ class SqliteRestore:
                 self._copy.touch(0o600)
                 copy(source, self._copy, on_progress)
         except DRIVER_ERRORS as error:
-            failed = unavailable(error)
+            failed = store_unavailable(error)
             if isinstance(failed, StoreCorrupt):
                 raise FileRefused(f"cannot read {backup}: {failed.reason}") from error
             raise failed from error
@@ -92,7 +98,7 @@ class SqliteRestore:
         except StoreRefused as error:
             raise FileRefused(f"cannot restore {backup}: {error}") from error
 
-    def taken(self) -> AbstractContextManager[Auditable]:
+    def open_copy(self) -> AbstractContextManager[Auditable]:
         """See `maintenance.Restore`."""
         return closing(SqliteAuditable(self._copy, immutable=True))
 
@@ -100,7 +106,7 @@ class SqliteRestore:
         """See `maintenance.Restore`."""
         refuse_opened(self._path)
         gone, unknown = self._settle()
-        with exclusively(self._path):
+        with hold_exclusively(self._path):
             hand_over(self._copy, self._path)
             kept_as = swap(self._path, self._copy)
         return Replaced(None if kept_as is None else str(kept_as), gone, unknown)
@@ -108,7 +114,7 @@ class SqliteRestore:
     def clear(self) -> None:
         """Delete the copy, and every file beside it that a start, SQLite or a kill has left."""
         for suffix in ("", "-lock", "-void", *SIDE_FILES):
-            beside(self._copy, suffix).unlink(missing_ok=True)
+            side_file(self._copy, suffix).unlink(missing_ok=True)
 
     def _settle(self) -> tuple[Gone | None, str]:
         """Move the WAL of the old database into its file, and count what the backup does not have.
@@ -122,7 +128,7 @@ class SqliteRestore:
                 counted = self._count_gone(old)
                 busy, _, _ = old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except DRIVER_ERRORS as error:
-            failed = unavailable(error)
+            failed = store_unavailable(error)
             if not isinstance(failed, StoreCorrupt):
                 raise failed from error
             return None, f"the old database is damaged: {failed.reason}"
@@ -137,7 +143,7 @@ class SqliteRestore:
         try:
             ((orders, keys, events),) = old.rows(count_gone("main", "restored"), {})
         except DRIVER_ERRORS as error:
-            failed = unavailable(error)
+            failed = store_unavailable(error)
             if not isinstance(failed, StoreCorrupt):
                 raise failed from error
             return None, f"the old database is damaged: {failed.reason}"
@@ -165,7 +171,7 @@ def _refuse_no_backup(backup: Path, path: Path) -> None:
     if path.exists() and backup.samefile(path):
         raise FileRefused(f"{backup} is the database itself")
     for suffix in ("-wal", "-journal"):
-        if size_of(beside(backup, suffix)):
+        if size_of(side_file(backup, suffix)):
             raise FileRefused(
-                f"{beside(backup, suffix)} is there: {backup} is no backup, or was in use since"
+                f"{side_file(backup, suffix)} is there: {backup} is no backup, or was in use since"
             )

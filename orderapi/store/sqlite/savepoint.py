@@ -5,7 +5,7 @@ from typing import Any
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store.jobs import NOT_BEGUN, Job
-from orderapi.store.sqlite.connection import Connection, as_ours
+from orderapi.store.sqlite.connection import Connection, error_for_caller
 from orderapi.store.statements.transaction import WriteTx
 
 
@@ -33,7 +33,7 @@ def run_in_savepoint(job: Job, connection: Connection, tx: WriteTx) -> Run:
     try:
         result = job.work(tx)
     except BaseException as error:
-        if isinstance(as_ours(error), StoreUnavailable):
+        if isinstance(error_for_caller(error), StoreUnavailable):
             raise
         connection.refuse_autocommit()
         connection.execute("ROLLBACK TO job")

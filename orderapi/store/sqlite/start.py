@@ -15,7 +15,7 @@ from orderapi.store.sqlite.connection import (
     Connection,
     is_busy,
     reason,
-    unavailable,
+    store_unavailable,
 )
 from orderapi.store.sqlite.files import DatabaseFiles
 
@@ -66,7 +66,7 @@ def prepare(
     if path.exists() and not path.is_file():
         raise StoreRefused(f"{path} is not a file")
     try:
-        with files.lock.held_within(LOCK_TIMEOUT_S):
+        with files.lock.hold_within(LOCK_TIMEOUT_S):
             files.refuse_unusable()
             with closing(Connection(path, "rwc", busy_timeout_s=LOCK_TIMEOUT_S)) as connection:
                 refuse_foreign(connection, name)
@@ -75,9 +75,12 @@ def prepare(
                 apply_due(connection, known)
             files.sync_directory()
     except DRIVER_ERRORS as error:
-        is_of_the_disk = unavailable(error).kind is StoreFailure.TEMPORARY and not is_busy(error)
+        failure = store_unavailable(error)
+        is_of_the_disk = failure.kind is StoreFailure.TEMPORARY and not is_busy(error)
         if not (is_of_the_disk and can_be_read()):
-            raise StoreRefused(f"cannot use {name}: {reason(error)}{_if_full(path)}") from error
+            raise StoreRefused(
+                f"cannot use {name}: {reason(error)}{_note_on_full_disk(path)}"
+            ) from error
     finally:
         files.close()
 
@@ -110,7 +113,7 @@ def is_migration_due(connection: Connection, known: list[Migration]) -> bool:
 
     Raises StoreRefused if it is too new for them.
     """
-    return bool(migrate.due(known, _applied(connection)))
+    return bool(migrate.find_due(known, _applied_migrations(connection)))
 
 
 def schema_of(known: list[Migration]) -> dict[str, str | None]:
@@ -120,7 +123,7 @@ def schema_of(known: list[Migration]) -> dict[str, str | None]:
         return dict(connection.execute(integrity.SCHEMA).fetchall())
 
 
-def _if_full(path: Path) -> str:
+def _note_on_full_disk(path: Path) -> str:
     """Return what to add to an error of SQLite, which does not always say that a disk is full."""
     status = os.statvfs(path.parent)
     is_full = status.f_bavail * status.f_frsize < _ROOM_MIN_BYTES or not status.f_favail
@@ -167,7 +170,7 @@ def apply_due(
             "CREATE TABLE IF NOT EXISTS schema_migrations ("
             " number INTEGER NOT NULL PRIMARY KEY, works_with INTEGER NOT NULL) STRICT"
         )
-        for migration in migrate.due(known, _applied(connection)):
+        for migration in migrate.find_due(known, _applied_migrations(connection)):
             for statement in _statements(migration.sql):
                 connection.execute(statement)
             connection.execute(
@@ -181,7 +184,7 @@ def apply_due(
         raise
 
 
-def _applied(connection: Connection) -> dict[int, int]:
+def _applied_migrations(connection: Connection) -> dict[int, int]:
     return dict(connection.execute("SELECT number, works_with FROM schema_migrations").fetchall())
 
 

@@ -1,7 +1,7 @@
 """Writing: batches of jobs, each in one durable transaction, under the lock between processes.
 
 Everything here runs on the thread (under gevent: in the greenlet) of the drain. What may block
-without a time-out is handed to `natively`.
+without a time-out is handed to `run_natively`.
 """
 
 import sqlite3
@@ -13,10 +13,15 @@ from typing import Any
 from orderapi.errors import StoreUnavailable
 from orderapi.store.commit_stats import CommitStats
 from orderapi.store.group_commit import GroupCommit
-from orderapi.store.jobs import Batch, Job, Natively
+from orderapi.store.jobs import Batch, Job, RunNatively
 from orderapi.store.native import native_lock, native_sleep
 from orderapi.store.sqlite.checkpoint import Checkpointer
-from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, unavailable, until
+from orderapi.store.sqlite.connection import (
+    DRIVER_ERRORS,
+    Connection,
+    retry_while_busy,
+    store_unavailable,
+)
 from orderapi.store.sqlite.database import Database
 from orderapi.store.sqlite.savepoint import Run, run_in_savepoint
 from orderapi.store.statements.transaction import WriteTx
@@ -60,18 +65,18 @@ class Writer:
             self._connection.close()
             self._connection = None
 
-    def _commit(self, batch: Batch, natively: Natively) -> bool:
+    def _commit(self, batch: Batch, run_natively: RunNatively) -> bool:
         """Run the jobs of a batch, note how each ended, and tell whether a checkpoint is due."""
         began_at = time.monotonic()
-        with self._sole_writer(natively):
+        with self._hold_write_lock(run_natively):
             self.stats.note_lock_wait(time.monotonic() - began_at)
             jobs = batch.take()
             if not jobs:
                 return False
             try:
-                runs = self._transact(jobs, natively)
+                runs = self._transact(jobs, run_natively)
             except DRIVER_ERRORS as error:
-                runs = [Run(error=unavailable(error))] * len(jobs)
+                runs = [Run(error=store_unavailable(error))] * len(jobs)
             except StoreUnavailable as error:
                 runs = [Run(error=error)] * len(jobs)
         # No outcome leaves the batch before its COMMIT. This includes refusals and replays.
@@ -79,21 +84,23 @@ class Writer:
             job.end(run.result, run.error)
         return self._checkpointer.is_due(sum(run.has_written for run in runs))
 
-    def _transact(self, jobs: list[Job], natively: Natively) -> list[Run]:
+    def _transact(self, jobs: list[Job], run_natively: RunNatively) -> list[Run]:
         """Run all jobs in one transaction, and return how each of them ended.
 
         BEGIN and COMMIT wait for other processes until the deadline of the oldest job.
         """
         deadline = jobs[0].deadline
-        connection = until(deadline, lambda: self._current_connection(natively), time.sleep)
+        connection = retry_while_busy(
+            deadline, lambda: self._current_connection(run_natively), time.sleep
+        )
         try:
-            until(deadline, lambda: connection.execute("BEGIN IMMEDIATE"), time.sleep)
+            retry_while_busy(deadline, lambda: connection.execute("BEGIN IMMEDIATE"), time.sleep)
             tx = WriteTx(connection.rows_in_transaction)
             runs = [run_in_savepoint(job, connection, tx) for job in jobs]
             writes = sum(run.has_written for run in runs)
             if writes:
                 began_at = time.monotonic()
-                natively(lambda: self._commit_durably(connection, deadline))
+                run_natively(lambda: self._commit_durably(connection, deadline))
                 self.stats.note_batch(writes, time.monotonic() - began_at)
             else:
                 connection.execute("ROLLBACK")
@@ -103,7 +110,7 @@ class Writer:
         return runs
 
     def _commit_durably(self, connection: Connection, deadline: float) -> None:
-        until(deadline, lambda: connection.execute("COMMIT"), native_sleep)
+        retry_while_busy(deadline, lambda: connection.execute("COMMIT"), native_sleep)
         # The next writer need not wait until the drain has noticed that this thread is ready.
         self._files.lock.release()
         # If a file was moved away or deleted meanwhile, the orders went with it.
@@ -121,18 +128,18 @@ class Writer:
 
     def _checkpoint(self) -> None:
         """Make a checkpoint between two batches, under the lock. If it fails, no job fails."""
-        with suppress(StoreUnavailable, *DRIVER_ERRORS), self._sole_writer(lambda act: act()):
+        with suppress(StoreUnavailable, *DRIVER_ERRORS), self._hold_write_lock(lambda act: act()):
             if self._connection is not None:
                 self._checkpointer.checkpoint(self._connection.execute)
 
     @contextmanager
-    def _sole_writer(self, natively: Natively) -> Iterator[None]:
+    def _hold_write_lock(self, run_natively: RunNatively) -> Iterator[None]:
         """Hold the lock between processes. Raises RuntimeError if this process writes already."""
         if not self._is_writing.acquire(blocking=False):
             raise RuntimeError("two writers in one process")
         try:
             if not self._files.lock.try_take():
-                natively(self._files.lock.take)
+                run_natively(self._files.lock.take)
             try:
                 yield
             finally:
@@ -140,8 +147,8 @@ class Writer:
         finally:
             self._is_writing.release()
 
-    def _current_connection(self, natively: Natively) -> Connection:
+    def _current_connection(self, run_natively: RunNatively) -> Connection:
         if self._connection is None:
-            self._connection = natively(self._database.open_writer)
+            self._connection = run_natively(self._database.open_writer)
         self._files.refuse_unsafe_write()
         return self._connection

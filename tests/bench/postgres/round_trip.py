@@ -71,5 +71,5 @@ class FarConnection(connection.Connection):
 def set_far(round_trip_s: float) -> None:
     """Make every connection that the product opens from now on a far one."""
     FarConnection.round_trip_s = round_trip_s
-    # `servers.connected` opens what this name stands for.
+    # `servers.connect` opens what this name stands for.
     vars(servers)["Connection"] = FarConnection

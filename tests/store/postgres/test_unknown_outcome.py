@@ -181,14 +181,14 @@ from gevent import monkey
 monkey.patch_all()
 import gevent, sys, time
 from orderapi.settings import PostgresUrl
-from orderapi.store.postgres.servers import connected
+from orderapi.store.postgres.servers import connect
 ticks = []
 def tick():
     while True:
         ticks.append(1)
         gevent.sleep(0.01)
 gevent.spawn(tick)
-connection = connected(PostgresUrl(sys.argv[1]), "any")
+connection = connect(PostgresUrl(sys.argv[1]), "any")
 connection.deadline = time.monotonic() + 30
 connection.execute("SELECT pg_sleep(1)")
 print(len(ticks))

@@ -251,7 +251,7 @@ def test_begin_waits_no_longer_than_the_oldest_request_that_still_does(
             young = Crowd(lambda _: place(store, "young", deadline=old_s + 25.0), 1, in_hand)
         old.join()
         neighbour = DatabaseFiles(database).lock
-        with neighbour.held_within(8.0):
+        with neighbour.hold_within(8.0):
             pass
         neighbour.close()
         young.join()
@@ -262,7 +262,7 @@ def test_begin_waits_no_longer_than_the_oldest_request_that_still_does(
 
 def test_a_process_has_one_writer_at_a_time(store: SqliteStore) -> None:
     with (
-        store._writer._sole_writer(lambda act: act()),
+        store._writer._hold_write_lock(lambda act: act()),
         pytest.raises(RuntimeError, match="two writers"),
     ):
         place(store, "second")

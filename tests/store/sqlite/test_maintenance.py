@@ -34,7 +34,7 @@ def test_a_backup_has_what_was_committed_before_it_and_can_be_checked(
     file.touch()
     maintenance.back_up(file, lambda _done, _total: None)
     place(store, "third")
-    with maintenance.backup_in(file) as backup:
+    with maintenance.open_backup(file) as backup:
         assert last_sequence(backup) == 2
         assert list(backup.check()) == []
     assert last_sequence(maintenance) == 3
@@ -45,6 +45,6 @@ def test_a_file_that_is_no_backup_fails_with_a_kind_that_callers_can_test(
 ) -> None:
     file = tmp_path / "letter"
     file.write_text("Dear aunt,\n" * 1000)
-    with maintenance.backup_in(file) as backup, pytest.raises(StoreUnavailable) as failed:
+    with maintenance.open_backup(file) as backup, pytest.raises(StoreUnavailable) as failed:
         last_sequence(backup)
     assert failed.value.kind is StoreFailure.FOREIGN

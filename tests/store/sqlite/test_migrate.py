@@ -12,7 +12,7 @@ from orderapi.errors import FileRefused, KeyReused, StoreRefused, StoreUnavailab
 from orderapi.store import migrate
 from orderapi.store.migrate import Migration
 from orderapi.store.sqlite.copy_source import SqliteCopySource
-from orderapi.store.sqlite.restore import restoring
+from orderapi.store.sqlite.restore import begin_restore
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place
 from tests.support.promises import promise
@@ -134,10 +134,10 @@ def test_a_backup_that_cannot_be_migrated_is_refused_in_a_line_that_names_the_ba
     known = [*migrate.load("sqlite"), Migration(NEWEST + 1, 1, "INSERT INTO nowhere VALUES (1);\n")]
     monkeypatch.setattr(migrate, "load", lambda _engine: known)
     with (
-        restoring(tmp_path / "new.db", force=False) as restore,
+        begin_restore(tmp_path / "new.db", force=False) as restore,
         pytest.raises(FileRefused) as refused,
     ):
-        restore.take(old_path, lambda _done, _total: None)
+        restore.copy_backup(old_path, lambda _done, _total: None)
     line = str(refused.value)
     assert line.startswith(f"cannot restore {old_path}: cannot use {old_path}: SQLITE_ERROR")
     assert "new.db" not in line
@@ -188,7 +188,7 @@ def test_migrations_that_were_not_applied_are_due(
     applied: dict[int, int], expected: list[int]
 ) -> None:
     known = [Migration(number, 1, "") for number in (1, 2, 3)]
-    assert [migration.number for migration in migrate.due(known, applied)] == expected
+    assert [migration.number for migration in migrate.find_due(known, applied)] == expected
 
 
 @promise("one key, one effect")
