@@ -28,7 +28,6 @@ OTHER_MACHINES = "it needs another machine, which is reached over the network"
 DOMAIN_NAME = "it needs a domain name; tests/deploy/test_nginx_tls.py tests the result"
 BY_HAND = "it shows to a person what other commands change; nothing depends on it"
 OWN_TEST = "tests/client runs it, with a port and a secret of its own"
-CLUSTER = "it needs a cluster; tests/deploy/test_postgres_role.py runs it on one server"
 IN_ITSELF = "it runs these tests, and others, for minutes"
 MINUTES = "it installs or measures for minutes; its options are checked in test_documentation.py"
 
@@ -77,9 +76,10 @@ NOT_RUN = {
         "pip-audit": "it needs lists of known weaknesses on other machines",
     },
     "deploy/postgres/README.md": {
-        "export OWNER_URL": CLUSTER,
-        ".venv/bin/orderapi migrate": CLUSTER,
-        "psql": CLUSTER,
+        "export PGPASSWORD": FRESH_SYSTEM,
+        "export OWNER_URL": FRESH_SYSTEM,
+        ".venv/bin/orderapi migrate": FRESH_SYSTEM,
+        "psql": FRESH_SYSTEM,
         "ORDERAPI_DATABASE_URL=": "these are lines of a file",
         "PGPASSWORD=": "these are lines of a file",
         "sudo ": FRESH_SYSTEM,

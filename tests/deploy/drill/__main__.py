@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.deploy.drill import access, consoled, moved, refused, relayed, variants
+from tests.deploy.drill import access, consoled, hosted, moved, refused, relayed, variants
 from tests.deploy.drill.base_tree import CannotBoot, default_suite, install_programs
 from tests.deploy.drill.box import DATABASE, ENV_FILE, Box
 from tests.deploy.drill.machine import Machine, hide_mounts
@@ -220,6 +220,7 @@ CHAPTERS: dict[str, Callable[[Box], None]] = {
     "restore": _restored,
     "refuse": refused.run,
     "move": moved.run,
+    "hosts": hosted.run,
     "remove": _removed,
 }
 

@@ -75,6 +75,8 @@ class Machine:
         command += [f"--directory={self.root}", f"--machine={self.name}", "--capability=all"]
         command += [f"--network-namespace-path=/run/netns/{self.name}"]
         command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no"]
+        # Without this system call, systemd ignores IPAddressDeny= and DevicePolicy= of the units.
+        command += ["--system-call-filter=bpf"]
         environ = dict(os.environ)
         if Path("/run/systemd/system").is_dir():
             command = ["systemd-run", "--quiet", "--scope", "--property=Delegate=yes", *command]
