@@ -117,7 +117,15 @@ class Box:
         failed = sum(said["failed"].values())
         asked = said["answered"] + failed
         print(f"{what:44} {asked:>9,} {failed:>7,}   slowest {said['slowest_s']:.1f} s", flush=True)
+        if failed and not may_fail:
+            print(f"  reasons in the log: {self._last_reasons()}", flush=True)
         self.expect(f"{what}: failed requests {said['failed']}", holds=may_fail or failed == 0)
+
+    def _last_reasons(self) -> str:
+        """Give the most frequent reasons of the last log lines, for whoever reads the output."""
+        log = "journalctl --unit=orderapi --output=cat --lines=20000"
+        count = "sort | uniq --count | sort --reverse --numeric-sort | head -n 3"
+        return self.run(f'{log} | grep --only-matching \'"reason": *"[^"]*"\' | {count}')
 
     def prove(self, what: str) -> None:
         """Expect that the service serves, the audit finds nothing, and no order is missing."""

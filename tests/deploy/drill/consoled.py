@@ -6,6 +6,7 @@ from tests.deploy.drill.box import Box
 
 _SCREEN, _KEYBOARD = "/root/console.screen", "/root/console.keyboard"
 _ADDRESS = "127.0.0.1:8100"
+_FIND = "pgrep --euid orderapi --full 'bin/orderapi console'"
 _CURL = "curl -sf --cookie /root/console.jar --cookie-jar /root/console.jar"
 
 
@@ -43,11 +44,13 @@ def _press_ctrl_c(box: Box) -> None:
     box.run(f"printf '\\003' >> {_KEYBOARD}")
     ended = "The console has ended."
     box.run(f"timeout 60 bash -c 'until grep --quiet \"{ended}\" {_SCREEN}; do sleep 0.2; done'")
-    box.expect("Ctrl-C leaves the console running", holds=not _is_running(box))
+    # The process may take a moment to end after its last line.
+    waiting = f'timeout 60 bash -c "while {_FIND}; do sleep 0.2; done"'
+    has_ended = box.machine.run(waiting, check=False).returncode == 0
+    box.expect("Ctrl-C leaves the console running", holds=has_ended)
     box.machine.run("systemctl stop operator", check=False)
 
 
 def _is_running(box: Box) -> bool:
     """Tell whether the user of the service runs a console."""
-    found = box.machine.run("pgrep --euid orderapi --full 'bin/orderapi console'", check=False)
-    return found.returncode == 0
+    return box.machine.run(_FIND, check=False).returncode == 0

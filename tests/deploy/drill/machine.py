@@ -24,6 +24,8 @@ BOOT_MAX_S = 120.0
 # that was not synced.
 FS_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
+# The file is sparse. A whole drill makes several backups of some hundred thousand orders.
+_DISK_BYTES = 16 << 30
 _AS_A_SERVICE = (
     *("systemd-run", "--quiet", "--pipe", "--wait", "--collect"),
     *("--working-directory=/root", "--setenv=HOME=/root", "--setenv=LANG=C.UTF-8"),
@@ -46,7 +48,7 @@ class Machine:
     def __enter__(self) -> "Machine":
         self.root.mkdir()
         with self._image.open("wb") as image:
-            image.truncate(6 << 30)
+            image.truncate(_DISK_BYTES)
         try:
             run_here("mkfs.ext4", "-q", "-F", "-d", str(self._base), str(self._image))
             self._make_network()
