@@ -22,7 +22,7 @@ from orderapi.web import (
 )
 from orderapi.web.dispatch import LeanFlask
 from orderapi.web.openapi import pages
-from orderapi.web.openapi.document import Offer, write_document
+from orderapi.web.openapi.document import Features, write_document
 
 
 def create_app(settings: Settings, store: Store | None = None) -> Flask:
@@ -56,6 +56,8 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     )
     app.register_blueprint(events.blueprint(feed))
     app.register_blueprint(metrics.blueprint(store, telemetry, readiness))
-    offer = Offer(requires_token=tokens is not None, fault_injection=settings.fault_injection)
-    app.register_blueprint(pages.blueprint(lambda: write_document(app.url_map.iter_rules(), offer)))
+    features = Features(requires_token=tokens is not None, fault_injection=settings.fault_injection)
+    app.register_blueprint(
+        pages.blueprint(lambda: write_document(app.url_map.iter_rules(), features))
+    )
     return app

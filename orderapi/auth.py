@@ -55,12 +55,12 @@ class Caller:
             raise ScopeMissing(scope)
 
 
-# Every caller, where the service is open to all.
-ANYBODY = Caller(PUBLIC_CLIENT, frozenset(SCOPES), None)
+# The caller of every request while the service requires no tokens.
+ANONYMOUS = Caller(PUBLIC_CLIENT, frozenset(SCOPES), None)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownToken:
     """A token that was not revoked. `expires_at_s` is Unix time, and infinite without an expiry."""
 
     token_hash: str
@@ -69,8 +69,8 @@ class _Known:
     expires_at_s: float
 
 
-# What an unknown token is compared with. No token has this hash, and it has expired.
-_NO_TOKEN = _Known("0" * 64, 0, Caller("", frozenset(), None), 0.0)
+# An unknown token is compared with this one. No token has this hash, and it has expired.
+_NO_TOKEN = _KnownToken("0" * 64, 0, Caller("", frozenset(), None), 0.0)
 
 
 def new_token() -> str:
@@ -99,7 +99,7 @@ class Tokens:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._by_index: dict[str, tuple[_Known, ...]] = {}
+        self._by_index: dict[str, tuple[_KnownToken, ...]] = {}
         self._version: int | None = None
         self._is_current = False
         self._polled_at = float("-inf")
@@ -136,7 +136,7 @@ class Tokens:
         """Write down the last uses; nothing is raised if the store cannot write."""
         self._uses.write_down()
 
-    def _find(self, token: str) -> _Known | None:
+    def _find(self, token: str) -> _KnownToken | None:
         digest = token_hash(token)
         now_s = time.time()
         for candidate in self._by_index.get(digest[:_INDEX_CHARS], (_NO_TOKEN,)):
@@ -183,8 +183,8 @@ class Tokens:
             self._is_current = False
 
 
-def _indexed(tokens: list[Token]) -> dict[str, tuple[_Known, ...]]:
-    index: dict[str, tuple[_Known, ...]] = {}
+def _indexed(tokens: list[Token]) -> dict[str, tuple[_KnownToken, ...]]:
+    index: dict[str, tuple[_KnownToken, ...]] = {}
     for token in tokens:
         if token.revoked_at is None:
             at = token.token_hash[:_INDEX_CHARS]
@@ -192,11 +192,11 @@ def _indexed(tokens: list[Token]) -> dict[str, tuple[_Known, ...]]:
     return index
 
 
-def _known(token: Token) -> _Known:
+def _known(token: Token) -> _KnownToken:
     caller = Caller(token.client_id, frozenset(token.scopes.split()), token.token_id)
     expires = token.expires_at
     expires_at_s = inf if expires is None else datetime.fromisoformat(expires).timestamp()
-    return _Known(token.token_hash, token.token_id, caller, expires_at_s)
+    return _KnownToken(token.token_hash, token.token_id, caller, expires_at_s)
 
 
 class _Uses:

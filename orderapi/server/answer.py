@@ -71,7 +71,7 @@ FailureAnswer = Callable[[Environ], Answer]
 
 
 def run_app(
-    app: "WSGIApplication", head: Head, standing_lines: "StandingLines", failure: FailureAnswer
+    app: "WSGIApplication", head: Head, common_lines: "CommonHeaderLines", failure: FailureAnswer
 ) -> tuple[bytes, bytes]:
     """Run the app for one request, and return the head and the body of its answer for `join`.
 
@@ -80,19 +80,19 @@ def run_app(
     answer = Answer()
     try:
         answer.collect(app(head.environ, answer.start_response))
-        return write(answer, head, standing_lines)
+        return write(answer, head, common_lines)
     except Exception:
         _log.exception("the app failed; the request was answered with 500")
-        return write(failure(head.environ), head, standing_lines)
+        return write(failure(head.environ), head, common_lines)
 
 
-def write(answer: Answer, head: Head, standing_lines: "StandingLines") -> tuple[bytes, bytes]:
+def write(answer: Answer, head: Head, common_lines: "CommonHeaderLines") -> tuple[bytes, bytes]:
     """Write the head of an answer. It contains the length, so that the client finds the end.
 
     Raises ValueError for a header with a line break or a character beyond latin-1, and for a length
     that is not the body's.
     """
-    lines = [f"{head.version} {answer.status}\r\n{standing_lines.now()}"]
+    lines = [f"{head.version} {answer.status}\r\n{common_lines.now()}"]
     body = b"" if head.is_head or answer.status[:3] in _WITHOUT_BODY else answer.body
     has_length = answer.status[:3] in _WITHOUT_BODY or head.is_head
     for name, value in answer.headers:
@@ -106,7 +106,9 @@ def write(answer: Answer, head: Head, standing_lines: "StandingLines") -> tuple[
     if not has_length:
         lines.append(f"Content-Length: {len(body)}\r\n")
     text = "".join(lines)
-    if text.count("\n") != len(lines) + StandingLines.COUNT or text.count("\r") != text.count("\n"):
+    if text.count("\n") != len(lines) + CommonHeaderLines.COUNT or text.count("\r") != text.count(
+        "\n"
+    ):
         raise ValueError("the app gave a header with a line break")
     return text.encode("latin-1"), body
 
@@ -117,8 +119,8 @@ def join(written: tuple[bytes, bytes], *, keeps_alive: bool) -> bytes:
     return head + (_KEPT if keeps_alive else _CLOSED) + body
 
 
-class StandingLines:
-    """The header lines that every answer has: Server, with the value `server`, and Date."""
+class CommonHeaderLines:
+    """The header lines that every answer has: `Server` with the value `server`, and `Date`."""
 
     COUNT = 2
 

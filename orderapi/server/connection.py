@@ -13,8 +13,8 @@ from orderapi.server.answer import join, run_app, write
 from orderapi.server.head import NO_HEAD, Environ, RequestRefused
 from orderapi.server.limits import DISCARD_MAX_BYTES, HEAD_MAX_S, PIPELINED_MAX_BYTES
 from orderapi.server.reader import BODY, HEAD, IDLE, Request, RequestReader
-from orderapi.server.service import Service
 from orderapi.server.transport import Transport
+from orderapi.server.worker_context import WorkerContext
 from orderapi.web import this_request
 
 # The states of a connection: it reads a request, the app handles the request, the client has not
@@ -29,27 +29,28 @@ _log = logging.getLogger(__name__)
 class Connection:
     """One client's connection, from its first byte to its end.
 
-    `base` contains what is the same in the environ of each of its requests.
+    `context` is what all connections of the worker share. `base` contains the entries that the
+    environ of each request of this connection has.
     """
 
     __slots__ = (
         "_address",
+        "_connections",
+        "_context",
         "_discarded_bytes",
         "_has_ended",
         "_has_unread_body",
         "_head",
         "_is_kept",
         "_reader",
-        "_roster",
-        "_service",
         "_state",
         "_timing",
         "_transport",
     )
 
-    def __init__(self, service: Service, sock: socket.socket, base: Environ) -> None:
-        self._service = service
-        self._roster = service.roster
+    def __init__(self, context: WorkerContext, sock: socket.socket, base: Environ) -> None:
+        self._context = context
+        self._connections = context.connections
         self._address = base["REMOTE_ADDR"]
         self._reader = RequestReader(base)
         # Whether the client has ended its side. It may still read its answers.
@@ -58,11 +59,11 @@ class Connection:
         self._head = NO_HEAD
         self._is_kept = True
         self._discarded_bytes = 0
-        self._timing = timing.Timing(self._roster)
+        self._timing = timing.Timing(self._connections)
         self._state = READING
-        self._transport = Transport(service.loop, sock, self.read, self._sent_more)
-        self._roster.all.add(self)
-        self._roster.idle[self] = self._roster.clock_s
+        self._transport = Transport(context.loop, sock, self.read, self._sent_more)
+        self._connections.all.add(self)
+        self._connections.idle[self] = self._connections.clock_s
 
     def read(self) -> None:
         """Read what has arrived, if anything has, and handle it."""
@@ -83,8 +84,9 @@ class Connection:
         self.close()
 
     def _take(self, data: bytes) -> None:
-        if self._state != SENDING:  # then only a client that reads its answer counts as heard
-            self._timing.hear()
+        # While an answer is being sent, the client is active only if it reads that answer.
+        if self._state != SENDING:
+            self._timing.note_activity()
         if self._state == READING:
             self._read_request(data)
         elif self._state == DISCARDING:
@@ -136,73 +138,73 @@ class Connection:
     def _wait(self) -> None:
         """Begin to wait for the client in the middle of a request or of an answer."""
         self._timing.begin()
-        self._roster.idle.pop(self, None)
-        self._roster.timed[self] = None
+        self._connections.idle.pop(self, None)
+        self._connections.timed[self] = None
 
     def _run(self, request: Request) -> None:
         """Let the app handle the request in a greenlet."""
         self._state = HANDLING
         self._has_unread_body = request.is_last
         self._is_kept = request.head.keeps_alive and not request.is_last
-        self._roster.idle.pop(self, None)
-        self._roster.timed.pop(self, None)
+        self._connections.idle.pop(self, None)
+        self._connections.timed.pop(self, None)
         environ = request.head.environ
         environ["wsgi.input"] = request.body
         environ[this_request.WHOLE_AT] = time.monotonic()
-        self._service.count_request()
+        self._context.count_request()
         self._head = request.head
-        self._service.handlers.run(self)
+        self._context.handlers.run(self)
 
     def answer(self) -> None:
         """Run the app and send its answer. This is called in a greenlet."""
-        service = self._service
+        context = self._context
         try:
-            written = run_app(service.app, self._head, service.standing_lines, service.failure)
+            written = run_app(context.app, self._head, context.common_lines, context.failure)
             self._send_last(written)
         except Exception:
             self._fail()
 
     def _refuse(self, reason: str) -> None:
         """Answer a request that cannot be read, and end the connection."""
-        answer = self._service.refusal(reason, self._reader.sent_request_id, self._address)
+        answer = self._context.refusal(reason, self._reader.sent_request_id, self._address)
         self._is_kept = False
         self._has_unread_body = True
-        self._send_last(write(answer, NO_HEAD, self._service.standing_lines))
+        self._send_last(write(answer, NO_HEAD, self._context.common_lines))
 
     def _send_last(self, written: tuple[bytes, bytes]) -> None:
         """Send the final answer to a request."""
         # This is decided once, so that the answer says what is done.
-        self._is_kept = self._is_kept and not self._roster.is_stopping
+        self._is_kept = self._is_kept and not self._connections.is_stopping
         try:
             has_left = self._transport.send(join(written, keeps_alive=self._is_kept))
         except OSError:  # the client is gone
             self.close()
             return
         if has_left:
-            self._go_on()
+            self._continue_or_end()
         else:
             self._state = SENDING
             self._wait()
 
     def _sent_more(self) -> None:
-        self._timing.hear()
+        self._timing.note_activity()
         if self._state == SENDING and not self._transport.has_unsent:
-            self._go_on()
+            self._continue_or_end()
 
-    def _go_on(self) -> None:
-        """Begin with the next request after an answer, or end the connection."""
+    def _continue_or_end(self) -> None:
+        """After an answer, begin to read the next request, or end the connection."""
         if not self._is_kept:
             self._end()
             return
         self._state = READING
-        self._roster.timed.pop(self, None)
+        self._connections.timed.pop(self, None)
         if self._reader.has_more:
             # Other connections come first, so that many requests sent at once delay nobody else.
-            self._service.loop.run_callback(self._read_next)
+            self._context.loop.run_callback(self._read_next)
         elif self._has_ended:
             self.close()
         else:
-            self._roster.idle[self] = self._roster.clock_s
+            self._connections.idle[self] = self._connections.clock_s
 
     def _read_next(self) -> None:
         if self._state != READING or self._reader.phase != IDLE or not self._reader.has_more:
@@ -236,11 +238,11 @@ class Connection:
             return
         self._state = CLOSED
         self._transport.close()
-        self._roster.all.discard(self)
-        self._roster.idle.pop(self, None)
-        self._roster.timed.pop(self, None)
+        self._connections.all.discard(self)
+        self._connections.idle.pop(self, None)
+        self._connections.timed.pop(self, None)
 
-    def let_go(self) -> bool:
+    def close_if_idle(self) -> bool:
         """Close the connection if it is idle, and return whether it is closed.
 
         What has already arrived is read first, so that no request is discarded unread.
@@ -259,11 +261,11 @@ class Connection:
         """Return whether the connection waits for the rest of a head."""
         return self._state == READING and self._reader.phase == HEAD
 
-    def judge(self) -> None:
-        """End the connection if one of its limits on time is over."""
+    def enforce_time_limits(self) -> None:
+        """End the connection if the client has exceeded a limit on time."""
         try:
             if self._is_late() and self._state == READING:
-                # What has arrived while the service was away does not count as silence.
+                # The client is not silent if its bytes arrived while this process was not running.
                 self.read()
             if self._is_late():
                 self._give_up()
@@ -271,24 +273,24 @@ class Connection:
             self._fail()
 
     def _is_late(self) -> bool:
-        return self._timing.exceeds(self._patience())
+        return self._timing.exceeds(self._time_limits())
 
-    def _patience(self) -> timing.Patience:
+    def _time_limits(self) -> timing.TimeLimits:
         if self._state == READING and self._reader.phase == HEAD:
-            is_stopping = self._roster.is_stopping
-            return timing.FOR_HEAD_WHEN_STOPPING if is_stopping else timing.FOR_HEAD
+            is_stopping = self._connections.is_stopping
+            return timing.HEAD_LIMITS_WHEN_STOPPING if is_stopping else timing.HEAD_LIMITS
         if self._state == READING:
-            return timing.FOR_BODY
+            return timing.BODY_LIMITS
         if self._state == SENDING:
-            return timing.FOR_READING_ITS_ANSWER
-        return timing.FOR_ENDING if self._state == DISCARDING else timing.ENDLESS
+            return timing.SEND_LIMITS
+        return timing.DISCARD_LIMITS if self._state == DISCARDING else timing.NO_LIMITS
 
     def _give_up(self) -> None:
         """End the connection of a client that is too slow.
 
         A worker that stops gives no answer, so that the client sends the request again.
         """
-        if self._state != READING or self._roster.is_stopping:
+        if self._state != READING or self._connections.is_stopping:
             self.close()
         elif self._reader.phase == HEAD:
             self._refuse(f"The head of the request did not arrive within {HEAD_MAX_S:g} s.")

@@ -118,7 +118,7 @@ def read_head(data: bytes, base: Environ) -> Head:
     return head
 
 
-def refuse_hopeless(data: bytes) -> None:
+def check_incomplete_head(data: bytes) -> None:
     """Raise RequestRefused for an incomplete head that no further bytes can make valid."""
     line = data.partition(b"\r\n")[0]
     if _BARE_LF.search(data):

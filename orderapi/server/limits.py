@@ -1,6 +1,7 @@
 """Every limit of the HTTP server, and why it has its size.
 
-A limit on time counts only the time in which the service itself was running: see `Roster.clock_s`.
+A limit on time counts only the time in which the service itself was running. The attribute
+`clock_s` of `ConnectionTable` measures this time.
 """
 
 from orderapi.events.places import WAITING_MAX_READERS

@@ -11,8 +11,8 @@ from orderapi.server.head import (
     Environ,
     Head,
     RequestRefused,
+    check_incomplete_head,
     read_head,
-    refuse_hopeless,
     sent_request_id,
 )
 from orderapi.server.limits import BODY_READ_MAX_BYTES
@@ -108,7 +108,7 @@ class RequestReader:
             buffer = self._buffer = buffer.removeprefix(b"\r\n")
         end = buffer.find(END) + len(END)
         if end < len(END):
-            refuse_hopeless(buffer)
+            check_incomplete_head(buffer)
             self.phase = HEAD
             return None
         head = self._head = read_head(buffer[:end], self._base)

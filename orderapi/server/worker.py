@@ -12,13 +12,13 @@ from gunicorn import SERVER
 from gunicorn.http.wsgi import base_environ
 from gunicorn.workers import base
 
-from orderapi.server.answer import Answer, StandingLines
+from orderapi.server.answer import Answer, CommonHeaderLines
 from orderapi.server.connection import Connection
+from orderapi.server.connection_table import ConnectionTable
 from orderapi.server.handlers import Handlers
 from orderapi.server.head import Environ
 from orderapi.server.limits import SWEEP_S
-from orderapi.server.roster import Roster
-from orderapi.server.service import Service
+from orderapi.server.worker_context import WorkerContext
 from orderapi.web.refusals import refuse_after_failure, refuse_request
 
 _READABLE = 1
@@ -42,13 +42,13 @@ class Worker(base.Worker):  # type: ignore[misc] # gunicorn ships no types
         hub = get_hub()
         loop = hub.loop
         self._telemetry = self.wsgi.extensions["telemetry"]
-        self._roster = Roster(self.cfg.worker_connections)
-        self._service = Service(
+        self._connections = ConnectionTable(self.cfg.worker_connections)
+        self._context = WorkerContext(
             app=self.wsgi,
             loop=loop,
             handlers=Handlers(hub, Connection.answer),
-            roster=self._roster,
-            standing_lines=StandingLines(SERVER),
+            connections=self._connections,
+            common_lines=CommonHeaderLines(SERVER),
             refusal=self._answer_refusal,
             failure=self._answer_failure,
             count_request=self._count_request,
@@ -93,7 +93,7 @@ class Worker(base.Worker):  # type: ignore[misc] # gunicorn ships no types
 
     def _accept(self, listener: socket.socket, base_of_listener: Environ) -> None:
         """Accept one connection; only one, so that the other workers get their share."""
-        if not self._roster.make_room():
+        if not self._connections.make_room():
             self._accept_no_more()
             return
         try:
@@ -102,7 +102,7 @@ class Worker(base.Worker):  # type: ignore[misc] # gunicorn ships no types
             return  # another worker was faster, or the client has left
         except OSError as error:
             # Without room, or with a network that fails, the next sweep tries again.
-            if error.errno not in _NO_ROOM or not self._roster.close_longest_idle():
+            if error.errno not in _NO_ROOM or not self._connections.close_longest_idle():
                 self._accept_no_more()
             return
         sock.setblocking(False)
@@ -112,28 +112,28 @@ class Worker(base.Worker):  # type: ignore[misc] # gunicorn ships no types
         else:
             # The peer of a unix socket has no address.
             environ["REMOTE_ADDR"] = ""
-        Connection(self._service, sock, environ)
+        Connection(self._context, sock, environ)
 
     def _sweep(self) -> None:
         """Do what is due every SWEEP_S."""
         self.notify()
         self._telemetry.sample()
-        roster = self._roster
-        if not self.alive and not roster.is_stopping:
+        connections = self._connections
+        if not self.alive and not connections.is_stopping:
             self._stop()
-        roster.sweep(self.cfg.keepalive)
-        stopping_since_s = roster.stopping_since_s
+        connections.sweep(self.cfg.keepalive)
+        stopping_since_s = connections.stopping_since_s
         if stopping_since_s is not None:
-            is_over = roster.clock_s - stopping_since_s > self.cfg.graceful_timeout
+            is_over = connections.clock_s - stopping_since_s > self.cfg.graceful_timeout
             if is_over:
                 self.log.warning("Worker graceful timeout (pid:%s)", self.pid)
-            if is_over or not roster.all:
+            if is_over or not connections.all:
                 self._has_ended.set()
-        elif not self._is_accepting and roster.make_room():
+        elif not self._is_accepting and connections.make_room():
             self._accept_from_now_on()
 
     def _stop(self) -> None:
-        self._roster.stop()
+        self._connections.stop()
         self._accept_no_more()
         for watcher, native, _ in self._acceptors:
             watcher.close()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from orderapi import logs, trace_context
-from orderapi.auth import ANYBODY, Tokens
+from orderapi.auth import ANONYMOUS, Tokens
 from orderapi.store.contract import REQUEST_TIME_S
 from orderapi.telemetry import Telemetry
 
@@ -50,7 +50,7 @@ class ThisRequest:
         # The rule that its path and method match; None if there is none.
         self.rule: Rule | None = None
         # Who sends the request, and the token that says so.
-        self.caller = ANYBODY
+        self.caller = ANONYMOUS
         self.token: tuple[Tokens, str] | None = None
         # Its trace (W3C Trace Context); None if it names none.
         self.traceparent = trace_context.parse_traceparent(environ.get("HTTP_TRACEPARENT"))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from orderapi.server.connection_table import ConnectionTable
 from orderapi.server.limits import BODY_SILENCE_MAX_S
-from orderapi.server.roster import Roster
 from tests.support.http_messages import raw_order
 from tests.support.placing import held
 from tests.support.running import ORDER_BODY, Server
@@ -97,14 +97,14 @@ def test_a_pause_longer_than_a_heartbeat_may_be_old_does_not_blame_the_client(
 def test_time_in_which_the_service_was_away_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    roster = Roster(10)
+    connections = ConnectionTable(10)
     for _ in range(10):
         now += 0.1
-        roster.sweep(75)
-    assert roster.clock_s == pytest.approx(1.0)
+        connections.sweep(75)
+    assert connections.clock_s == pytest.approx(1.0)
     now += 3600
-    roster.sweep(75)
-    assert roster.clock_s < 1.5
+    connections.sweep(75)
+    assert connections.clock_s < 1.5
 
 
 # A clock that is an hour ahead as soon as a file exists.

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from orderapi.server.answer import Answer, StandingLines, join, run_app
+from orderapi.server.answer import Answer, CommonHeaderLines, join, run_app
 from orderapi.server.head import Environ, read_head
 from tests.server.corpus import message
 from tests.server.reading import BASE
 
-LINES = StandingLines("gunicorn")
+LINES = CommonHeaderLines("gunicorn")
 
 
 def answered(app: Any, method: bytes = b"GET") -> bytes:

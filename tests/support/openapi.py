@@ -9,7 +9,7 @@ from openapi_schema_validator import OAS31Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from orderapi.web.openapi.document import Offer, operations_of, write_document
+from orderapi.web.openapi.document import Features, operations_of, write_document
 
 Node = dict[str, Any]
 
@@ -17,12 +17,12 @@ _URI = "urn:document"
 
 
 class Document:
-    """The document of an application with every offer."""
+    """The document of an application in which every feature is on."""
 
     def __init__(self, app: Flask) -> None:
         rules = list(app.url_map.iter_rules())
-        offer = Offer(requires_token=True, fault_injection=True)
-        self.tree: Node = json.loads(write_document(rules, offer))
+        features = Features(requires_token=True, fault_injection=True)
+        self.tree: Node = json.loads(write_document(rules, features))
         self._registry: Registry[Any] = Registry().with_resource(
             _URI, DRAFT202012.create_resource(self.tree)
         )

@@ -48,14 +48,17 @@ _FAULT_INJECTION = ("X-Debug-Fail-After-Commit", "simulated-failure")
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What this service offers by its settings; anything else is left out of the document."""
+class Features:
+    """Which optional features the settings of this service turn on.
+
+    The document does not describe a feature that is off.
+    """
 
     requires_token: bool
     fault_injection: bool
 
 
-def write_document(rules: Iterable[Rule], offer: Offer) -> str:
+def write_document(rules: Iterable[Rule], features: Features) -> str:
     """Write the OpenAPI document of the views to which these rules lead.
 
     Raises KeyError if a view is not in the table of operations.
@@ -75,10 +78,10 @@ def write_document(rules: Iterable[Rule], offer: Offer) -> str:
     )
     assert plugin.converter is not None, "the plugin has a converter as soon as it has a document"
     plugin.converter.add_attribute_function(_as_ecma_script)  # type: ignore[no-untyped-call]  # apispec has no type for it
-    _add_components(spec, offer)
+    _add_components(spec, features)
     paths: defaultdict[str, Node] = defaultdict(dict)
     for endpoint, method, path in operations_of(rules):
-        paths[path][method] = _operation(endpoint, offer)
+        paths[path][method] = _operation(endpoint, features)
     for path in sorted(paths):
         spec.path(path, operations=paths[path])
     for name, description in overview.TAGS.items():
@@ -103,7 +106,7 @@ def _as_ecma_script(_converter: object, _field: fields.Field[Any], ret: Node) ->
     return {"pattern": f"^{pattern[:-2]}$"} if pattern.endswith(r"\Z") else {}
 
 
-def _add_components(spec: APISpec, offer: Offer) -> None:
+def _add_components(spec: APISpec, features: Features) -> None:
     components = spec.components
     components.schema("Problem", schema=FAILURE)
     components.schema("Event", schema=EventSchema())
@@ -113,9 +116,9 @@ def _add_components(spec: APISpec, offer: Offer) -> None:
         components.parameter(name, str(parameter["in"]), parameter, lazy=True)
     for name, link in LINKS.items():
         components.link(name, link, lazy=True)
-    if offer.requires_token:
+    if features.requires_token:
         components.security_scheme(TOKEN_NAME, TOKEN_SCHEME)
-    possible = {slug for each in OPERATIONS.values() for slug in _problems_of(each, offer)}
+    possible = {slug for each in OPERATIONS.values() for slug in _problems_of(each, features)}
     for slug in BY_SLUG:
         if slug in possible:
             components.example(
@@ -124,46 +127,46 @@ def _add_components(spec: APISpec, offer: Offer) -> None:
             components.response(slug, describe_problem(slug), lazy=True)
 
 
-def _operation(endpoint: str, offer: Offer) -> Node:
+def _operation(endpoint: str, features: Features) -> Node:
     operation = OPERATIONS[endpoint]
     node: Node = {
         "operationId": endpoint.rpartition(".")[2],
         "tags": [operation.tag],
         "summary": operation.summary,
         "description": operation.description,
-        "parameters": _parameters(operation, offer),
+        "parameters": _parameters(operation, features),
         "responses": {
             **{
                 status: describe_success(success, RESPONSES.get(endpoint, {}).get(status))
                 for status, success in operation.answers.items()
             },
-            **describe_problems(_problems_of(operation, offer)),
+            **describe_problems(_problems_of(operation, features)),
         },
     }
     if operation.body is not None:
         content = {"schema": operation.body, "example": operation.body_example}
         node["requestBody"] = {"required": True, "content": {"application/json": content}}
-    if operation.scope and offer.requires_token:
+    if operation.scope and features.requires_token:
         node["security"] = [{TOKEN_NAME: [operation.scope]}]
     return node
 
 
-def _parameters(operation: Operation, offer: Offer) -> list[object]:
+def _parameters(operation: Operation, features: Features) -> list[object]:
     named = [
         name
         for name in (*operation.parameters, *IN_EVERY_REQUEST)
-        if offer.fault_injection or name not in _FAULT_INJECTION
+        if features.fault_injection or name not in _FAULT_INJECTION
     ]
     query = [{"in": "query", "schema": operation.query}] if operation.query else []
     return [*query, *named]
 
 
-def _problems_of(operation: Operation, offer: Offer) -> list[str]:
+def _problems_of(operation: Operation, features: Features) -> list[str]:
     """Return the slugs of the problems that an operation may answer with."""
-    needed = _PROBLEMS_OF_TOKENS if operation.scope and offer.requires_token else ()
+    needed = _PROBLEMS_OF_TOKENS if operation.scope and features.requires_token else ()
     return [
         slug
         for slug in BY_SLUG
         if slug in (*operation.problems, *_PROBLEMS_OF_ALL, *needed)
-        and (offer.fault_injection or slug not in _FAULT_INJECTION)
+        and (features.fault_injection or slug not in _FAULT_INJECTION)
     ]

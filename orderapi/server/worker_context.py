@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orderapi.server.answer import Answer, FailureAnswer, StandingLines
+from orderapi.server.answer import Answer, CommonHeaderLines, FailureAnswer
+from orderapi.server.connection_table import ConnectionTable
 from orderapi.server.handlers import Handlers
-from orderapi.server.roster import Roster
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -17,8 +17,8 @@ Refusal = Callable[[str, str, str], Answer]
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """The app and what surrounds it in one worker.
+class WorkerContext:
+    """The app, and the parts of the worker that each connection uses.
 
     `loop` is gevent's event loop. `failure` gives the answer when the app fails. `count_request` is
     called for each request that the app gets.
@@ -27,8 +27,8 @@ class Service:
     app: "WSGIApplication"
     loop: Any
     handlers: Handlers
-    roster: Roster
-    standing_lines: StandingLines
+    connections: ConnectionTable
+    common_lines: CommonHeaderLines
     refusal: Refusal
     failure: FailureAnswer
     count_request: Callable[[], None]

@@ -6,17 +6,17 @@ from typing import Protocol
 from orderapi.server.limits import LINGER_S, SWEEP_LATE_MAX_S
 
 
-class Listed(Protocol):
-    """What the roster calls on a connection."""
+class TableEntry(Protocol):
+    """A connection as the table uses it."""
 
     def read(self) -> None:
         """Read what has arrived, if anything has."""
 
-    def judge(self) -> None:
-        """End the connection if one of its limits on time is over."""
+    def enforce_time_limits(self) -> None:
+        """End the connection if the client has exceeded a limit on time."""
 
-    def let_go(self) -> bool:
-        """Close the connection if it is idle and has sent nothing; return whether it is closed."""
+    def close_if_idle(self) -> bool:
+        """Close the connection if it is idle and has sent nothing. Return whether it is closed."""
 
     def is_slow_head(self) -> bool:
         """Return whether the connection waits for the rest of a head."""
@@ -25,20 +25,20 @@ class Listed(Protocol):
         """Close the connection at once."""
 
 
-class Roster:
+class ConnectionTable:
     """The connections of one worker.
 
-    `idle` contains the connections that wait for a request; the one that is idle for longest comes
-    first. `timed` contains those that wait for their client in the middle of a request or of an
-    answer. While the app handles a request, its connection is only in `all`, and no limit on time
-    applies to it.
+    `idle` contains the connections that wait for a request. The first of them is the one that has
+    been idle for longest. `timed` contains the connections that wait for their client in the middle
+    of a request or of an answer. While the app handles a request, its connection is only in `all`,
+    and no limit on time applies to it.
     """
 
     def __init__(self, connections_max: int) -> None:
         self.connections_max = connections_max
-        self.all: set[Listed] = set()
-        self.idle: dict[Listed, float] = {}
-        self.timed: dict[Listed, None] = {}
+        self.all: set[TableEntry] = set()
+        self.idle: dict[TableEntry, float] = {}
+        self.timed: dict[TableEntry, None] = {}
         # The seconds in which this process was running. While the process was stopped, or had no
         # processor, it could not read. Therefore silence in that time is no fault of a client.
         self.clock_s = 0.0
@@ -58,8 +58,9 @@ class Roster:
     def make_room(self) -> bool:
         """Make room for a new connection, and return whether there is room now.
 
-        The connection that is idle for longest gives way. If no connection is idle, the oldest one
-        whose head is incomplete gives way. A request whose head is whole is never cut off.
+        If there are too many connections, the one that has been idle for longest is closed. If none
+        is idle, the oldest one whose head is incomplete is closed. A request whose head is whole is
+        never cut off.
         """
         while len(self.all) >= self.connections_max:
             if not self.close_longest_idle():
@@ -69,7 +70,7 @@ class Roster:
     def close_longest_idle(self) -> bool:
         """Close one connection that has no request in flight; return whether there was one."""
         for connection in list(self.idle):
-            if connection.let_go():
+            if connection.close_if_idle():
                 return True
         for connection in list(self.timed):
             if connection.is_slow_head():
@@ -78,7 +79,7 @@ class Roster:
         return False
 
     def sweep(self, idle_max_s: float) -> None:
-        """Advance the clock, and end the connections whose limits on time are over.
+        """Advance the clock, and end each connection that has exceeded a limit on time.
 
         `idle_max_s` is how long a connection may wait for a request, in seconds.
         """
@@ -86,7 +87,7 @@ class Roster:
         self.clock_s += min(now - self._swept_at, SWEEP_LATE_MAX_S)
         self._swept_at = now
         for connection in list(self.timed):
-            connection.judge()
+            connection.enforce_time_limits()
         idle_since_s = self.clock_s - idle_max_s
         if self.stopping_since_s is not None:
             if self.clock_s - self.stopping_since_s < LINGER_S:
@@ -95,4 +96,4 @@ class Roster:
         for connection, since_s in list(self.idle.items()):
             if since_s > idle_since_s:
                 break
-            connection.let_go()
+            connection.close_if_idle()
