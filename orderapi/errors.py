@@ -1,4 +1,4 @@
-"""Every failure by its name. `web/failures.py` says what each becomes in HTTP."""
+"""Every failure by its name. The table in `web/problems.py` says how HTTP answers each of them."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum

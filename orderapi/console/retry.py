@@ -14,9 +14,8 @@ from orderapi.errors import BodyTooLarge, KeyReused, OrderApiError, ValidationFa
 from orderapi.orders import find_reply
 from orderapi.records import Claim, Order, Reply
 from orderapi.store.contract import ReadTx, Store
-from orderapi.web.failures import slug_of
 from orderapi.web.orders import BODY_MAX_BYTES
-from orderapi.web.problems import BY_SLUG, Problem
+from orderapi.web.problems import Problem, problem_of
 from orderapi.web.schemas.orders import load_order
 
 
@@ -89,9 +88,9 @@ def decide(store: Store, client_id: str, key_header: str | None, body: bytes) ->
         key = idempotency.parse_key(key_header)
         payload = load_order(body)
     except ValidationFailed as error:
-        return Refused(BY_SLUG[slug_of(error)], str(error), error.errors)
+        return Refused(problem_of(error), str(error), error.errors)
     except OrderApiError as error:
-        return Refused(BY_SLUG[slug_of(error)], str(error))
+        return Refused(problem_of(error), str(error))
     claim = Claim(client_id, key, idempotency.fingerprint("POST", "/orders", payload))
     return store.read(lambda tx: _compare(tx, claim, payload))
 
@@ -144,6 +143,6 @@ def _conflict(
         claim.fingerprint,
         saved.fingerprint,
         differences,
-        BY_SLUG[slug_of(error)],
+        problem_of(error),
         str(error),
     )

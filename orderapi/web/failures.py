@@ -1,7 +1,11 @@
-"""How a failure inside Flask becomes a problem document: one handler for each kind of exception."""
+"""How a failure inside Flask becomes a problem document: one handler for each kind of exception.
+
+The table in `orderapi/web/problems.py` says which problem answers which error.
+"""
 
 import logging
 from functools import partial
+from http import HTTPStatus
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
@@ -9,28 +13,10 @@ from werkzeug.exceptions import HTTPException
 from orderapi import errors, logs
 from orderapi.telemetry import Telemetry
 from orderapi.web import problems
-from orderapi.web.problems import BY_SLUG, RETRY_AFTER_S
+from orderapi.web.problems import BY_SLUG, RETRY_AFTER_S, problem_of, problem_of_status
 from orderapi.web.whole_response import WholeResponse
 
 _log = logging.getLogger(__name__)
-
-_SLUGS: dict[type[errors.OrderApiError], str] = {
-    errors.BodyUnreadable: "bad-request",
-    errors.KeyMissing: "idempotency-key-missing",
-    errors.KeyInvalid: "idempotency-key-invalid",
-    errors.MalformedJson: "malformed-json",
-    errors.OrderNotFound: "not-found",
-    errors.ProblemNotFound: "not-found",
-    errors.KeyReused: "idempotency-key-reused",
-    errors.BodyTooLarge: "body-too-large",
-    errors.NotJson: "unsupported-media-type",
-    errors.SimulatedFailure: "simulated-failure",
-    errors.ValidationFailed: "validation-failed",
-    errors.Unauthorized: "unauthorized",
-    errors.ScopeMissing: "insufficient-scope",
-    errors.TooManyWaiting: "rate-limited",
-}
-_SLUGS_OF_STATUS = {404: "not-found", 405: "method-not-allowed"}
 
 
 def register(app: Flask, telemetry: Telemetry) -> None:
@@ -46,13 +32,8 @@ def register(app: Flask, telemetry: Telemetry) -> None:
     app.register_error_handler(Exception, _from_unexpected)
 
 
-def slug_of(error: errors.OrderApiError) -> str:
-    """Return the slug of the problem that answers an error, or `internal-error` if none does."""
-    return _SLUGS.get(type(error), "internal-error")
-
-
 def _from_our_error(error: errors.OrderApiError) -> WholeResponse:
-    slug = slug_of(error)
+    slug = problem_of(error).slug
     return _from_unexpected(error) if slug == "internal-error" else _respond(slug, str(error))
 
 
@@ -111,9 +92,8 @@ def _readable(error: errors.ValidationFailed) -> dict[str, object]:
 
 def _from_http_exception(error: HTTPException) -> WholeResponse:
     """Answer a refusal of Flask or Werkzeug with a problem document, and keep its `Allow`."""
-    status = error.code or 500
-    slug = _SLUGS_OF_STATUS.get(status, "bad-request" if status < 500 else "internal-error")
-    response = _respond(slug, BY_SLUG[slug].meaning)
+    problem = problem_of_status(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    response = _respond(problem.slug, problem.meaning)
     allow = error.get_response().headers.get("Allow")
     if allow:
         response.add_header("Allow", allow)
