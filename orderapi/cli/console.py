@@ -10,11 +10,7 @@ PORT_DEFAULT = 8100
 
 
 @click.command("console")
-@click.option(
-    "--database",
-    metavar="DATABASE_URL",
-    help="Show this database, or this backup, instead of ORDERAPI_DATABASE_URL.",
-)
+@inputs.database_option("Show this database, or this backup, instead of ORDERAPI_DATABASE_URL.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
@@ -44,7 +40,7 @@ def console_command(database: str | None, port: int) -> None:
     from orderapi.console.app import create_console
 
     settings = inputs.check_settings(database)
-    with inputs.opened(settings) as store:
+    with inputs.opened_store(settings, read_only=True) as store:
         logs.configure(settings.log_level)
         try:
             listener = serving.listen(port)

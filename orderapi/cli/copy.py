@@ -6,7 +6,7 @@ import time
 import click
 
 from orderapi.cli import inputs
-from orderapi.cli.outcomes import CHECK_FAILED, failing
+from orderapi.cli.outcomes import CHECK_FAILED, reporting_failure, warn_if_not_recorded
 from orderapi.cli.report import Report, count
 from orderapi.errors import one_line
 from orderapi.ops.copy import copy
@@ -42,15 +42,22 @@ def copy_command(source_url: str, target_url: str, *, ahead: bool) -> None:
       orderapi copy postgresql://orderapi@db/orderapi sqlite:///orders.db
     """
     inputs.check_settings(None)
-    source, target = (
-        inputs.named_url(source_url, "SOURCE_URL"),
-        inputs.named_url(target_url, "TARGET_URL"),
-    )
-    ends = inputs.copied(source, target)
+    source = inputs.parse_url_argument(source_url, "SOURCE_URL")
+    target = inputs.parse_url_argument(target_url, "TARGET_URL")
+    copy_source, copy_target = inputs.open_copy_ends(source, target)
     began_at = time.monotonic()
-    with Report() as report, failing("the copy is not finished", "; run the same command again"):
-        names = str(source), str(target)
-        copied = copy(*ends, names, report.show_progress, report.show_finding, is_ahead=ahead)
+    with (
+        Report() as report,
+        reporting_failure("the copy is not finished", "; run the same command again"),
+    ):
+        copied = copy(
+            copy_source,
+            copy_target,
+            (str(source), str(target)),
+            report.show_progress,
+            report.show_finding,
+            is_ahead=ahead,
+        )
     took_s = time.monotonic() - began_at
     if copied is None:
         click.echo(f"nothing to do: {one_line(str(target))} has everything of the source already")
@@ -59,10 +66,8 @@ def copy_command(source_url: str, target_url: str, *, ahead: bool) -> None:
         click.echo(f"continued an interrupted copy, which had {count(copied.found, 'row')}")
     click.echo(f"copied {count(copied.rows, 'row')} in {took_s:,.1f} s, audit included")
     if copied.is_finished:
-        with inputs.opened_unchecked(target) as store:
-            reason = note_audit(store, report.result())
-        if reason is not None:
-            click.echo(f"the metrics will not show this audit: {one_line(reason)}", err=True)
+        with inputs.opened_unchecked_store(target) as store:
+            warn_if_not_recorded("audit", note_audit(store, report.result()))
     click.echo(report.summary())
     if not copied.is_sound:
         click.echo(

@@ -1,4 +1,4 @@
-"""The inputs of a command: settings, a store, a server and a token. Each one is checked."""
+"""The inputs of a command: settings, a store, a server and a token. Each of them is checked."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -30,9 +30,17 @@ from orderapi.store.open import (
 )
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 _TOKEN_MAX_BYTES = 4096
 _STDIN = Path("-")
+
+
+def database_option(
+    help_text: str = "Use this database instead of ORDERAPI_DATABASE_URL.",
+) -> Callable[[F], F]:
+    """Return the option `--database`. A command gives its value to `check_settings`."""
+    return click.option("--database", metavar="DATABASE_URL", help=help_text)
 
 
 class CommandFailed(click.ClickException):
@@ -68,7 +76,7 @@ def check_settings(database_url: str | None) -> Settings:
         raise WrongUse(f"{name}: {error.problem}") from error
 
 
-def named_url(text: str, name: str) -> DatabaseUrl:
+def parse_url_argument(text: str, name: str) -> DatabaseUrl:
     """Parse the URL that the argument `name` gives. Raises WrongUse if it is invalid."""
     try:
         return parse_database_url(text)
@@ -76,20 +84,23 @@ def named_url(text: str, name: str) -> DatabaseUrl:
         raise WrongUse(f"{name}: {error.problem}") from error
 
 
-def copied(source: DatabaseUrl, target: DatabaseUrl) -> tuple[CopySource, CopyTarget]:
+def open_copy_ends(source: DatabaseUrl, target: DatabaseUrl) -> tuple[CopySource, CopyTarget]:
     """Return both ends of a copy. Raises WrongUse if one of them cannot be used here."""
     if source == target:
         raise WrongUse("SOURCE_URL and TARGET_URL are the same database")
-    return _opened(partial(open_copy_source, source)), _opened(partial(open_copy_target, target))
+    return (
+        _open_or_refuse(partial(open_copy_source, source)),
+        _open_or_refuse(partial(open_copy_target, target)),
+    )
 
 
 @contextmanager
-def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
+def opened_store(settings: Settings, *, read_only: bool) -> Iterator[Store]:
     """Open the store for a command, and close it at the end of the `with` block.
 
     Raises WrongUse if it is not an orderapi database, and DatabaseDamaged if it is damaged.
     """
-    store = _opened(partial(open_store, settings.database_url, read_only=read_only))
+    store = _open_or_refuse(partial(open_store, settings.database_url, read_only=read_only))
     try:
         _refuse_unreadable(store, settings)
         yield store
@@ -98,9 +109,14 @@ def opened(settings: Settings, *, read_only: bool = True) -> Iterator[Store]:
 
 
 @contextmanager
-def opened_unchecked(url: DatabaseUrl) -> Iterator[Store]:
-    """Open the store for a command that has already done its work in it, and close it after."""
-    store = _opened(partial(open_store, url))
+def opened_unchecked_store(url: DatabaseUrl) -> Iterator[Store]:
+    """Open the store without reading from it first, and close it at the end of the `with` block.
+
+    This is for a command that makes the tables, or that has already used the store.
+
+    Raises WrongUse if the store cannot be used on this machine.
+    """
+    store = _open_or_refuse(partial(open_store, url))
     try:
         yield store
     finally:
@@ -108,13 +124,15 @@ def opened_unchecked(url: DatabaseUrl) -> Iterator[Store]:
 
 
 @contextmanager
-def maintained(settings: Settings, *, must_be_readable: bool = True) -> Iterator[Maintenance]:
-    """Open the maintenance of the store for a command.
+def opened_maintenance(
+    settings: Settings, *, must_be_readable: bool = True
+) -> Iterator[Maintenance]:
+    """Open the maintenance of the store, and close it at the end of the `with` block.
 
     With `must_be_readable`, raises WrongUse if the store is not an orderapi database, and
     DatabaseDamaged if it is damaged.
     """
-    maintenance = _opened(partial(open_maintenance, settings.database_url))
+    maintenance = _open_or_refuse(partial(open_maintenance, settings.database_url))
     try:
         if must_be_readable:
             _refuse_unreadable(maintenance, settings)
@@ -123,7 +141,8 @@ def maintained(settings: Settings, *, must_be_readable: bool = True) -> Iterator
         maintenance.close()
 
 
-def _opened(open_one: Callable[[], T]) -> T:
+def _open_or_refuse(open_one: Callable[[], T]) -> T:
+    """Call `open_one`. Raises WrongUse if the store cannot be used on this machine."""
     try:
         return open_one()
     except StoreRefused as error:
@@ -150,15 +169,15 @@ def read_token(token_file: Path | None) -> str | None:
     """
     if token_file is None:
         token = os.environ.get("ORDERAPI_TOKEN", "")
-        return _checked(token, "ORDERAPI_TOKEN") if token else None
+        return _check_token(token, "ORDERAPI_TOKEN") if token else None
     if token_file == _STDIN and sys.stdin.isatty():
-        return _checked(click.prompt("Token", hide_input=True, err=True).strip(), "stdin")
+        return _check_token(click.prompt("Token", hide_input=True, err=True).strip(), "stdin")
     try:
         with click.open_file(str(token_file), "rb") as file:
             content = file.read(_TOKEN_MAX_BYTES + 1)
     except OSError as error:
         raise WrongUse(f"--token-file {token_file}: {error.strerror}") from error
-    return _checked(content.decode("latin-1").strip(), f"--token-file {token_file}")
+    return _check_token(content.decode("latin-1").strip(), f"--token-file {token_file}")
 
 
 def _refuse_unreadable(store: Store | Auditable, settings: Settings) -> None:
@@ -169,7 +188,7 @@ def _refuse_unreadable(store: Store | Auditable, settings: Settings) -> None:
         raise failure(f"cannot read {settings.database_url}: {error.reason}") from error
 
 
-def _checked(token: str, source: str) -> str:
+def _check_token(token: str, source: str) -> str:
     is_token = token.isascii() and token.isprintable() and 0 < len(token) <= _TOKEN_MAX_BYTES
     if not is_token:
         raise WrongUse(f"{source}: expected a token")

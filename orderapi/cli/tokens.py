@@ -15,12 +15,6 @@ from orderapi.store.contract import Store
 
 _HEADINGS = ("ID", "CLIENT", "LABEL", "TOKEN", "SCOPES", "CREATED", "LAST USED", "STATE")
 
-_database = click.option(
-    "--database",
-    metavar="DATABASE_URL",
-    help="Use this database instead of ORDERAPI_DATABASE_URL.",
-)
-
 
 @click.group("token")
 def token_group() -> None:
@@ -49,7 +43,7 @@ def token_group() -> None:
     help="When the token ends: a span (90d, 12h, 30m, 9s) or a time (2027-01-31T12:00:00Z)."
     " Without it the token does not end by itself.",
 )
-@_database
+@inputs.database_option()
 def create_command(
     client: str, label: str, scopes: tuple[str, ...], expires: str | None, database: str | None
 ) -> None:
@@ -63,7 +57,7 @@ def create_command(
       orderapi token create public
       orderapi token create shop --label checkout --scope write --expires 90d
     """
-    with _opened(database) as store:
+    with _opened_store(database, read_only=False) as store:
         created = tokens.create_token(store, client, label=label, scopes=scopes, expires=expires)
     end = "it does not expire" if created.expires_at is None else f"until {created.expires_at}"
     click.echo(
@@ -78,13 +72,13 @@ def create_command(
 
 
 @token_group.command("list")
-@_database
+@inputs.database_option()
 def list_command(database: str | None) -> None:
     """List all tokens, also those that expired or were revoked.
 
     The column TOKEN shows the first characters after `oapi_`. LAST USED is accurate to a minute.
     """
-    with _opened(database, read_only=True) as store:
+    with _opened_store(database, read_only=True) as store:
         found = tokens.list_tokens(store)
     if not found:
         click.echo("there are no tokens; `orderapi token create CLIENT` creates one")
@@ -96,20 +90,21 @@ def list_command(database: str | None) -> None:
 
 @token_group.command("revoke")
 @click.argument("token_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
-@_database
+@inputs.database_option()
 def revoke_command(token_id: int, database: str | None) -> None:
     """Revoke the token ID; `orderapi token list` shows the ids.
 
     Every process of the service refuses the token within a second.
     """
-    with _opened(database) as store:
+    with _opened_store(database, read_only=False) as store:
         tokens.revoke_token(store, token_id)
     click.echo(f"token {token_id} is revoked")
 
 
 @contextmanager
-def _opened(database: str | None, *, read_only: bool = False) -> Iterator[Store]:
-    with inputs.opened(inputs.check_settings(database), read_only=read_only) as store:
+def _opened_store(database: str | None, *, read_only: bool) -> Iterator[Store]:
+    settings = inputs.check_settings(database)
+    with inputs.opened_store(settings, read_only=read_only) as store:
         try:
             yield store
         except TokenRefused as error:
