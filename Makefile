@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Containers often set this variable. Without bytecode, each process compiles the program again, and
+# the tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run install test test-all test-deploy test-failover bench lint lock
 
 run: $(VENV)/.run
