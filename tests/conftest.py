@@ -1,5 +1,6 @@
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
+@cache
 def _is_left_out(path: Path) -> bool:
     return any(path.is_relative_to(place) for place in _OF_POSTGRES)
 

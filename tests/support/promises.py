@@ -7,6 +7,7 @@ that `tests/README.md` shows. `pytest -m promise` runs all marked tests.
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
@@ -46,6 +47,7 @@ def promise(title: str) -> pytest.MarkDecorator:
     return pytest.mark.promise(title)
 
 
+@cache
 def marked_tests() -> dict[str, list[MarkedTest]]:
     """Give the marked tests by the title of their promise, without importing any test."""
     found: dict[str, list[MarkedTest]] = {title: [] for title in PROMISES}
