@@ -120,7 +120,7 @@ def server(tmp_path: Path, engine: Engine) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory, engine_name: str) -> Iterator[Server]:
-    """A real gunicorn for tests that leave it as it was."""
+    """A real gunicorn for tests that need no process and no empty store of their own."""
     directory = tmp_path_factory.mktemp("shared")
     engine = ENGINES[engine_name](directory)
     with serving(directory, engine) as running:

@@ -254,12 +254,16 @@ def test_the_largest_body_is_taken_whole(client: FlaskClient) -> None:
     check_problem(order(client, "key-2", too_large), "body-too-large")
 
 
-def test_a_chunked_body_is_taken(server: Server) -> None:
+def test_a_chunked_body_is_taken(shared_server: Server) -> None:
     body = json.dumps(ORDER).encode()
     chunks = chunk(body[:10]) + chunk(body[10:]) + b"0\r\n\r\n"
-    created = one_answer(server.raw(raw_order("key-1", chunks, "Transfer-Encoding: chunked")))
+    created = one_answer(
+        shared_server.raw(raw_order("chunked-1", chunks, "Transfer-Encoding: chunked"))
+    )
     assert created.status == 201
-    assert server.order("key-1").body == created.body
+    assert shared_server.order("chunked-1").body == created.body
     padded = chunk(body) + chunk(b" " * (16_384 - len(body))) + b"0\r\n\r\n"
-    largest = one_answer(server.raw(raw_order("key-2", padded, "Transfer-Encoding: chunked")))
+    largest = one_answer(
+        shared_server.raw(raw_order("chunked-2", padded, "Transfer-Encoding: chunked"))
+    )
     assert largest.status == 201

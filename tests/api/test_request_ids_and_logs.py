@@ -59,13 +59,13 @@ def test_each_request_of_a_connection_has_an_id_of_its_own(client: FlaskClient) 
     assert ask(client, "/healthz").headers["x-request-id"] != "mine"
 
 
-def test_a_request_is_one_line_with_its_facts(server: Server) -> None:
-    created = server.order("key-1", X_Request_ID="first")
-    server.order("key-1", X_Request_ID="again")
-    server.order("key-1", ORDER | {"quantity": 2}, X_Request_ID="conflict")
-    server.request("GET", created.headers["location"], headers={"X-Request-ID": "shown"})
-    server.request("GET", "/nowhere?secret=1", headers={"X-Request-ID": "lost"})
-    (first,) = server.lines_of("first")
+def test_a_request_is_one_line_with_its_facts(shared_server: Server) -> None:
+    created = shared_server.order("key-of-a-line", X_Request_ID="first")
+    shared_server.order("key-of-a-line", X_Request_ID="again")
+    shared_server.order("key-of-a-line", ORDER | {"quantity": 2}, X_Request_ID="conflict")
+    shared_server.request("GET", created.headers["location"], headers={"X-Request-ID": "shown"})
+    shared_server.request("GET", "/nowhere?secret=1", headers={"X-Request-ID": "lost"})
+    (first,) = shared_server.lines_of("first")
     assert set(first) == LINE_OF_ALL | LINE_OF_REQUEST | {
         "request_id",
         "key_hash",
@@ -76,14 +76,14 @@ def test_a_request_is_one_line_with_its_facts(server: Server) -> None:
     assert (first["order_id"], first["replayed"]) == (created.json["order_id"], False)
     assert 0 < first["duration_ms"] < 60_000
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(\+00:00|Z)", first["time"])
-    (again,) = server.lines_of("again")
+    (again,) = shared_server.lines_of("again")
     assert (again["status"], again["replayed"]) == (201, True)
     assert (again["order_id"], again["key_hash"]) == (first["order_id"], first["key_hash"])
-    (conflict,) = server.lines_of("conflict")
+    (conflict,) = shared_server.lines_of("conflict")
     assert (conflict["status"], conflict["key_hash"]) == (409, first["key_hash"])
-    (shown,) = server.lines_of("shown")
+    (shown,) = shared_server.lines_of("shown")
     assert (shown["status"], shown["order_id"]) == (200, first["order_id"])
-    (lost,) = server.lines_of("lost")
+    (lost,) = shared_server.lines_of("lost")
     assert (lost["status"], lost["path"]) == (404, "/nowhere")
 
 
@@ -163,9 +163,9 @@ def test_a_client_cannot_write_lines_of_its_own(server: Server) -> None:
     assert all(each["level"] != "CRITICAL" for each in server.log_lines())
 
 
-def test_a_long_path_makes_no_long_line(server: Server) -> None:
-    server.request("GET", "/orders/" + "x" * 4000, headers={"X-Request-ID": "long"})
-    (line,) = server.lines_of("long")
+def test_a_long_path_makes_no_long_line(shared_server: Server) -> None:
+    shared_server.request("GET", "/orders/" + "x" * 4000, headers={"X-Request-ID": "long"})
+    (line,) = shared_server.lines_of("long")
     assert len(line["path"]) <= 256
 
 

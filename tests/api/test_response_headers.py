@@ -70,9 +70,9 @@ def test_a_replay_and_every_refusal_of_an_order_have_them_too(client: FlaskClien
 
 @pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", raw_request("GET", "/healthz", "a b: c")])
 def test_what_is_no_http_is_refused_with_the_protecting_headers(
-    server: Server, sent: bytes
+    shared_server: Server, sent: bytes
 ) -> None:
-    (answer,) = answers(server.raw(sent))
+    (answer,) = answers(shared_server.raw(sent))
     assert answer.status == 400
     check_protected(answer, "not HTTP")
 

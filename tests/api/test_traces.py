@@ -81,9 +81,13 @@ def test_two_traces_in_one_request_are_ignored(server: Server) -> None:
     assert server.rows("SELECT traceparent FROM events") == [(None,)]
 
 
-def test_every_request_with_a_trace_logs_it(server: Server) -> None:
-    for path, request_id in (("/orders", "list"), ("/nowhere", "lost"), ("/healthz", "health")):
+def test_every_request_with_a_trace_logs_it(shared_server: Server) -> None:
+    for path, request_id in (
+        ("/orders", "traced-1"),
+        ("/nowhere", "traced-2"),
+        ("/healthz", "traced-3"),
+    ):
         headers = {"X-Request-ID": request_id, "Traceparent": TRACEPARENT}
-        server.request("GET", path, headers=headers)
-        (line,) = server.lines_of(request_id)
+        shared_server.request("GET", path, headers=headers)
+        (line,) = shared_server.lines_of(request_id)
         assert line["trace_id"] == TRACE_ID

@@ -3,6 +3,7 @@
 import json
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from orderapi.app import create_app
 from orderapi.auth import new_token
 from orderapi.settings import read_settings
 from orderapi.store.sqlite.store import SqliteStore
-from tests.support.http_messages import check_problem
+from tests.support.engines import ENGINES
+from tests.support.http_messages import check_problem, stores_nothing
 from tests.support.running import Server, serving
 from tests.support.tokens import create, get, order, revoke
 from tests.support.waiting import wait_until
@@ -31,23 +33,35 @@ OPEN_RULES = {"/healthz", "/readyz", "/metrics", "/problems/", "/openapi.json", 
 GUARDED = ["/orders", "/orders/0190f3b2-0000-7000-8000-000000000000", "/events"]
 
 
+@pytest.fixture(scope="module")
+def shared_guarded(tmp_path_factory: pytest.TempPathFactory, engine_name: str) -> Iterator[Server]:
+    """A server that requires tokens, for tests that store nothing but tokens."""
+    directory = tmp_path_factory.mktemp("guarded")
+    engine = ENGINES[engine_name](directory)
+    with serving(directory, engine, AUTH="required") as running, stores_nothing(running):
+        yield running
+    engine.remove()
+
+
 @pytest.mark.parametrize("path", OPEN)
-def test_what_monitors_and_readers_of_problems_need_is_open(guarded: Server, path: str) -> None:
-    assert guarded.request("GET", path).status == 200
+def test_what_monitors_and_readers_of_problems_need_is_open(
+    shared_guarded: Server, path: str
+) -> None:
+    assert shared_guarded.request("GET", path).status == 200
 
 
-def test_every_other_path_needs_a_token(guarded: Server) -> None:
+def test_every_other_path_needs_a_token(shared_guarded: Server) -> None:
     for path in GUARDED:
-        answer = guarded.request("GET", path)
+        answer = shared_guarded.request("GET", path)
         check_problem(answer, "unauthorized")
         # RFC 6750 section 3: no error code where no token was sent.
         assert answer.headers["www-authenticate"] == 'Bearer realm="orderapi"'
-    check_problem(guarded.order("key-1"), "unauthorized")
+    check_problem(shared_guarded.order("key-1"), "unauthorized")
     # A path or a method that does not exist is answered as such before the token is checked.
-    check_problem(guarded.request("GET", "/nowhere"), "not-found")
-    check_problem(guarded.request("DELETE", "/orders"), "method-not-allowed")
-    assert guarded.request("OPTIONS", "/orders").status == 204
-    assert set(guarded.counts().values()) == {0}
+    check_problem(shared_guarded.request("GET", "/nowhere"), "not-found")
+    check_problem(shared_guarded.request("DELETE", "/orders"), "method-not-allowed")
+    assert shared_guarded.request("OPTIONS", "/orders").status == 204
+    assert set(shared_guarded.counts().values()) == {0}
 
 
 def test_every_rule_but_the_open_ones_needs_a_token(store: SqliteStore) -> None:
@@ -63,12 +77,12 @@ def test_every_rule_but_the_open_ones_needs_a_token(store: SqliteStore) -> None:
     assert needs_none <= OPEN_RULES
 
 
-def test_a_refusal_does_not_tell_why(guarded: Server) -> None:
-    _, expired = create(guarded.engine, "shop", expires="1s")
-    revoked_id, revoked = create(guarded.engine, "shop")
-    revoke(guarded.engine, revoked_id)
-    wait_until(lambda: get(guarded, "/orders", revoked).status == 401, "revoked")
-    wait_until(lambda: get(guarded, "/orders", expired).status == 401, "expired")
+def test_a_refusal_does_not_tell_why(shared_guarded: Server) -> None:
+    _, expired = create(shared_guarded.engine, "shop", expires="1s")
+    revoked_id, revoked = create(shared_guarded.engine, "shop")
+    revoke(shared_guarded.engine, revoked_id)
+    wait_until(lambda: get(shared_guarded, "/orders", revoked).status == 401, "revoked")
+    wait_until(lambda: get(shared_guarded, "/orders", expired).status == 401, "expired")
     sent = {
         "unknown": f"Bearer {new_token()}",
         "expired": f"Bearer {expired}",
@@ -81,7 +95,7 @@ def test_a_refusal_does_not_tell_why(guarded: Server) -> None:
     }
     seen = set()
     for name, header in sent.items():
-        answer = guarded.request("GET", "/orders", headers={"Authorization": header})
+        answer = shared_guarded.request("GET", "/orders", headers={"Authorization": header})
         problem = check_problem(answer, "unauthorized")
         del problem["request_id"]
         seen.add((json.dumps(problem), answer.headers["www-authenticate"]))
@@ -91,17 +105,17 @@ def test_a_refusal_does_not_tell_why(guarded: Server) -> None:
     }
 
 
-def test_a_token_is_checked_before_the_body_is_read(guarded: Server) -> None:
+def test_a_token_is_checked_before_the_body_is_read(shared_guarded: Server) -> None:
     huge = b"x" * 40_000
     headers = {"Content-Type": "text/plain", "Idempotency-Key": "key-1"}
-    check_problem(guarded.request("POST", "/orders", huge, headers), "unauthorized")
+    check_problem(shared_guarded.request("POST", "/orders", huge, headers), "unauthorized")
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_name_of_the_scheme_has_any_case(guarded: Server, scheme: str) -> None:
-    _, token = create(guarded.engine, "shop")
+def test_the_name_of_the_scheme_has_any_case(shared_guarded: Server, scheme: str) -> None:
+    _, token = create(shared_guarded.engine, "shop")
     headers = {"Authorization": f"{scheme} {token}"}
-    assert guarded.request("GET", "/orders", headers=headers).status == 200
+    assert shared_guarded.request("GET", "/orders", headers=headers).status == 200
 
 
 def test_each_scope_allows_its_own_methods(guarded: Server) -> None:

@@ -38,10 +38,10 @@ def test_a_connection_is_kept_while_its_client_says_nothing(server: Server) -> N
     assert {line["level"] for line in server.log_lines()} == {"INFO"}
 
 
-def test_an_answer_leaves_in_one_piece(server: Server) -> None:
+def test_an_answer_leaves_in_one_piece(shared_server: Server) -> None:
     """A worker that is killed leaves no head without its body, which no proxy could mend."""
-    first = server.order("first")
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    first = shared_server.order("first")
+    with socket.create_connection(("127.0.0.1", shared_server.port), timeout=20) as connection:
         for _ in range(200):
             connection.sendall(raw_order("first", BODY))
             assert connection.recv(65_536).endswith(first.body)
@@ -115,10 +115,10 @@ def answer_on(connection: socket.socket) -> Answer:
     return answer
 
 
-def test_a_connection_that_is_no_http_gets_an_answer_and_an_end(server: Server) -> None:
+def test_a_connection_that_is_no_http_gets_an_answer_and_an_end(shared_server: Server) -> None:
     """What was sent and not read must not turn the answer into a reset."""
     for _ in range(10):
-        answer = server.raw(b"GET / HTTP/9.9\r\n\r\n" + b"x" * 4000)
+        answer = shared_server.raw(b"GET / HTTP/9.9\r\n\r\n" + b"x" * 4000)
         assert answer.startswith(b"HTTP/1.1 400 ")
 
 

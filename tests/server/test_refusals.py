@@ -113,9 +113,9 @@ def test_a_large_body_is_not_asked_for(clean: Server) -> None:
         assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_is_asked_for_before_it_is_sent(server: Server) -> None:
+def test_a_body_is_asked_for_before_it_is_sent(shared_server: Server) -> None:
     length = f"Content-Length: {len(ORDER_BODY)}"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", shared_server.port), timeout=30) as connection:
         connection.sendall(raw_order("asked", b"", length, "Expect: 100-continue"))
         assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(ORDER_BODY)
