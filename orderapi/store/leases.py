@@ -27,33 +27,34 @@ assert RENEW_EVERY_S * 3 < TERM_S
 _GIVE_UP_MAX_S = 1.0
 
 
-class Witness(Protocol):
+class HolderEvidence(Protocol):
     """What an engine knows about the holders of one lease, beyond the row of the lease."""
 
-    def admits(self) -> bool:
-        """Tell whether no older release has the lease. The row does not show such a holder.
+    def exclude_older_releases(self) -> bool:
+        """Keep older releases from the lease, and tell whether none of them has it now.
 
-        From then on until `close`, no older release can take it. Raises StoreUnavailable if this
-        cannot be decided.
+        The row does not show such a holder. If the result is True, no older release can take the
+        lease until `close`. Raises StoreUnavailable if this cannot be decided.
         """
 
-    def mark(self, fence: int) -> bool:
+    def mark_alive(self, fence: int) -> bool:
         """Show to other processes that the holder with this fence lives.
 
-        Returns False if another process has this mark. Raises StoreUnavailable as `admits` does.
+        Returns False if another process has this mark. Raises StoreUnavailable if the mark cannot
+        be made.
         """
 
     def is_dead(self, fence: int) -> bool:
         """Tell whether the process of the holder with this fence has certainly ended."""
 
     def close(self) -> None:
-        """Undo `admits` and every `mark`."""
+        """Undo `exclude_older_releases` and every `mark_alive`."""
 
 
 class Leases:
     """The leases of one store.
 
-    `read(fn)` and `write(fn, deadline)` run a unit of work, as the store does. `witness(name)`
+    `read(fn)` and `write(fn, deadline)` run a unit of work, as the store does. `evidence_of(name)`
     gives what the engine knows about the lease of that name.
     """
 
@@ -61,23 +62,24 @@ class Leases:
         self,
         read: Callable[[Callable[[ReadTx], LeaseRow]], LeaseRow],
         write: Callable[[Callable[[WriteTx], Any], float | None], Any],
-        witness: Callable[[str], Witness],
+        evidence_of: Callable[[str], HolderEvidence],
     ) -> None:
         self._read = read
         self._write = write
-        self._witness = witness
+        self._evidence_of = evidence_of
         # The host and the process are for the operator. The random part makes the name unique.
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{os.urandom(4).hex()}"
-        self._witnesses: dict[str, Witness] = {}
+        self._evidence: dict[str, HolderEvidence] = {}
         self._held: dict[str, Lease] = {}
         self._is_closing = threading.Event()
         self._renewing: threading.Thread | None = None
 
     def lease(self, name: str) -> Lease | None:
         """See `contract.Store.lease`."""
-        if name not in self._witnesses:
-            self._witnesses[name] = self._witness(name)
-        lease = self._confirm_or_take(name) if self._witnesses[name].admits() else None
+        if name not in self._evidence:
+            self._evidence[name] = self._evidence_of(name)
+        are_excluded = self._evidence[name].exclude_older_releases()
+        lease = self._confirm_or_take(name) if are_excluded else None
         if lease is None:
             self._held.pop(name, None)
         else:
@@ -92,8 +94,8 @@ class Leases:
         for lease in self._held.values():
             with suppress(StoreUnavailable):
                 self._write(partial(_give_up, lease), deadline)
-        for witness in self._witnesses.values():
-            witness.close()
+        for evidence in self._evidence.values():
+            evidence.close()
 
     def _confirm_or_take(self, name: str) -> Lease | None:
         found = self._read(lambda tx: tx.leases.find(name))
@@ -104,7 +106,7 @@ class Leases:
         return None if name in self._held else self._take(name, found)
 
     def _confirm(self, lease: Lease, found: LeaseRow) -> Lease | None:
-        if not self._witnesses[lease.name].mark(lease.fence):
+        if not self._evidence[lease.name].mark_alive(lease.fence):
             return None
         # After a pause of this process the lease has expired, although nobody may have taken it.
         if found.is_expired and not self._write(partial(_renew, lease), None):
@@ -112,12 +114,12 @@ class Leases:
         return lease
 
     def _take(self, name: str, found: LeaseRow) -> Lease | None:
-        witness = self._witnesses[name]
-        if not (found.holder is None or found.is_expired or witness.is_dead(found.fence)):
+        evidence = self._evidence[name]
+        if not (found.holder is None or found.is_expired or evidence.is_dead(found.fence)):
             return None
         # The mark comes first, because a store that sees the new row must not find its holder dead.
         # A store that was suspended on its way may have marked the next fence.
-        fence = next(filter(witness.mark, count(found.fence + 1)))
+        fence = next(filter(evidence.mark_alive, count(found.fence + 1)))
         lease = Lease(name, self._holder, fence)
         is_taken = self._write(lambda tx: tx.leases.take(lease, found), None)
         return lease if is_taken else None

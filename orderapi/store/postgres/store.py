@@ -46,7 +46,7 @@ class PostgresStore:
         self._settled = SettledEvents(
             self._writes, self._waits_for_standby, lambda: self._placements.safe_sequence
         )
-        self._leases = Leases(self.read_one, self.write, _AlwaysAdmitted)
+        self._leases = Leases(self.read_one, self.write, _NoEvidence)
 
     def prepare(self) -> None:
         """See `contract.Store`."""
@@ -157,23 +157,26 @@ def _find(claim: Claim, tx: ReadTx) -> tuple[SavedClaim, int] | None:
     return tx.keys.find_claim_and_sequence(claim.client_id, claim.key)
 
 
-class _AlwaysAdmitted:
-    """See `leases.Witness`. The row alone decides, because no older release has this engine."""
+class _NoEvidence:
+    """See `leases.HolderEvidence`. The row alone decides, as no older release has this engine."""
 
     def __init__(self, name: str) -> None:
         del name
 
-    def admits(self) -> bool:
-        """See `leases.Witness`."""
+    def exclude_older_releases(self) -> bool:
+        """See `leases.HolderEvidence`."""
         return True
 
-    def mark(self, _fence: int) -> bool:
-        """See `leases.Witness`."""
+    def mark_alive(self, _fence: int) -> bool:
+        """See `leases.HolderEvidence`."""
         return True
 
     def is_dead(self, _fence: int) -> bool:
-        """See `leases.Witness`. A holder on another machine may be alive: its lease must expire."""
+        """See `leases.HolderEvidence`.
+
+        A holder on another machine may be alive, so its lease must expire.
+        """
         return False
 
     def close(self) -> None:
-        """See `leases.Witness`."""
+        """See `leases.HolderEvidence`."""

@@ -16,21 +16,21 @@ _FLOCK = "hhqqi0q"
 
 
 class LeaseFile(LockFile):
-    """See `leases.Witness`. The holder with the fence N has a lock on the byte N of the file.
+    """See `leases.HolderEvidence`. The holder with the fence N has a lock on the byte N.
 
     The locks belong to the open file. Therefore two stores of one process exclude each other, too.
     """
 
-    def admits(self) -> bool:
-        """See `leases.Witness`. All processes that know the row share the `flock`."""
+    def exclude_older_releases(self) -> bool:
+        """See `leases.HolderEvidence`. All processes that know the row share the `flock`."""
         return self.try_take(shared=True)
 
-    def mark(self, fence: int) -> bool:
-        """See `leases.Witness`. If the file was replaced, the new one is locked."""
-        return self.admits() and self._try_lock_byte(fence)
+    def mark_alive(self, fence: int) -> bool:
+        """See `leases.HolderEvidence`. If the file was replaced, the new one is locked."""
+        return self.exclude_older_releases() and self._try_lock_byte(fence)
 
     def is_dead(self, fence: int) -> bool:
-        """See `leases.Witness`."""
+        """See `leases.HolderEvidence`."""
         try:
             answer = fcntl.fcntl(self._open(), fcntl.F_OFD_GETLK, _byte(fence))
         except OSError as error:

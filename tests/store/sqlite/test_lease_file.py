@@ -76,8 +76,8 @@ def test_a_store_that_was_suspended_while_it_took_a_lease_stops_no_other(
     store: SqliteStore, database: Path
 ) -> None:
     suspended = LeaseFile(lock_path(database), database)
-    assert suspended.mark(1)
-    assert suspended.mark(2)
+    assert suspended.mark_alive(1)
+    assert suspended.mark_alive(2)
     lease = store.lease("relay")
     assert lease is not None
     assert lease.fence == 3
@@ -86,9 +86,9 @@ def test_a_store_that_was_suspended_while_it_took_a_lease_stops_no_other(
 
 def test_a_holder_lives_until_its_file_is_closed(tmp_path: Path) -> None:
     first, second = (LeaseFile(tmp_path / "lock", tmp_path / "orders.db") for _ in range(2))
-    assert first.mark(7)
+    assert first.mark_alive(7)
     assert not second.is_dead(7)
-    assert not second.mark(7)
+    assert not second.mark_alive(7)
     assert second.is_dead(6)
     first.close()
     assert second.is_dead(7)
