@@ -15,7 +15,7 @@ import time
 
 from orderapi.errors import StartRefused, StoreUnavailable
 from orderapi.ops.tokens import CreatedToken, create_token, list_tokens, revoke_token
-from orderapi.orders import PUBLIC_CLIENT
+from orderapi.records import PUBLIC_CLIENT
 from orderapi.settings import Settings, read_settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store

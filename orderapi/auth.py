@@ -17,8 +17,7 @@ from math import inf
 
 from orderapi import fields
 from orderapi.errors import ScopeMissing, StoreUnavailable, Unauthorized
-from orderapi.orders import PUBLIC_CLIENT
-from orderapi.records import Token
+from orderapi.records import PUBLIC_CLIENT, Token
 from orderapi.store.contract import Store
 
 READ, WRITE = "read", "write"

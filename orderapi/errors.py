@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Self
 
 
 class OrderApiError(Exception):
@@ -115,6 +116,10 @@ class StoreUnavailable(OrderApiError):
         super().__init__("The store cannot be used right now; send the same request again.")
         self.reason = reason
         self.kind = kind
+
+    def copy(self) -> Self:
+        """Return the same failure for one more caller. A traceback belongs to one caller."""
+        return type(self)(self.reason, self.kind)
 
 
 class StoreCorrupt(StoreUnavailable):

@@ -7,11 +7,7 @@ engine of the store runs it, or does the same in one statement of its own.
 from orderapi import idempotency
 from orderapi.documents import dump, order_members
 from orderapi.records import Claim, NewOrder, Order, Reply
-from orderapi.store.statements.by_client import UNINDEXED_CLIENT
 from orderapi.store.statements.transaction import ReadTx, WriteTx
-
-# While ORDERAPI_AUTH is off, every caller is this client.
-PUBLIC_CLIENT = UNINDEXED_CLIENT
 
 # What an order leaves behind: one order with this status, one ledger entry of this type, one event
 # of this type, and one saved answer with this HTTP status.

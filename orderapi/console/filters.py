@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlencode
 
 from orderapi import uuid7
-from orderapi.orders import PUBLIC_CLIENT
-from orderapi.records import Event, Order, OrderRange
+from orderapi.records import PUBLIC_CLIENT, Event, Order, OrderRange
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from orderapi import fields
 from orderapi.console.links import client_path, customer_path, order_path
-from orderapi.orders import PUBLIC_CLIENT
-from orderapi.records import Event, IdempotencyRecord, OrderRange
+from orderapi.records import PUBLIC_CLIENT, Event, IdempotencyRecord, OrderRange
 from orderapi.store.contract import ReadTx
 from orderapi.store.statements.lookup import CLIENTS_MAX
 

@@ -3,7 +3,7 @@
 from flask import Blueprint, render_template, request
 
 from orderapi.console.retry import Conflict, New, Refused, Replay, Verdict, decide, stored_body
-from orderapi.orders import PUBLIC_CLIENT
+from orderapi.records import PUBLIC_CLIENT
 from orderapi.store.contract import ReadTx, Store
 
 # The names that the field for the client proposes.

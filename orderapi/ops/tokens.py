@@ -8,6 +8,7 @@ from orderapi.auth import SCOPES, new_token, shown_prefix, token_hash
 from orderapi.errors import TokenRefused
 from orderapi.records import NewToken, Token
 from orderapi.store.contract import Store
+from orderapi.store.statements.timestamp import text_of
 
 LABEL_MAX_CHARS = 100
 
@@ -100,4 +101,4 @@ def _expiry(text: str, now: datetime) -> str:
         ) from error
     if at <= now:
         raise TokenRefused("--expires: this time has passed already")
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return text_of(at)

@@ -15,8 +15,7 @@ from orderapi.app import create_app
 from orderapi.errors import TooManyWaiting
 from orderapi.events.feed import Feed
 from orderapi.events.places import CLIENT_PLACES_MAX_SHARE, Places
-from orderapi.orders import PUBLIC_CLIENT
-from orderapi.records import EventPage
+from orderapi.records import PUBLIC_CLIENT, EventPage
 from orderapi.server import limits
 from orderapi.settings import read_settings
 from orderapi.store.contract import Store

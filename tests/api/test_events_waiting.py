@@ -13,8 +13,7 @@ from flask.testing import FlaskClient
 
 from orderapi.errors import StoreUnavailable
 from orderapi.events.feed import Feed
-from orderapi.orders import PUBLIC_CLIENT
-from orderapi.records import EventPage
+from orderapi.records import PUBLIC_CLIENT, EventPage
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
 from orderapi.store.sqlite.store import SqliteStore

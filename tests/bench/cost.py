@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orderapi.ops.tokens import create_token
-from orderapi.orders import PUBLIC_CLIENT
+from orderapi.records import PUBLIC_CLIENT
 from orderapi.settings import SqliteUrl
 from orderapi.store.open import open_store
 from tests.bench.compare import Plan

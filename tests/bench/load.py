@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orderapi.orders import PUBLIC_CLIENT
+from orderapi.records import PUBLIC_CLIENT
 from tests.bench import machine
 from tests.bench.contenders import BENCH
 from tests.bench.scenarios import Work

@@ -3,8 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from orderapi.orders import PUBLIC_CLIENT
-from orderapi.records import Claim, NewOrder
+from orderapi.records import PUBLIC_CLIENT, Claim, NewOrder
 from orderapi.store.sqlite.store import SqliteStore
 from tests.bench.load import write_sample
 

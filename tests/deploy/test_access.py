@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from orderapi.orders import PUBLIC_CLIENT
+from orderapi.records import PUBLIC_CLIENT
 from orderapi.settings import read_settings
 from tests.support.programs import Program
 from tests.support.running import REPOSITORY, Server, environ_with, serving

@@ -11,8 +11,8 @@ from uuid import UUID
 import pytest
 
 from orderapi.errors import KeyReused, OrderNotFound
-from orderapi.orders import LEDGER_ENTRY_TYPE, ORDER_STATUS, PUBLIC_CLIENT, find_reply, place_order
-from orderapi.records import OrderPage, Reply
+from orderapi.orders import LEDGER_ENTRY_TYPE, ORDER_STATUS, find_reply, place_order
+from orderapi.records import PUBLIC_CLIENT, OrderPage, Reply
 from orderapi.store.contract import ReadTx, Store, WriteTx
 from tests.support.engines import Engine
 from tests.support.placing import place, request_for

@@ -14,8 +14,8 @@ from hypothesis.stateful import (
 )
 
 from orderapi.errors import KeyReused
-from orderapi.orders import ORDER_STATUS, PUBLIC_CLIENT, find_reply, place_order
-from orderapi.records import Order, OrderPage, Reply
+from orderapi.orders import ORDER_STATUS, find_reply, place_order
+from orderapi.records import PUBLIC_CLIENT, Order, OrderPage, Reply
 from orderapi.store.contract import Store, WriteTx
 from orderapi.store.open import open_store
 from tests.support.engines import ENGINES

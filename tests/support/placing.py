@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from orderapi import idempotency
-from orderapi.orders import EVENT_TYPE, ORDER_STATUS, PUBLIC_CLIENT, place_order
-from orderapi.records import Claim, NewOrder, Reply
+from orderapi.orders import EVENT_TYPE, ORDER_STATUS, place_order
+from orderapi.records import PUBLIC_CLIENT, Claim, NewOrder, Reply
 from orderapi.store.contract import Store, WriteTx
 from orderapi.store.sqlite.files import DatabaseFiles
 

@@ -22,12 +22,10 @@ from orderapi.store.postgres.connection import ANSWER_MARGIN_S
 from orderapi.store.postgres.failures import Verdict, store_unavailable, verdict_on
 from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.queue import Queue
-from orderapi.store.postgres.session import failure_of_warning, is_lasting
+from orderapi.store.postgres.session import RETRY_PAUSE_S, failure_of_warning, is_lasting
 
 # A call that takes longer is a sign that writes do not commit now.
 SLOW_S = 1.0
-# The pause before a batch is sent again.
-RETRY_PAUSE_S = 0.1
 
 _CALL = (
     "SELECT * FROM place_orders_v1(%s, %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
@@ -153,10 +151,9 @@ class Placements:
         self._began_at = time.monotonic()
         try:
             connection = self._primary.connection(deadline)
-            wait_s = deadline - time.monotonic() - ANSWER_MARGIN_S
-            if wait_s <= 0:
+            if time.monotonic() + ANSWER_MARGIN_S >= deadline:
                 raise StoreUnavailable("the connection was opened too late for the deadline")
-            parameters = _parameters(placements, wait_s)
+            parameters = _parameters(placements, connection.remaining_ms())
             called_at = time.monotonic()
             rows = connection.execute(_CALL, parameters, prepare=False).fetchall()
             took_s = time.monotonic() - called_at
@@ -179,10 +176,10 @@ class Placements:
             self._stats.note_commit()
 
 
-def _parameters(placements: list[Placement], wait_s: float) -> list[object]:
+def _parameters(placements: list[Placement], wait_ms: int) -> list[object]:
     orders = [placement.new_order for placement in placements]
     return [
-        max(1, int(wait_s * 1000)),
+        wait_ms,
         [placement.claim.client_id for placement in placements],
         [placement.claim.key for placement in placements],
         [placement.claim.fingerprint for placement in placements],
@@ -238,5 +235,5 @@ def _verdict_on(failure: Exception) -> Verdict:
 
 def _failure_for_caller(failure: Exception) -> StoreUnavailable:
     if isinstance(failure, StoreUnavailable):
-        return type(failure)(failure.reason, failure.kind)
+        return failure.copy()
     return store_unavailable(failure)

@@ -50,10 +50,10 @@ class Pool:
             failures = self._failures
             while not self._idle:
                 if self._failure and self._failures > failures and self._is_final(self._failure):
-                    raise _again(self._failure)
+                    raise self._failure.copy()
                 remaining_s = deadline - time.monotonic()
                 if remaining_s <= 0:
-                    raise _again(self._failure or StoreUnavailable(_NONE_FREE))
+                    raise (self._failure or StoreUnavailable(_NONE_FREE)).copy()
                 if not self._opening and self._open < self._connections_max:
                     self._start_opening()
                 self._changed.wait(remaining_s)
@@ -127,8 +127,3 @@ class Pool:
             self._pid = os.getpid()
         elif self._pid != os.getpid():
             raise RuntimeError("the store was opened before a fork")
-
-
-def _again(failure: StoreUnavailable) -> StoreUnavailable:
-    """Make an exception for one more caller: a traceback belongs to one of them."""
-    return type(failure)(failure.reason, failure.kind)

@@ -12,6 +12,9 @@ from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.failures import store_unavailable
 from orderapi.store.postgres.servers import CHECK_MAX_S, connect
 
+# The pause before a write that has certainly failed is sent again.
+RETRY_PAUSE_S = 0.1
+
 _APPLIED = "SELECT number, works_with FROM schema_migrations"
 # A table that exists as long as the database is an unfinished copy of another store.
 UNFINISHED_COPY = "unfinished_copy"

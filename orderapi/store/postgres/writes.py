@@ -16,10 +16,9 @@ from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.failures import Verdict, store_unavailable, verdict_on
 from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.queue import Queue
-from orderapi.store.postgres.session import failure_of_warning, is_lasting
+from orderapi.store.postgres.session import RETRY_PAUSE_S, failure_of_warning, is_lasting
 from orderapi.store.statements.transaction import WriteTx
 
-_RETRY_PAUSE_S = 0.1
 # The isolation level is that of `place_orders_v1`, and for the same reason. All settings end with
 # the transaction. They go in one round trip.
 _BEGIN = (
@@ -67,7 +66,7 @@ class Writes:
             except _CannotConnect as error:
                 if is_lasting(error.reason) or not _has_time(job):
                     raise error.reason from error
-            time.sleep(_RETRY_PAUSE_S)
+            time.sleep(RETRY_PAUSE_S)
 
     def _attempt(self, job: Job) -> Any:
         """Run one transaction. A psycopg.Error means that it was certainly not committed."""
@@ -132,4 +131,4 @@ def _lock(connection: Connection) -> None:
 
 
 def _has_time(job: Job) -> bool:
-    return time.monotonic() + _RETRY_PAUSE_S < job.deadline
+    return time.monotonic() + RETRY_PAUSE_S < job.deadline

@@ -17,7 +17,9 @@ PAGES_MAX = 1_000
 PAGES_PER_TRANSACTION = 8
 PAGES_PER_WRITE = 3
 # Readers that overlap prevent the reset of the WAL. Above this size, the writer waits for a reset.
-RESTART_ABOVE_FRAMES = 64 * 1024 * 1024 // 4096
+# SQLite shortens the file of a longer WAL to this size when it has been reset.
+WAL_MAX_BYTES = 64 * 1024 * 1024
+WAL_MAX_FRAMES = WAL_MAX_BYTES // 4096
 RESTART_BUSY_TIMEOUT_MS = 20
 RESTART_PAUSE_S = 1.0
 RESTART_PAUSE_MAX_S = 60.0
@@ -44,7 +46,7 @@ class Checkpointer:
         """Make a checkpoint. `execute` runs a statement on the write connection."""
         self._pages_left = PAGES_MAX
         _, frames, _ = execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if frames > RESTART_ABOVE_FRAMES and time.monotonic() >= self._restart_at:
+        if frames > WAL_MAX_FRAMES and time.monotonic() >= self._restart_at:
             self._restart(execute)
 
     def _restart(self, execute: Execute) -> None:

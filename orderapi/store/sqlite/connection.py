@@ -13,6 +13,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from orderapi.errors import StoreCorrupt, StoreFailure, StoreUnavailable
+from orderapi.store.sqlite.checkpoint import WAL_MAX_BYTES
 from orderapi.store.statements.execution import Parameters, Row
 from orderapi.store.statements.transaction import ReadTx
 
@@ -31,7 +32,6 @@ DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 # The pause before a statement that found the database locked is retried.
 BUSY_PAUSE_S = 0.01
 
-_WAL_MAX_BYTES = 64 * 1024 * 1024
 _OWN_MODES = {"immutable": "mode=ro&immutable=1", "ro-index": "mode=ro&readonly_shm=1"}
 # SQLITE_ERROR means that a statement cannot be prepared, because a table or a column is missing.
 _FOREIGN = ("SQLITE_NOTADB", "SQLITE_ERROR")
@@ -64,7 +64,7 @@ class Connection(sqlite3.Connection):
             self.execute("PRAGMA synchronous = FULL")
             self.execute("PRAGMA foreign_keys = ON")
             self.execute("PRAGMA wal_autocheckpoint = 0")
-            self.execute(f"PRAGMA journal_size_limit = {_WAL_MAX_BYTES}")
+            self.execute(f"PRAGMA journal_size_limit = {WAL_MAX_BYTES}")
         except DRIVER_ERRORS as error:
             # SQLite shares the index of the WAL among the connections of a process. As long as this
             # connection lives, another one cannot open the index in another way. On a damaged

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store.maintenance import OnProgress
+from orderapi.store.sqlite.checkpoint import WAL_MAX_BYTES
 from orderapi.store.sqlite.connection import Connection
 
 # Progress is reported after this many pages: 4 MiB, with pages of the usual size.
 _PAGES_PER_STEP = 1_024
-# A copy that filled the disk would stop the service too. The WAL may need this much.
-_FREE_MIN_BYTES = 64 * 1024 * 1024
+# A copy that filled the disk would stop the service too, because the WAL may need this much.
+_FREE_MIN_BYTES = WAL_MAX_BYTES
 
 
 def copy(source: Connection, target: Path, on_progress: OnProgress) -> None:

@@ -9,14 +9,14 @@ from orderapi.store import migrate
 from orderapi.store.copying import Snapshot
 from orderapi.store.sqlite import start
 from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, store_unavailable
+from orderapi.store.sqlite.file_names import side_file, size_of
 from orderapi.store.sqlite.file_swap import hold_exclusively, refuse_opened
-from orderapi.store.sqlite.files import DatabaseFiles, side_file, size_of
+from orderapi.store.sqlite.files import DatabaseFiles
+from orderapi.store.sqlite.lock_file import COMMAND_WAIT_MAX_S
 from orderapi.store.sqlite.older_backup import bring_up_to_date
 from orderapi.store.statements.copies import CopyReads
 from orderapi.store.statements.execution import Execute, Parameters, Row
 
-# A process that writes holds the lock for milliseconds.
-LOCK_TIMEOUT_S = 2.0
 READABLE_IDS = (start.APPLICATION_ID, start.POSTGRES_BACKUP_ID)
 BACKUP_IDS = (start.POSTGRES_BACKUP_ID,)
 
@@ -42,7 +42,7 @@ class SqliteCopySource:
         with ExitStack() as held:
             if not is_backup:
                 held.callback(self._files.close)
-                held.enter_context(self._files.lock.hold_within(LOCK_TIMEOUT_S))
+                held.enter_context(self._files.lock.hold_within(COMMAND_WAIT_MAX_S))
                 refuse_opened(path)
             # Nothing is made beside a backup: a lock file would make it look like a store in use.
             mode = "immutable" if is_backup else "ro"

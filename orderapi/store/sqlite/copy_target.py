@@ -11,6 +11,7 @@ from orderapi.store.copying import CopyWriter, TargetState
 from orderapi.store.maintenance import Auditable
 from orderapi.store.sqlite import start
 from orderapi.store.sqlite.auditable import SqliteAuditable
+from orderapi.store.sqlite.checkpoint import WAL_MAX_BYTES
 from orderapi.store.sqlite.connection import (
     DRIVER_ERRORS,
     OUR_FAULTS,
@@ -18,18 +19,17 @@ from orderapi.store.sqlite.connection import (
     reason,
     store_unavailable,
 )
-from orderapi.store.sqlite.copy_source import LOCK_TIMEOUT_S, executor_of, open_snapshot
+from orderapi.store.sqlite.copy_source import executor_of, open_snapshot
+from orderapi.store.sqlite.file_names import side_file, size_of
 from orderapi.store.sqlite.file_swap import hold_exclusively, refuse_opened
-from orderapi.store.sqlite.files import DatabaseFiles, side_file, size_of
-from orderapi.store.sqlite.lock_file import owner_of
+from orderapi.store.sqlite.files import DatabaseFiles
+from orderapi.store.sqlite.lock_file import COMMAND_WAIT_MAX_S, owner_of
 from orderapi.store.statements.copies import ChangingTable, CopyReads, GrowingTable
 from orderapi.store.statements.execution import Row
 
 # Keys are not sorted as they are copied, so their index must fit into memory, or at least its upper
 # part.
 _CACHE_KIB = 128 * 1024
-# The WAL is moved into the database when it has this size.
-_WAL_MAX_BYTES = 64 * 1024 * 1024
 
 
 class SqliteCopyTarget:
@@ -71,7 +71,7 @@ class SqliteCopyTarget:
         # This is also checked before the lock is taken: a suspended process may hold it.
         refuse_opened(self._path)
         try:
-            with self._files.lock.hold_within(LOCK_TIMEOUT_S):
+            with self._files.lock.hold_within(COMMAND_WAIT_MAX_S):
                 with hold_exclusively(self._path):
                     self._files.refuse_unusable()
                 writer = SqliteCopyWriter(self._path, start.UNFINISHED_COPY_ID, is_resumable=True)
@@ -141,7 +141,7 @@ class SqliteCopyWriter:
 
     def _open(self) -> Connection:
         try:
-            connection = Connection(self._path, "rw", busy_timeout_s=LOCK_TIMEOUT_S)
+            connection = Connection(self._path, "rw", busy_timeout_s=COMMAND_WAIT_MAX_S)
             try:
                 self._set_up(connection)
             except BaseException:
@@ -186,7 +186,8 @@ class SqliteCopyWriter:
             raise store_unavailable(error) from error
 
     def _shorten_wal(self) -> None:
-        if size_of(side_file(self._path, "-wal")) > _WAL_MAX_BYTES:
+        """Move the WAL into the database when it is long, because nobody else writes."""
+        if size_of(side_file(self._path, "-wal")) > WAL_MAX_BYTES:
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except DRIVER_ERRORS as error:

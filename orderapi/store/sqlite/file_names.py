@@ -8,8 +8,11 @@ import os
 import re
 from pathlib import Path
 
-# What SQLite and this service keep beside a database under its name.
-BESIDE = ("-wal", "-shm", "-journal", "-lock")
+# What SQLite keeps beside a database, under its name and one of these suffixes. The journal exists
+# only after a crash outside of WAL mode.
+SQLITE_SUFFIXES = ("-wal", "-shm", "-journal")
+# What this service keeps beside a database: the lock between processes.
+LOCK_SUFFIX = "-lock"
 
 # A restore gives the old database a second name of this form. A restore that is killed leaves it.
 _KEPT = re.compile(r"-replaced-\d{8}T\d{6}\.\d{6}Z")
@@ -35,7 +38,7 @@ def why_mounted(path: Path) -> str | None:
     file and its directory have different device numbers although nothing is mounted on the file.
     """
     mounted = _mount_points()
-    for name in (path, *(path.with_name(path.name + suffix) for suffix in BESIDE)):
+    for name in (path, *(side_file(path, suffix) for suffix in (*SQLITE_SUFFIXES, LOCK_SUFFIX))):
         if os.fsencode(name) in mounted:
             return (
                 f"{name} is a mount point; mount the directory {path.parent} instead of the file,"
@@ -64,13 +67,25 @@ def forget_unfinished_restore(path: Path) -> None:
     """
     for kept in _names_kept_by_restore(path):
         names = [
-            (kept.with_name(kept.name + suffix), path.with_name(path.name + suffix))
-            for suffix in ("-wal", "-shm", "-journal", "")
+            (side_file(kept, suffix), side_file(path, suffix)) for suffix in (*SQLITE_SUFFIXES, "")
         ]
         # If one of them is not a second name, then the database in place is not whole without it.
         if all(_is_same_file(other, mine) for other, mine in names if other.exists()):
             for other, _ in names:
                 other.unlink(missing_ok=True)
+
+
+def side_file(path: Path, suffix: str) -> Path:
+    """Name a file that lies beside a database, under its name and a suffix."""
+    return path.with_name(path.name + suffix)
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a file in bytes, or 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _names_kept_by_restore(path: Path) -> list[Path]:

@@ -12,12 +12,8 @@ from pathlib import Path
 from orderapi import exclusive_name
 from orderapi.durable import sync_directory
 from orderapi.errors import FileRefused
-from orderapi.store.sqlite.files import side_file, size_of
+from orderapi.store.sqlite.file_names import SQLITE_SUFFIXES, side_file, size_of
 from orderapi.store.sqlite.lock_file import owner_of
-
-# SQLite keeps these files beside a database, under its name. The journal exists only after a crash
-# outside of WAL mode.
-SIDE_FILES = ("-wal", "-shm", "-journal")
 
 # Bytes of the database file (sqlite.org/fileformat2.html, "the lock-byte page"). In WAL mode, a
 # connection holds a shared lock on some of these bytes, from its first statement until its end.
@@ -110,7 +106,7 @@ def _keep(path: Path, kept_as: Path) -> bool:
     Returns False if the file system has no hard links. Then the WAL and the journal are copied, and
     the database still has one name.
     """
-    suffixes = (*SIDE_FILES, "") if _has_frames(path) else ("-journal", "")
+    suffixes = (*SQLITE_SUFFIXES, "") if _has_frames(path) else ("-journal", "")
     is_linked = True
     for suffix in suffixes:
         file, second = side_file(path, suffix), side_file(kept_as, suffix)

@@ -8,7 +8,10 @@ from orderapi.durable import sync_directory
 from orderapi.errors import StoreRefused, StoreUnavailable
 from orderapi.maintenance_records import StoreUsage
 from orderapi.store.sqlite.file_names import (
+    LOCK_SUFFIX,
     forget_unfinished_restore,
+    side_file,
+    size_of,
     why_linked,
     why_misplaced,
     why_mounted,
@@ -36,7 +39,7 @@ class DatabaseFiles:
     def __init__(self, path: Path) -> None:
         # A symbolic link must lead to the same lock and to the same WAL.
         self.path = path.resolve()
-        self.lock = LockFile(side_file(self.path, "-lock"), self.path)
+        self.lock = LockFile(side_file(self.path, LOCK_SUFFIX), self.path)
         self._wal_path = side_file(self.path, "-wal")
         self._index_path = side_file(self.path, "-shm")
         self._used: Identity | None = None
@@ -194,22 +197,9 @@ class DatabaseFiles:
         self.lock.close()
 
 
-def side_file(path: Path, suffix: str) -> Path:
-    """Name a file that lies beside a database, under its name and a suffix."""
-    return path.with_name(path.name + suffix)
-
-
 def _identity_of(path: Path) -> Identity | None:
     try:
         status = os.stat(path)  # noqa: PTH116 - this runs for every batch
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def size_of(path: Path) -> int:
-    """Return the size of a file in bytes, or 0 if there is none."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -13,6 +13,10 @@ from pathlib import Path
 
 from orderapi.errors import StoreRefused, StoreUnavailable
 
+# A command waits this long for the lock. A process that writes holds it for milliseconds, but a
+# start holds it during its migrations.
+COMMAND_WAIT_MAX_S = 2.0
+
 _POLL_S = 0.05
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 

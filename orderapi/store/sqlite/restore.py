@@ -13,19 +13,21 @@ from orderapi.store.sqlite import start as sqlite_start
 from orderapi.store.sqlite.auditable import SqliteAuditable
 from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, file_uri, store_unavailable
 from orderapi.store.sqlite.copy import copy
+from orderapi.store.sqlite.file_names import (
+    LOCK_SUFFIX,
+    SQLITE_SUFFIXES,
+    side_file,
+    size_of,
+)
 from orderapi.store.sqlite.file_swap import (
-    SIDE_FILES,
     hand_over,
     hold_exclusively,
     refuse_opened,
     swap,
 )
-from orderapi.store.sqlite.files import DatabaseFiles, side_file, size_of
-from orderapi.store.sqlite.lock_file import owner_of
+from orderapi.store.sqlite.files import DatabaseFiles
+from orderapi.store.sqlite.lock_file import COMMAND_WAIT_MAX_S, owner_of
 from orderapi.store.statements.gone import count_gone
-
-# A process that writes holds the lock for milliseconds. A start holds it during its migrations.
-_LOCK_TIMEOUT_S = 2.0
 
 
 @contextmanager
@@ -43,7 +45,7 @@ def begin_restore(path: Path, *, force: bool) -> Iterator["SqliteRestore"]:
     with hold_exclusively(files.path):
         _refuse_existing(files.path, force=force)
     try:
-        with files.lock.hold_within(_LOCK_TIMEOUT_S):
+        with files.lock.hold_within(COMMAND_WAIT_MAX_S):
             restore = SqliteRestore(files.path)
             try:
                 yield restore
@@ -113,7 +115,7 @@ class SqliteRestore:
 
     def clear(self) -> None:
         """Delete the copy, and every file beside it that a start, SQLite or a kill has left."""
-        for suffix in ("", "-lock", "-void", *SIDE_FILES):
+        for suffix in ("", LOCK_SUFFIX, "-void", *SQLITE_SUFFIXES):
             side_file(self._copy, suffix).unlink(missing_ok=True)
 
     def _settle(self) -> tuple[Gone | None, str]:

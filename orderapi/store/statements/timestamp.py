@@ -6,7 +6,12 @@ from datetime import UTC, datetime
 
 def now_text() -> str:
     """Give the current time as it is stored."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return text_of(datetime.now(UTC))
+
+
+def text_of(moment: datetime) -> str:
+    """Give a time in UTC as it is stored."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def now_ms() -> int:

@@ -2,7 +2,8 @@
 
 import json
 
-from orderapi.orders import EVENT_TYPE, ORDER_STATUS, PUBLIC_CLIENT
+from orderapi.orders import EVENT_TYPE, ORDER_STATUS
+from orderapi.records import PUBLIC_CLIENT
 from orderapi.web import cursor, problems
 from orderapi.web.problem_pages import explain
 

@@ -20,8 +20,7 @@ from typing import Any
 import gevent
 
 from orderapi import idempotency
-from orderapi.orders import PUBLIC_CLIENT
-from orderapi.records import Claim, NewOrder
+from orderapi.records import PUBLIC_CLIENT, Claim, NewOrder
 from tests.bench.postgres.contenders import OPENERS, Place
 from tests.bench.postgres.round_trip import set_far
 

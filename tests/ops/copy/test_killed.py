@@ -9,7 +9,7 @@ import pytest
 from orderapi.errors import StoreRefused, StoreUnavailable
 from orderapi.store.copying import BATCH_ROWS
 from orderapi.store.open import open_store
-from orderapi.store.sqlite.files import size_of
+from orderapi.store.sqlite.file_names import size_of
 from tests.support.copies import ORDERS, begin_copy, copy_here, findings, rows_of, run_copy
 from tests.support.engines import Engine, PostgresEngine, SqliteEngine
 from tests.support.promises import promise

@@ -8,8 +8,7 @@ import psycopg
 import pytest
 
 from orderapi.errors import KeyReused, StoreCorrupt, StoreUnavailable
-from orderapi.orders import PUBLIC_CLIENT
-from orderapi.records import Order, OrderPage
+from orderapi.records import PUBLIC_CLIENT, Order, OrderPage
 from orderapi.store.postgres.store import PostgresStore
 from tests.support.engines import PostgresEngine
 from tests.support.placing import place, placing

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderapi.errors import KeyReused
-from orderapi.orders import PUBLIC_CLIENT, REPLY_STATUS, event_payload, find_reply
-from orderapi.records import Order, Reply
+from orderapi.orders import REPLY_STATUS, event_payload, find_reply
+from orderapi.records import PUBLIC_CLIENT, Order, Reply
 from orderapi.store.postgres.placements import placement_of
 from orderapi.store.postgres.store import PostgresStore
 from tests.support.engines import PostgresEngine

@@ -160,7 +160,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(checkpoint, "PAGES_MAX", 1)
-    monkeypatch.setattr(checkpoint, "RESTART_ABOVE_FRAMES", 50)
+    monkeypatch.setattr(checkpoint, "WAL_MAX_FRAMES", 50)
     bench = Bench(tmp_path / "filling.db")
     yield bench
     bench.db.close()
@@ -210,7 +210,7 @@ def test_overlapping_readers_do_not_let_the_wal_grow_without_limit(
 ) -> None:
     """There is always one reader with a snapshot; never one snapshot for long."""
     monkeypatch.setattr(checkpoint, "PAGES_MAX", 5 * 11)
-    monkeypatch.setattr(checkpoint, "RESTART_ABOVE_FRAMES", 200)
+    monkeypatch.setattr(checkpoint, "WAL_MAX_FRAMES", 200)
     monkeypatch.setattr(checkpoint, "RESTART_PAUSE_S", 0.05)
     monkeypatch.setattr(checkpoint, "RESTART_PAUSE_MAX_S", 0.1)
     path = database

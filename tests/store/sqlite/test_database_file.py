@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from orderapi.errors import StoreUnavailable
-from orderapi.orders import PUBLIC_CLIENT, place_order
-from orderapi.records import OrderPage
+from orderapi.orders import place_order
+from orderapi.records import PUBLIC_CLIENT, OrderPage
 from orderapi.store.contract import WriteTx
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place, request_for, spoil_lock_file

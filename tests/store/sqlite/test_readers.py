@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from orderapi.errors import KeyReused
-from orderapi.orders import PUBLIC_CLIENT, find_reply
+from orderapi.orders import find_reply
+from orderapi.records import PUBLIC_CLIENT
 from orderapi.store.contract import WriteTx
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place, request_for

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from orderapi.errors import StoreUnavailable
-from orderapi.orders import LEDGER_ENTRY_TYPE, ORDER_STATUS, PUBLIC_CLIENT, place_order
-from orderapi.records import OrderPage, Reply
+from orderapi.orders import LEDGER_ENTRY_TYPE, ORDER_STATUS, place_order
+from orderapi.records import PUBLIC_CLIENT, OrderPage, Reply
 from orderapi.store.contract import WriteTx
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.placing import place, request_for
