@@ -9,11 +9,11 @@ import pytest
 
 from orderapi.errors import KeyReused, StoreUnavailable
 from orderapi.settings import PostgresUrl
+from orderapi.store import contract
 from orderapi.store.postgres.store import PostgresStore
-from orderapi.store.statements.transaction import WriteTx
 from tests.support.client_crowd import ANSWERED_WITHIN_S
 from tests.support.engines import PostgresEngine
-from tests.support.placing import place
+from tests.support.placing import place, placing
 from tests.support.postgres import SUPERUSER
 from tests.support.promises import promise
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
@@ -101,10 +101,13 @@ def test_a_network_that_is_silent_makes_nobody_wait_for_it(
     store: PostgresStore, engine: PostgresEngine, proxy: TcpProxy
 ) -> None:
     """No packet tells that the connection is dead, as behind a firewall that discards packets."""
+    assert store.read_one(lambda tx: tx.events.last_sequence()) == 1
     proxy.silent = True
     started = awake_s()
     with pytest.raises(StoreUnavailable):
         place(store, "key", deadline=time.monotonic() + 1.0)
+    with pytest.raises(StoreUnavailable):
+        store.read_one(lambda tx: tx.events.last_sequence(), time.monotonic() + 1.0)
     assert awake_s() - started <= ANSWERED_WITHIN_S
     proxy.silent = False
     place(store, "key")
@@ -114,22 +117,30 @@ def test_a_network_that_is_silent_makes_nobody_wait_for_it(
 
 @promise("an error is not a verdict")
 def test_a_rare_write_whose_commit_is_not_known_is_not_done_twice(
-    store: PostgresStore, proxy: TcpProxy
+    store: PostgresStore, engine: PostgresEngine, proxy: TcpProxy
 ) -> None:
     runs = 0
+    write = placing("key")
 
-    def probe(tx: WriteTx) -> None:
+    def counted(tx: contract.WriteTx) -> object:
         nonlocal runs
         runs += 1
-        tx.probe.touch()
+        return write(tx)
 
-    store.write(probe)
+    store.write(lambda tx: tx.probe.touch())  # the connection for rare writes is open
     proxy.lose_answer(b"COMMIT\0")
     with pytest.raises(StoreUnavailable):
-        store.write(probe)
+        store.write(counted)
+    assert runs == proxy.lost == 1
+    assert engine.counts() == [2, 2, 2, 2]
+    assert store.write(write).replayed
+
+
+def test_a_read_whose_answer_is_lost_is_read_again(store: PostgresStore, proxy: TcpProxy) -> None:
+    assert store.read_one(lambda tx: tx.events.last_sequence()) == 1
+    proxy.lose_answer(b"sequence")
+    assert store.read_one(lambda tx: tx.events.last_sequence()) == 1
     assert proxy.lost == 1
-    assert runs == 2
-    store.write(probe)
 
 
 def test_readers_survive_the_end_of_their_connections(
