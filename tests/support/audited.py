@@ -40,3 +40,9 @@ def wal_can_be_reset(database: Path) -> bool:
                 return True
             time.sleep(0.1)
     return False
+
+
+def break_invariant(database: Path) -> None:
+    """Delete the second event, as no service does."""
+    with closing(sqlite3.connect(database)) as db, db:
+        assert db.execute("DELETE FROM events WHERE sequence = 2").rowcount == 1

@@ -1,6 +1,8 @@
 """Databases, their backups, and the commands, as operators run them."""
 
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -101,3 +103,9 @@ def contents(directory: Path) -> dict[str, bytes]:
         if file.is_file() and not file.name.endswith(("-lock", "-shm"))
         if file.stat().st_size or not file.name.endswith("-wal")
     }
+
+
+def limit_file_size() -> None:
+    """Make this process fail to write a file longer than 40 kB, as on a disk that is full."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))

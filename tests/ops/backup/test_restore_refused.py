@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.ops.backup.test_backup import limit_file_size
 from tests.store.sqlite.test_migrate import NEWEST
-from tests.support.backup_files import contents, left_by_a_kill, orderapi, with_orders
+from tests.support.backup_files import (
+    contents,
+    left_by_a_kill,
+    limit_file_size,
+    orderapi,
+    with_orders,
+)
 from tests.support.disks import mounted
 
 
