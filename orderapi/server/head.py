@@ -17,6 +17,7 @@ from orderapi.server.limits import (
     HEAD_MAX_BYTES,
     REQUEST_LINE_MAX_BYTES,
 )
+from orderapi.web.this_request import REQUEST_ID_MAX_CHARS
 
 END = b"\r\n\r\n"
 CHUNKED = -1
@@ -27,7 +28,9 @@ _LINE = re.compile(rb"([!$%&'*+\-.^_`|~0-9A-Z]{3,20}+) ([\x21-\x7e]++) HTTP/1\.(
 _PARTIAL_LINE = re.compile(rb"[ -~]*+\r?+")
 _FIELDS = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_REQUEST_ID = re.compile(rb"\r\nx-request-id:[ \t]*+([!-~]{1,128}+)[ \t]*+\r\n", re.IGNORECASE)
+_REQUEST_ID = re.compile(
+    rb"\r\nx-request-id:[ \t]*+([!-~]{1,%d}+)[ \t]*+\r\n" % REQUEST_ID_MAX_CHARS, re.IGNORECASE
+)
 # RFC 3986, section 3.2.2: a name or an address, and a port.
 _HOST = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]*+)?+")
 _DIGITS = re.compile(r"[0-9]++")

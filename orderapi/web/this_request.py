@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
 HEADER = "X-Request-ID"
+# A request may send an id of at most this length. A longer one is replaced with a new id.
+REQUEST_ID_MAX_CHARS = 128
+# The log shows at most this much of a path.
 PATH_MAX_CHARS = 256
 
-_ACCEPTED = re.compile(r"[A-Za-z0-9._~:+/=-]{1,128}")
+_ACCEPTED_ID = re.compile(rf"[A-Za-z0-9._~:+/=-]{{1,{REQUEST_ID_MAX_CHARS}}}")
 # The server notes under this key when it had received the last byte of the body, in seconds of
 # `time.monotonic()`.
 WHOLE_AT = "orderapi.whole_at"
@@ -97,7 +100,7 @@ def deadline() -> float:
 
 def choose_id(sent: str | None) -> str:
     """Return the id that a request has sent, if it has the accepted form, or a new id."""
-    return sent if sent and _ACCEPTED.fullmatch(sent) else _new_id()
+    return sent if sent and _ACCEPTED_ID.fullmatch(sent) else _new_id()
 
 
 def _new_id() -> str:

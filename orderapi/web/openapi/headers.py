@@ -6,10 +6,9 @@ from orderapi.web.openapi.files import FILES
 from orderapi.web.problems import PROBLEMS, RETRY_AFTER_S
 from orderapi.web.schemas.fields import KEY_HEADER_PATTERN
 from orderapi.web.schemas.orders import ORDER_ID_PATTERN
+from orderapi.web.this_request import REQUEST_ID_MAX_CHARS
 
 Described = dict[str, object]
-
-_REQUEST_ID_MAX_CHARS = 128
 
 
 def _parameter(place: str, description: str, schema: Described, **others: object) -> Described:
@@ -40,7 +39,8 @@ PARAMETERS: dict[str, Described] = {
     "X-Request-ID": _parameter(
         "header",
         "The id of this request in the log and in the answer. A value of other characters than "
-        "`A-Za-z0-9._~:+/=-`, or of more than 128, is replaced with a new UUID.",
+        f"`A-Za-z0-9._~:+/=-`, or of more than {REQUEST_ID_MAX_CHARS}, is replaced with a new "
+        "UUID.",
         {"type": "string"},
     ),
     "traceparent": _parameter(
@@ -76,7 +76,7 @@ RESPONSE_HEADERS: dict[str, Described] = {
     "X-Request-ID": {
         "description": "The id of this request, which every log line of it contains.",
         "required": True,
-        "schema": {"type": "string", "minLength": 1, "maxLength": _REQUEST_ID_MAX_CHARS},
+        "schema": {"type": "string", "minLength": 1, "maxLength": REQUEST_ID_MAX_CHARS},
         "example": examples.REQUEST_ID,
     },
     "Location": {
