@@ -1,7 +1,7 @@
 """Checks whether the service can listen at its address. A refusal names the setting.
 
-gunicorn itself tries an unusable address for 5 s and never names where it comes from. It removes
-the file of a unix socket although another service listens there.
+gunicorn itself tries an unusable address for 5 s, and its message does not name the setting. It
+also removes the file of a unix socket at which another service listens.
 """
 
 import errno
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from orderapi.errors import SettingsInvalid
 
-# The workers of a killed master end with it, or as soon as their disk answers.
+# When a master is killed, its workers end too. A worker that waits for its disk ends when the disk
+# answers. A start waits at most this long for them.
 _LEAVING_MAX_S = 5.0
 _PAUSE_S = 0.05
 _NAME = "ORDERAPI_BIND"
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Address:
-    """The address that `ORDERAPI_BIND` names, in a form that `settings` accepts."""
+    """The address in `ORDERAPI_BIND`, in a form that `orderapi.settings` accepts."""
 
     def __init__(self, bind: str) -> None:
         self._bind = bind
@@ -32,19 +33,20 @@ class Address:
         self._directory: int | None = None
 
     def reserve(self) -> None:
-        """Wait until nobody listens at the address. For a path, make other starts wait.
+        """Wait until no process listens at the address. For a unix socket, make other starts wait.
 
-        Raises SettingsInvalid if another service still listens, or if nobody can listen there.
+        Raises SettingsInvalid if another process still listens, or if the address is unusable.
         """
         if self._is_path:
             self._check_path()
-            # Two starts at once would each find a dead socket, and the later one would remove the
-            # socket of the earlier one. The directory is locked until this one listens.
+            # Two starts at the same time would both find an unused socket file, and the later start
+            # would remove the new socket of the earlier one. The lock on the directory prevents
+            # this until this process listens.
             self._directory = _lock_directory(self._path.parent)
         self._wait_until_free()
 
     def release(self) -> None:
-        """Let other starts continue. This is called when this service listens."""
+        """Let other starts continue. This method is called when this service listens."""
         if self._directory is not None:
             os.close(self._directory)
             self._directory = None
@@ -53,22 +55,23 @@ class Address:
         if not os.access(self._path.parent, os.W_OK | os.X_OK):
             raise SettingsInvalid(_NAME, f"cannot write in the directory {self._path.parent}")
         if self._path.exists() and not self._path.is_socket():
-            raise SettingsInvalid(_NAME, f"{self._path} is there and is not a socket")
+            raise SettingsInvalid(_NAME, f"{self._path} exists and is not a socket")
 
     def _wait_until_free(self) -> None:
         give_up_at = time.monotonic() + _LEAVING_MAX_S
-        has_told = False
-        while (error := self._why_not()) is not None:
+        is_logged = False
+        while (error := self._find_obstacle()) is not None:
             if getattr(error, "errno", None) != errno.EADDRINUSE or time.monotonic() > give_up_at:
                 why = getattr(error, "strerror", None) or error
                 where = self._bind.removeprefix("unix:")
                 raise SettingsInvalid(_NAME, f"cannot listen on {where}: {why}") from error
-            if not has_told:
+            if not is_logged:
                 _log.info("another process listens at %s; this start waits for it", self._bind)
-                has_told = True
+                is_logged = True
             time.sleep(_PAUSE_S)
 
-    def _why_not(self) -> OSError | UnicodeError | None:
+    def _find_obstacle(self) -> OSError | UnicodeError | None:
+        """Return the error that a process would get which listens now, or None if there is none."""
         try:
             if self._is_path:
                 _fail_if_served(self._path)
@@ -102,7 +105,7 @@ def _fail_if_served(path: Path) -> None:
 
 
 def _fail_if_taken(bind: str) -> None:
-    """Raise OSError or UnicodeError if nobody can listen at a host and a port."""
+    """Raise OSError or UnicodeError if this process cannot listen at a host and a port."""
     host, _, port = bind.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

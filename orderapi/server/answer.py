@@ -1,8 +1,8 @@
-"""Running the app for one request (PEP 3333), and writing the answer so that one send suffices.
+"""Runs the app for one request (PEP 3333), and writes its answer so that one system call sends it.
 
-If head and body left in two sends, each answer would cost one more system call and wake the client
-twice. A worker that is killed between the two sends would leave a head without a body, and then no
-proxy may send the request to another worker.
+With a system call for the head and another one for the body, each answer would take longer and wake
+the client twice. If the worker were killed between them, the client would have a head without a
+body, and then no proxy may send the request to another worker.
 """
 
 import logging
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str]]
 # The statuses whose answers have no body (RFC 9110, section 6.4.1).
 _WITHOUT_BODY = ("204", "304")
-_KEPT = b"Connection: keep-alive\r\n\r\n"
-_CLOSED = b"Connection: close\r\n\r\n"
+_KEEP_ALIVE = b"Connection: keep-alive\r\n\r\n"
+_CLOSE = b"Connection: close\r\n\r\n"
 
 _log = logging.getLogger(__name__)
 
@@ -39,9 +39,9 @@ class Answer:
     def start_response(
         self, status: str, headers: Headers, exc_info: Any = None
     ) -> Callable[[bytes], object]:
-        """Note the head of the answer. A head that is given after an error replaces the first.
+        """Store the head of the answer. A head that comes with an error replaces the one before.
 
-        Raises RuntimeError if the app calls it twice without an error.
+        Raises RuntimeError if the app calls this method twice without an error.
         """
         if self.status and not exc_info:
             raise RuntimeError("the app called start_response twice")
@@ -75,7 +75,8 @@ def run_app(
 ) -> tuple[bytes, bytes]:
     """Run the app for one request, and return the head and the body of its answer for `join`.
 
-    If the app raises, or if its answer cannot be sent, that is logged and `failure` is the answer.
+    If the app raises an exception, or if its answer is not valid HTTP, the error is logged, and
+    `failure` makes the answer.
     """
     answer = Answer()
     try:
@@ -87,10 +88,10 @@ def run_app(
 
 
 def write(answer: Answer, head: Head, common_lines: "CommonHeaderLines") -> tuple[bytes, bytes]:
-    """Write the head of an answer. It contains the length, so that the client finds the end.
+    """Return the head and the body of an answer as bytes. The head contains the body's length.
 
-    Raises ValueError for a header with a line break or a character beyond latin-1, and for a length
-    that is not the body's.
+    Raises ValueError if a header has a line break or a character that is not in latin-1, or if the
+    app gave a length that is not the length of the body.
     """
     lines = [f"{head.version} {answer.status}\r\n{common_lines.now()}"]
     body = b"" if head.is_head or answer.status[:3] in _WITHOUT_BODY else answer.body
@@ -116,7 +117,7 @@ def write(answer: Answer, head: Head, common_lines: "CommonHeaderLines") -> tupl
 def join(written: tuple[bytes, bytes], *, keeps_alive: bool) -> bytes:
     """Return the bytes of an answer that says whether its connection is kept."""
     head, body = written
-    return head + (_KEPT if keeps_alive else _CLOSED) + body
+    return head + (_KEEP_ALIVE if keeps_alive else _CLOSE) + body
 
 
 class CommonHeaderLines:
@@ -130,7 +131,7 @@ class CommonHeaderLines:
         self._lines = ""
 
     def now(self) -> str:
-        """Return the lines of this moment. They are made once a second."""
+        """Return the lines for the current time. They are made at most once a second."""
         second = int(time.time())
         if second != self._second:
             self._second = second

@@ -7,9 +7,9 @@ from typing import Any
 
 from gunicorn import arbiter, sock
 
-# The master checks the heartbeats of its workers at least once a second. If more time passes
-# between two checks, the master was stopped, and its workers probably were stopped too.
-_LATE_S = 3.0
+# The master checks the heartbeats of its workers at least once a second. If more than this time
+# passes between two checks, the master was suspended, and its workers probably were too.
+_CHECK_INTERVAL_MAX_S = 3.0
 
 # The file of each unix socket of this process: its path, its device and its inode.
 _own_socket_files: dict[str, tuple[int, int]] = {}
@@ -18,8 +18,8 @@ _own_socket_files: dict[str, tuple[int, int]] = {}
 class MonotonicTime:
     """The module `time` as gunicorn's arbiter uses it, with a `time` that no clock change moves.
 
-    The arbiter's stop waits until `time.time() + graceful_timeout`. When the wall clock is set
-    forward in that time, it would kill workers that still answer requests.
+    When the arbiter stops, it waits until `time.time() + graceful_timeout`. If the wall clock were
+    set forward in that time, the arbiter would kill workers that still answer requests.
     """
 
     time = staticmethod(system_time.monotonic)
@@ -38,10 +38,10 @@ def prepare_module() -> None:
 
 
 def wait_for_heartbeats_after_a_pause(master: Any) -> None:
-    """Make a master that was itself stopped wait for heartbeats before it kills its workers.
+    """Make a master that was itself suspended wait for heartbeats before it kills its workers.
 
-    After SIGSTOP and SIGCONT of the whole service, or a stall of the machine, the master may run
-    first. It would see heartbeats that are too old, and kill workers that are about to continue.
+    After SIGSTOP and SIGCONT of the whole service, or after a pause of the machine, the master may
+    run first. It would see old heartbeats, and kill workers that are about to continue.
     """
     murder_workers = master.murder_workers
     last_checked_at = system_time.monotonic()
@@ -49,7 +49,7 @@ def wait_for_heartbeats_after_a_pause(master: Any) -> None:
     def murder_unless_suspended() -> None:
         nonlocal last_checked_at
         now = system_time.monotonic()
-        was_suspended, last_checked_at = now - last_checked_at > _LATE_S, now
+        was_suspended, last_checked_at = now - last_checked_at > _CHECK_INTERVAL_MAX_S, now
         if not was_suspended:
             murder_workers()
 
@@ -57,7 +57,7 @@ def wait_for_heartbeats_after_a_pause(master: Any) -> None:
 
 
 def note_own_socket_files(listeners: Iterable[Any]) -> None:
-    """Note the files of this process's unix sockets, so that a stop removes no other file."""
+    """Store which files are the unix sockets of this process, so that a stop removes no others."""
     for listener in listeners:
         path = listener.getsockname()
         if isinstance(path, str) and path:
@@ -65,10 +65,11 @@ def note_own_socket_files(listeners: Iterable[Any]) -> None:
 
 
 def close_sockets(listeners: Iterable[Any], unlink: bool = True) -> None:
-    """Close listeners, and with `unlink` remove the files of unix sockets that are this process's.
+    """Close listeners. With `unlink`, also remove the socket files that this process has made.
 
-    gunicorn's own removes whatever has the path, which may be another service's socket by now. If
-    the file is gone, it ends with an exception in the middle of a stop, and requests are cut off.
+    gunicorn's own function removes the file at the path of a socket, even if the file is now the
+    socket of another service. If there is no file, that function raises an exception in the middle
+    of a stop, and requests are cut off.
     """
     for listener in listeners:
         path = listener.getsockname()

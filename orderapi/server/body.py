@@ -1,7 +1,7 @@
-"""Reading the body of a request, in one of the two framings of RFC 9112, section 6.
+"""Reads the body of a request, in one of the two framings of RFC 9112, section 6.
 
-httptools does not tell where in its input a message ends, nor how long a chunk's extensions are.
-The worker needs both, and so the framing of bodies is read here.
+httptools reports neither where in its input a message ends nor how long a chunk's extensions are.
+The worker needs both. Therefore this module reads the framing of bodies itself.
 """
 
 import io
@@ -38,11 +38,11 @@ _NEVER_TRAILERS = frozenset(
 
 
 class SizedBody:
-    """A body whose length was announced."""
+    """A body whose length the head contains (Content-Length)."""
 
     __slots__ = ("_missing", "_parts")
 
-    # The worker does not begin to read a body whose announced length is too large.
+    # The worker does not begin to read a body whose Content-Length is too large.
     is_too_large = False
 
     def __init__(self, length: int) -> None:
@@ -58,18 +58,18 @@ class SizedBody:
         return data[self._missing :]
 
     def content(self) -> bytes:
-        """Give what has arrived of the body."""
+        """Return the bytes of the body that have arrived."""
         return b"".join(self._parts)
 
     def cut_short(self) -> Any:
-        """Return the input of the app for a body that is shorter than its announced length."""
+        """Return the app's input for a body that ends before its Content-Length is reached."""
         return io.BytesIO(self.content())
 
 
 class ChunkedBody:
-    """A body in chunks.
+    """A body in chunks (RFC 9112, section 7.1).
 
-    Line ends are CRLF alone. Extensions and trailers are checked, then discarded.
+    Each line must end with CRLF. Extensions and trailers are checked, then discarded.
     """
 
     __slots__ = (
@@ -94,7 +94,7 @@ class ChunkedBody:
     def feed(self, data: bytes) -> bytes | None:
         """Add the next bytes. Return what follows the body if it is whole now, else None.
 
-        Raises RequestRefused for chunks that are malformed.
+        Raises RequestRefused if the chunks are malformed.
         """
         self._buffer += data
         while not self._is_whole and self._read():
@@ -107,12 +107,12 @@ class ChunkedBody:
         return len(self._content) >= BODY_READ_MAX_BYTES
 
     def content(self) -> bytes:
-        """Give what has arrived of the body."""
+        """Return the bytes of the body that have arrived."""
         return bytes(self._content)
 
     def cut_short(self) -> Any:
-        """Return the input of the app for a body that ends early. It cannot be read."""
-        return Unreadable("The connection ended in the middle of a chunk.")
+        """Return the app's input for a body that ends early. Reading it raises OSError."""
+        return UnreadableBody("The connection ended in the middle of a chunk.")
 
     def _read_size(self) -> bool:
         line = self._next_line(CHUNK_LINE_MAX_BYTES)
@@ -179,8 +179,8 @@ class ChunkedBody:
         self._buffer = self._buffer[count:]
 
 
-class Unreadable:
-    """The app's input for a body that cannot be read; `reason` says why."""
+class UnreadableBody:
+    """The app's input for a body that cannot be read. `reason` says why."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -1,7 +1,7 @@
-"""One connection of a client. Its requests are read one after another, and each is answered.
+"""One connection of a client. Its requests are read and answered one after another.
 
-A connection is driven by its watcher in the event loop. Only the app runs in a greenlet, and it
-runs when its request has arrived whole, so the app never waits for the client.
+The event loop calls the methods of a connection. Only the app runs in a greenlet, after the whole
+request has arrived. Therefore the app never waits for the client.
 """
 
 import logging
@@ -17,8 +17,12 @@ from orderapi.server.transport import Transport
 from orderapi.server.worker_context import WorkerContext
 from orderapi.web import this_request
 
-# The states of a connection: it reads a request, the app handles the request, the client has not
-# read the whole answer, the rest of a refused request is discarded, or the connection is closed.
+# The states of a connection:
+# READING: it waits for a request, or reads one.
+# HANDLING: the app handles a request.
+# SENDING: the client has not read the whole answer yet.
+# DISCARDING: the last answer was sent, and what the client still sends is discarded.
+# CLOSED: the connection is closed.
 READING, HANDLING, SENDING, DISCARDING, CLOSED = range(5)
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -53,7 +57,7 @@ class Connection:
         self._connections = context.connections
         self._address = base["REMOTE_ADDR"]
         self._reader = RequestReader(base)
-        # Whether the client has ended its side. It may still read its answers.
+        # Whether the client has closed its sending side. It may still read its answers.
         self._has_ended = False
         self._has_unread_body = False
         self._head = NO_HEAD
@@ -66,11 +70,11 @@ class Connection:
         self._connections.idle[self] = self._connections.clock_s
 
     def read(self) -> None:
-        """Read what has arrived, if anything has, and handle it."""
+        """Read the bytes that have arrived, if there are any, and handle them."""
         try:
             data = self._transport.receive()
             if data:
-                self._take(data)
+                self._handle_bytes(data)
             elif data is not None:
                 self._end_of_input()
         except OSError:  # the client has reset the connection
@@ -79,11 +83,11 @@ class Connection:
             self._fail()
 
     def _fail(self) -> None:
-        """End this connection after an error in this code, which must not stop the event loop."""
+        """Close this connection after a bug in this code, so that the event loop continues."""
         _log.exception("unexpected error in the HTTP server; one connection was closed")
         self.close()
 
-    def _take(self, data: bytes) -> None:
+    def _handle_bytes(self, data: bytes) -> None:
         # While an answer is being sent, the client is active only if it reads that answer.
         if self._state != SENDING:
             self._timing.note_activity()
@@ -93,14 +97,14 @@ class Connection:
             self._discarded_bytes += len(data)
             if self._discarded_bytes > DISCARD_MAX_BYTES:
                 self.close()
-        elif self._state != CLOSED and self._reader.keep(data) >= PIPELINED_MAX_BYTES:
+        elif self._state != CLOSED and self._reader.keep_for_later(data) >= PIPELINED_MAX_BYTES:
             self._transport.pause()
 
     def _read_request(self, data: bytes) -> None:
         reader = self._reader
         phase = reader.phase
         try:
-            request = reader.take(data)
+            request = reader.feed(data)
         except RequestRefused as refused:
             self._refuse(str(refused))
             return
@@ -121,7 +125,7 @@ class Connection:
         if self._state == DISCARDING:
             self.close()
         elif self._state == READING and (self._reader.phase != IDLE or not self._reader.has_more):
-            # Otherwise whole requests have arrived, and they are handled before the end.
+            # In all other cases, whole requests have arrived. They are handled before the end.
             self._end_reading()
 
     def _end_reading(self) -> None:
@@ -137,7 +141,7 @@ class Connection:
 
     def _wait(self) -> None:
         """Begin to wait for the client in the middle of a request or of an answer."""
-        self._timing.begin()
+        self._timing.begin_wait()
         self._connections.idle.pop(self, None)
         self._connections.timed[self] = None
 
@@ -165,7 +169,7 @@ class Connection:
             self._fail()
 
     def _refuse(self, reason: str) -> None:
-        """Answer a request that cannot be read, and end the connection."""
+        """Answer a request that cannot be read. The connection ends after the answer."""
         answer = self._context.refusal(reason, self._reader.sent_request_id, self._address)
         self._is_kept = False
         self._has_unread_body = True
@@ -173,14 +177,14 @@ class Connection:
 
     def _send_last(self, written: tuple[bytes, bytes]) -> None:
         """Send the final answer to a request."""
-        # This is decided once, so that the answer says what is done.
+        # The answer says whether the connection is kept, so this is decided before it is sent.
         self._is_kept = self._is_kept and not self._connections.is_stopping
         try:
-            has_left = self._transport.send(join(written, keeps_alive=self._is_kept))
+            is_sent = self._transport.send(join(written, keeps_alive=self._is_kept))
         except OSError:  # the client is gone
             self.close()
             return
-        if has_left:
+        if is_sent:
             self._continue_or_end()
         else:
             self._state = SENDING
@@ -199,7 +203,8 @@ class Connection:
         self._state = READING
         self._connections.timed.pop(self, None)
         if self._reader.has_more:
-            # Other connections come first, so that many requests sent at once delay nobody else.
+            # The event loop serves the other connections first. So a client that sends many
+            # requests at once does not delay the other clients.
             self._context.loop.run_callback(self._read_next)
         elif self._has_ended:
             self.close()
@@ -219,10 +224,11 @@ class Connection:
             self._fail()
 
     def _end(self) -> None:
-        """End the connection after its last answer, so that the answer is not lost.
+        """End the connection after its last answer, so that the client gets the whole answer.
 
-        A close with bytes that were not read resets the connection, and the client may then lose
-        what it has not read. So the worker ends its own side alone, and discards what still comes.
+        If a socket is closed while it has unread bytes, the kernel resets the connection, and the
+        client may lose the part of the answer that it has not read. Therefore the worker only
+        closes its sending side, and discards what the client still sends.
         """
         if self._has_ended or not (self._has_unread_body or self._reader.has_more):
             self.close()
@@ -245,7 +251,7 @@ class Connection:
     def close_if_idle(self) -> bool:
         """Close the connection if it is idle, and return whether it is closed.
 
-        What has already arrived is read first, so that no request is discarded unread.
+        Bytes that have already arrived are read first, so that no request is lost.
         """
         if self._is_idle():
             self.read()
@@ -268,7 +274,7 @@ class Connection:
                 # The client is not silent if its bytes arrived while this process was not running.
                 self.read()
             if self._is_late():
-                self._give_up()
+                self._time_out()
         except Exception:
             self._fail()
 
@@ -285,10 +291,11 @@ class Connection:
             return timing.SEND_LIMITS
         return timing.DISCARD_LIMITS if self._state == DISCARDING else timing.NO_LIMITS
 
-    def _give_up(self) -> None:
-        """End the connection of a client that is too slow.
+    def _time_out(self) -> None:
+        """Refuse or cut short the request of a client that is too slow, or close the connection.
 
-        A worker that stops gives no answer, so that the client sends the request again.
+        A worker that is stopping closes the connection without an answer. Then the client knows
+        that it must send the request again.
         """
         if self._state != READING or self._connections.is_stopping:
             self.close()

@@ -10,7 +10,7 @@ class TableEntry(Protocol):
     """A connection as the table uses it."""
 
     def read(self) -> None:
-        """Read what has arrived, if anything has."""
+        """Read the bytes that have arrived, if there are any."""
 
     def enforce_time_limits(self) -> None:
         """End the connection if the client has exceeded a limit on time."""
@@ -39,19 +39,19 @@ class ConnectionTable:
         self.all: set[TableEntry] = set()
         self.idle: dict[TableEntry, float] = {}
         self.timed: dict[TableEntry, None] = {}
-        # The seconds in which this process was running. While the process was stopped, or had no
-        # processor, it could not read. Therefore silence in that time is no fault of a client.
+        # How many seconds this process has been running. While the process was suspended, or had no
+        # processor, it could not read. So a client that was silent then has exceeded no limit.
         self.clock_s = 0.0
         self._swept_at = time.monotonic()
         self.stopping_since_s: float | None = None
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the worker ends as soon as its requests are answered."""
+        """Whether the worker ends when all its requests are answered."""
         return self.stopping_since_s is not None
 
     def stop(self) -> None:
-        """Note that the worker is to end."""
+        """Note that the worker has begun to stop."""
         if self.stopping_since_s is None:
             self.stopping_since_s = self.clock_s
 
@@ -68,7 +68,7 @@ class ConnectionTable:
         return True
 
     def close_longest_idle(self) -> bool:
-        """Close one connection that has no request in flight; return whether there was one."""
+        """Close one connection without a whole request, and return whether there was one."""
         for connection in list(self.idle):
             if connection.close_if_idle():
                 return True

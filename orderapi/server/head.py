@@ -1,7 +1,7 @@
-"""Reading the head of a request: a strict grammar first, then httptools, then the framing.
+"""Reads the head of a request: it checks a strict grammar, runs httptools, and finds the framing.
 
-The grammar is RFC 9112, sections 3 and 5, without what it calls obsolete. httptools alone would
-also accept line feeds without carriage returns before a request, and other leniencies.
+The grammar is that of RFC 9112, sections 3 and 5, without its obsolete forms. httptools alone would
+also accept malformed heads, for example a line feed without a carriage return before a request.
 """
 
 import re
@@ -23,9 +23,9 @@ END = b"\r\n\r\n"
 CHUNKED = -1
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-# The methods that are registered are of 3 to 20 capitals, some with a hyphen.
-_LINE = re.compile(rb"([!$%&'*+\-.^_`|~0-9A-Z]{3,20}+) ([\x21-\x7e]++) HTTP/1\.([01])\r\n")
-_PARTIAL_LINE = re.compile(rb"[ -~]*+\r?+")
+# The names of registered methods have 3 to 20 capital letters, and some have a hyphen.
+_REQUEST_LINE = re.compile(rb"([!$%&'*+\-.^_`|~0-9A-Z]{3,20}+) ([\x21-\x7e]++) HTTP/1\.([01])\r\n")
+_PARTIAL_REQUEST_LINE = re.compile(rb"[ -~]*+\r?+")
 _FIELDS = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _REQUEST_ID = re.compile(
@@ -35,7 +35,8 @@ _REQUEST_ID = re.compile(
 _HOST = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]*+)?+")
 _DIGITS = re.compile(r"[0-9]++")
 _LONG_LENGTH = re.compile(rb"(\r\ncontent-length:[ \t]*+)0*+[0-9]{19,}+(?=[ \t]*+\r\n)", re.I)
-# Longer than any body that is read; httptools counts in 64 bits.
+# This length replaces one that httptools cannot read, because httptools counts in 64 bits. It is
+# still greater than that of any body which the app accepts.
 _LENGTH_MAX = b"9" * 18
 
 # httptools refuses a method that it does not know. For each method but these, httptools reads GET
@@ -43,23 +44,24 @@ _LENGTH_MAX = b"9" * 18
 _METHODS_PARSED = frozenset(
     (b"GET", b"POST", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PATCH", b"CONNECT")
 )
-# RFC 9110, section 5.3: two of these make a message ambiguous.
+# Two fields with one of these names make a message ambiguous (RFC 9110, section 5.3).
 _ONCE_ONLY = frozenset(("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"))
-# Repeated fields are joined with a comma. Two keys that are joined so could be taken for one key.
-# They are joined with DEL instead. Neither form of a key may contain DEL, so the app refuses them.
-_JOINTS = {"HTTP_IDEMPOTENCY_KEY": "\x7f"}
+# The values of repeated fields are joined with a comma. Two keys that are joined with a comma could
+# look like one key. Therefore they are joined with DEL. A key must not contain DEL, so the app
+# refuses the request.
+_SEPARATORS = {"HTTP_IDEMPOTENCY_KEY": "\x7f"}
 
 Environ = dict[str, Any]
 
 
 class RequestRefused(Exception):
-    """A request that cannot be read. The text says why, in a sentence for its client."""
+    """The request cannot be read. The message is a sentence for the client that says why."""
 
 
 class Head:
-    """The head of a request. What the app sees of it is in `environ`.
+    """The head of a request. The app gets it as `environ` (PEP 3333).
 
-    `length` is that of the body in bytes, or CHUNKED.
+    `length` is the length of the body in bytes, or CHUNKED.
     """
 
     __slots__ = ("environ", "expects_continue", "is_head", "keeps_alive", "length", "version")
@@ -80,15 +82,16 @@ class Head:
         if key not in environ:
             environ[key] = text
         elif key in _ONCE_ONLY:
-            # An exception that is raised here would be wrapped by httptools.
+            # httptools would wrap an exception that is raised here, so `_parse_fields` raises it.
             environ[_REPEATED] = name.decode("latin-1")
         elif key != _DROPPED:
-            environ[key] += _JOINTS.get(key, ",") + text
+            environ[key] += _SEPARATORS.get(key, ",") + text
 
 
-# What stands for the head of a request that cannot be read.
+# The answer to a request whose head cannot be read is written with this head.
 NO_HEAD = Head({}, "HTTP/1.1")
 
+# Under these keys, `on_header` stores in the environ what `_parse_fields` removes again.
 _DROPPED = "orderapi.dropped"
 _REPEATED = "orderapi.repeated"
 
@@ -96,13 +99,13 @@ _REPEATED = "orderapi.repeated"
 def read_head(data: bytes, base: Environ) -> Head:
     """Read the head of a request from `data`, which ends with an empty line.
 
-    `base` contains what is the same in the environ of each request of the connection.
+    `base` contains the entries that the environ of each request of the connection has.
 
     Raises RequestRefused if the head breaks a rule of HTTP or a limit.
     """
-    line = _LINE.match(data)
+    line = _REQUEST_LINE.match(data)
     if line is None or _FIELDS.fullmatch(data, line.end()) is None:
-        raise RequestRefused(_why_not(data))
+        raise RequestRefused(_broken_rule(data))
     method, target, minor = line.groups()
     _check_sizes(data, line.end())
     head = Head(base.copy(), "HTTP/1.1" if minor == b"1" else "HTTP/1.0")
@@ -122,11 +125,14 @@ def read_head(data: bytes, base: Environ) -> Head:
 
 
 def check_incomplete_head(data: bytes) -> None:
-    """Raise RequestRefused for an incomplete head that no further bytes can make valid."""
+    """Check the first bytes of a head, before the rest has arrived.
+
+    Raises RequestRefused if no further bytes can make the head valid.
+    """
     line = data.partition(b"\r\n")[0]
     if _BARE_LF.search(data):
         raise RequestRefused("A line of the head ends with a line feed alone.")
-    if not _PARTIAL_LINE.fullmatch(line):
+    if not _PARTIAL_REQUEST_LINE.fullmatch(line):
         raise RequestRefused("The request line is not printable ASCII.")
     if len(line) > REQUEST_LINE_MAX_BYTES + len(b"\r"):
         raise RequestRefused(_line_too_long())
@@ -135,17 +141,17 @@ def check_incomplete_head(data: bytes) -> None:
 
 
 def sent_request_id(data: bytes) -> str:
-    """Give the X-Request-ID in a head that may be malformed, or an empty string."""
+    """Return the X-Request-ID of a head that may be malformed, or an empty string."""
     found = _REQUEST_ID.search(data, 0, data.find(END) + len(END) if END in data else len(data))
     return found[1].decode("latin-1") if found else ""
 
 
-def _why_not(data: bytes) -> str:
-    """Say which rule a head breaks."""
+def _broken_rule(data: bytes) -> str:
+    """Return a sentence for the client that says which rule the head breaks."""
     line, _, fields = data.partition(b"\r\n")
     if _BARE_LF.search(data):
         return "A line of the head ends with a line feed alone."
-    if _LINE.fullmatch(line + b"\r\n") is None:
+    if _REQUEST_LINE.fullmatch(line + b"\r\n") is None:
         return "The request line is not 'METHOD target HTTP/1.1'."
     for field in fields.removesuffix(END).split(b"\r\n"):
         if field[:1] in (b" ", b"\t"):
@@ -184,11 +190,12 @@ def _parse_fields(head: Head, data: bytes) -> None:
     try:
         httptools.HttpRequestParser(head).feed_data(data)
     except httptools.HttpParserUpgrade:
-        # httptools has read the whole head. The service continues with HTTP in any case.
+        # The client asks for another protocol. httptools has read the whole head, and the service
+        # answers the request as usual.
         pass
     except httptools.HttpParserError as error:
-        # httptools refuses a length beyond 64 bits. The app must see it, to answer that it is too
-        # large.
+        # httptools refuses a length of more than 64 bits. The app must get such a request, because
+        # the right answer is that the body is too large.
         shorter, count = _LONG_LENGTH.subn(rb"\g<1>" + _LENGTH_MAX, data)
         if not count or shorter == data:
             raise RequestRefused(f"The head cannot be read: {error}.") from None
@@ -204,9 +211,10 @@ def _parse_fields(head: Head, data: bytes) -> None:
 
 @lru_cache(maxsize=512)
 def _environ_key(name: bytes) -> str:
-    """Give the key of a field in the environ.
+    """Return the key of a header field in the environ.
 
-    A name with an underscore is dropped: in the environ it would pass as one with a hyphen.
+    A field whose name has an underscore is discarded. In the environ it would have the same key as
+    the field with a hyphen.
     """
     if b"_" in name:
         return _DROPPED
@@ -246,19 +254,19 @@ def _check_host(environ: Environ, version: str) -> None:
 
 
 def _set_server(environ: Environ) -> None:
-    """Name the server as its client does: a unix socket has no name and no port."""
+    """Take the server's name and port from the field Host, because a unix socket has neither."""
     name, _, port = environ.get("HTTP_HOST", "").partition(":")
     environ["SERVER_NAME"] = name
     environ["SERVER_PORT"] = port or ("80" if name else "")
 
 
-@lru_cache(maxsize=64)  # nearly all requests name the same one
+@lru_cache(maxsize=64)  # nearly all requests have the same host
 def _is_host(host: str) -> bool:
     return _HOST.fullmatch(host) is not None
 
 
 def _body_length(environ: Environ, version: str) -> int:
-    """Give the length of the body in bytes, or CHUNKED (RFC 9112, section 6)."""
+    """Return the length of the body in bytes, or CHUNKED (RFC 9112, section 6)."""
     coding = environ.get("HTTP_TRANSFER_ENCODING")
     length = environ.get("CONTENT_LENGTH")
     if coding is not None:
@@ -271,6 +279,7 @@ def _body_length(environ: Environ, version: str) -> int:
         return 0
     if not _DIGITS.fullmatch(length):
         raise RequestRefused("The field 'Content-Length' is not a number.")
+    # `int` refuses a text of more than 4,300 digits. The first 4,000 digits are too large as well.
     return int(length[:4000])
 
 
@@ -280,7 +289,7 @@ def _read_expectation(head: Head) -> None:
         return
     if expected.lower() != "100-continue":
         raise RequestRefused("The only supported value of 'Expect' is '100-continue'.")
-    # RFC 9110, section 10.1.1: one from an HTTP/1.0 client is ignored.
+    # The expectation of an HTTP/1.0 client is ignored (RFC 9110, section 10.1.1).
     head.expects_continue = head.version == "HTTP/1.1"
 
 

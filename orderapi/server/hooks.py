@@ -1,4 +1,4 @@
-"""The hooks that gunicorn calls. `deploy/gunicorn.conf.py` gives them to gunicorn."""
+"""The functions that gunicorn calls (its server hooks). `deploy/gunicorn.conf.py` names them."""
 
 import ctypes
 import gc
@@ -26,7 +26,7 @@ _log = logging.getLogger("orderapi")
 
 
 def refuse_start(error: object) -> NoReturn:
-    """End the start with one line that says why."""
+    """Log one line that says why this process cannot start, and exit with 1."""
     _log.critical("cannot start: %s", error)
     sys.exit(1)
 
@@ -45,7 +45,7 @@ def raise_descriptor_limit() -> int:
 
 
 class Hooks:
-    """The hooks of a service with these settings, whose workers count in these files."""
+    """The hooks of a service. Its workers count in the files of `metrics`."""
 
     def __init__(self, settings: Settings, metrics: MetricFiles) -> None:
         self._settings = settings
@@ -66,19 +66,22 @@ class Hooks:
             sys.exit(130)
         arbiter.prepare_module()
         arbiter.wait_for_heartbeats_after_a_pause(master)
-        _let_sigterm_end_a_worker_that_starts()
+        _let_sigterm_end_starting_workers()
 
     def when_ready(self, master: Any) -> None:
-        """Note which socket files are this service's, as soon as they exist."""
+        """Store which socket files this service has made, and let other starts continue."""
         arbiter.note_own_socket_files(master.LISTENERS)
         self._address.release()
 
     def pre_fork(self, master: Any, worker: Any) -> None:
-        """Give each worker files of its own to count in."""
+        """Give each worker its own files in which it counts."""
         self._metrics.pre_fork(master, worker)
 
     def post_fork(self, _master: Any, worker: Any) -> None:
-        """Let no worker outlive its master: two generations must not serve at once."""
+        """Make the kernel kill this worker when its master ends.
+
+        Otherwise a new master could serve while workers of the old one still do.
+        """
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != worker.ppid:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -93,18 +96,18 @@ class Hooks:
         feed.stop_when(lambda: not worker.alive)
         feed.places.set_maximum(limits.waiting_max_readers(worker.cfg.worker_connections))
         self._metrics.post_worker_init(worker)
-        # What exists now lives as long as the worker. A full collection that visits it takes 23 ms,
-        # in which no request is answered.
+        # The objects that exist now live as long as the worker. A full garbage collection that
+        # visits them takes 23 ms, and no request is answered in this time.
         gc.collect()
         gc.freeze()
 
     def child_exit(self, _master: Any, worker: Any) -> None:
-        """Forget what waited in a worker that has ended."""
+        """Remove the gauges of a worker that has ended."""
         self._metrics.child_exit(worker)
 
 
 def worker_exit(_master: Any, worker: Any) -> None:
-    """Close the store; the last worker to do so leaves a database without a WAL beside it."""
+    """Close the store. When the last worker closes it, SQLite removes the WAL file."""
     if hasattr(worker, "wsgi"):
         tokens = worker.wsgi.extensions["tokens"]
         if tokens is not None:
@@ -112,7 +115,7 @@ def worker_exit(_master: Any, worker: Any) -> None:
         worker.wsgi.extensions["store"].close()
 
 
-def _let_sigterm_end_a_worker_that_starts() -> None:
+def _let_sigterm_end_starting_workers() -> None:
     """Make SIGTERM end a worker that has not installed its own signal handlers yet.
 
     The handlers of the master would discard the only SIGTERM that a stop sends, and the stop would

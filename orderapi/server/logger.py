@@ -1,4 +1,4 @@
-"""gunicorn's own lines in the log."""
+"""The lines that gunicorn itself writes into the log."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from gunicorn.glogging import Logger
 
 
 class JsonLogger(Logger):  # type: ignore[misc] # gunicorn ships no types
-    """A logger whose lines go through the handler that writes this service's."""
+    """A logger of gunicorn whose lines are written by the log handler of this service."""
 
     def setup(self, cfg: Any) -> None:
-        """Let the root logger's handler write what gunicorn logs; its own writes plain text."""
+        """Remove the handler of gunicorn, which writes plain text. The root logger has another."""
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True

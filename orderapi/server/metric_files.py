@@ -23,9 +23,10 @@ from orderapi.server.shared_values import SharedFiles, value_class
 from orderapi.telemetry import DIRECTORY_VARIABLE
 
 PREFIX = "orderapi-metrics-"
-# What a file of each kind needs at most. The names of the files are those of prometheus-client.
+# The size of a file of each kind, which is enough for all values of this service. prometheus-client
+# has chosen the names of the kinds.
 FILE_BYTES = {"counter": 64 * 1024, "histogram": 448 * 1024, "gauge_livesum": 64 * 1024}
-# The master counts nothing; but each metric without labels has its first value there.
+# The master counts nothing, but the first value of each metric without labels is made there.
 _MASTER = "master"
 _MASTER_FILE_BYTES = dict.fromkeys(FILE_BYTES, 64 * 1024)
 
@@ -68,7 +69,7 @@ class MetricFiles:
             worker.metrics_slot = slot
 
     def post_fork(self, worker: Any) -> None:
-        """Count in the files of the worker's slot from now on."""
+        """From now on, count in the files of the worker's slot."""
         self._files.process = worker.metrics_slot
 
     def post_worker_init(self, worker: Any) -> None:
@@ -77,14 +78,17 @@ class MetricFiles:
             worker.wsgi.extensions["telemetry"].stop_counting()
 
     def child_exit(self, worker: Any) -> None:
-        """Forget what waited in a worker that has ended. What it counted stays."""
+        """Remove the gauges of a worker that has ended, such as its waiting requests.
+
+        The counters of the worker stay.
+        """
         mark_process_dead(worker.metrics_slot, str(self.directory))
 
     def _allocate(self, process: str, sizes: dict[str, int]) -> None:
-        """Make the files of a process that are not there yet, whole in one step.
+        """Make the files of a process that do not exist yet, and allocate their whole size.
 
-        Memory that is mapped without having been allocated would end the process with SIGBUS when
-        the file system is full.
+        If space were allocated only when it is used, a full file system would end the process with
+        SIGBUS.
         """
         for kind, size in sizes.items():
             file = self.directory / f"{kind}_{process}.db"
@@ -99,7 +103,7 @@ class MetricFiles:
                 partial.unlink(missing_ok=True)
 
     def _remove(self) -> None:
-        # A worker inherits this handler, and must leave the files to the others.
+        # A worker inherits this handler. It must not remove the files, because others use them.
         if os.getpid() == self._owner:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -108,7 +112,7 @@ _shared: MetricFiles | None = None
 
 
 def share_metrics() -> MetricFiles:
-    """Let this process and its future workers count in shared files; once in each master.
+    """Make this process and its future workers count in shared files. A second call does nothing.
 
     Raises StartRefused if no directory has room for the files.
     """
@@ -119,8 +123,8 @@ def share_metrics() -> MetricFiles:
 
 
 def _share() -> MetricFiles:
-    # systemd's directory, if the unit has one. It and the next are in memory, where no disk can be
-    # slow.
+    # The first directory is the one that systemd makes for the unit, if there is one. The first two
+    # directories are in memory, so a slow disk does not delay the service.
     runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     places = (runtime, "/dev/shm", tempfile.gettempdir())  # noqa: S108 - a private directory in it
     failures = []
@@ -137,13 +141,13 @@ def _new_directory(parent: Path) -> tuple[Path, int]:
     while True:
         directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         lock = _lock(directory)
-        # Another start may have removed it in the moment before it was locked.
+        # Another start may have removed the directory before it was locked.
         if lock is not None:
             return directory, lock
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove what services that were killed have left: directories that no process has locked."""
+    """Remove the directories of services that were killed. No process has locked them."""
     for directory in parent.glob(f"{PREFIX}*"):
         lock = _lock(directory)
         if lock is not None:
@@ -152,14 +156,17 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def _lock(directory: Path) -> int | None:
-    """Lock a directory of this user; None if it is another user's, locked, or gone."""
+    """Lock a directory of this user, and return its descriptor.
+
+    The result is None if the directory belongs to another user, is locked, or does not exist.
+    """
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        # The lock belongs to the open directory, which the workers inherit. It is free when the
-        # last of them has ended.
+        # The workers inherit the open directory and its lock. The lock is released when the last
+        # worker has ended.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         found = os.fstat(descriptor)
         if found.st_uid == os.geteuid() and os.path.samestat(found, directory.stat()):

@@ -1,9 +1,9 @@
-"""Reading requests from the bytes of a connection. This module knows no socket and no clock."""
+"""Reads requests from the bytes of a connection. This module uses no socket and no clock."""
 
 import io
 from typing import Any
 
-from orderapi.server.body import ChunkedBody, SizedBody, Unreadable
+from orderapi.server.body import ChunkedBody, SizedBody, UnreadableBody
 from orderapi.server.head import (
     CHUNKED,
     END,
@@ -17,7 +17,8 @@ from orderapi.server.head import (
 )
 from orderapi.server.limits import BODY_READ_MAX_BYTES
 
-# What the next bytes of a connection are: the first of a request, or more of its head or body.
+# The next bytes of a connection are the first bytes of a request, or they continue its head or its
+# body.
 IDLE, HEAD, BODY = range(3)
 
 _CR = ord("\r")
@@ -26,8 +27,8 @@ _CR = ord("\r")
 class Request:
     """A request as the app gets it.
 
-    The app reads `body`. If `is_last` is true, the body was not read to its end. Then nobody knows
-    where the next request begins, and the connection must end with the answer.
+    The app reads `body`. If `is_last` is true, the body was not read to its end. Then the server
+    does not know where the next request begins, and the connection must end after the answer.
     """
 
     __slots__ = ("body", "head", "is_last")
@@ -41,8 +42,8 @@ class Request:
 class RequestReader:
     """Finds the requests in the bytes of one connection.
 
-    `base` contains what is the same in the environ of each request of the connection. `phase` says
-    what the next bytes are.
+    `base` contains the entries that the environ of each request of the connection has. `phase` says
+    what the next bytes are: IDLE, HEAD or BODY.
     """
 
     __slots__ = ("_base", "_body", "_buffer", "_has_skipped_line", "_head", "phase")
@@ -55,8 +56,8 @@ class RequestReader:
         self._has_skipped_line = False
         self.phase = IDLE
 
-    def take(self, data: bytes = b"") -> Request | None:
-        """Add the next bytes, which may be none, and return the request if it is whole now.
+    def feed(self, data: bytes = b"") -> Request | None:
+        """Add the next bytes, and return the request if it is whole now. `data` may be empty.
 
         Raises RequestRefused if the request cannot be read. Then the rest of the connection cannot
         be read either.
@@ -66,15 +67,15 @@ class RequestReader:
         buffer = self._buffer = self._buffer + data if self._buffer else data
         return self._read_head(buffer) if buffer else None
 
-    def keep(self, data: bytes) -> int:
-        """Keep bytes of further requests for later, and return how many bytes are kept."""
+    def keep_for_later(self, data: bytes) -> int:
+        """Keep bytes that follow the current request. Return how many bytes are kept now."""
         self._buffer += data
         return len(self._buffer)
 
     def end(self) -> Request | None:
-        """Note that no more bytes will come, and return the request that is cut short, if any.
+        """Return the request that is cut short, if there is one, when the client sends no more.
 
-        Raises RequestRefused if its head is not whole.
+        Raises RequestRefused if the head of a request has arrived only in part.
         """
         if self.phase == BODY:
             return self.cut_short()
@@ -84,16 +85,16 @@ class RequestReader:
 
     def cut_short(self) -> Request:
         """Return the request whose body is being read, although the body is not whole."""
-        return self._give(self._body.cut_short(), is_last=True)
+        return self._finish_request(self._body.cut_short(), is_last=True)
 
     @property
     def has_more(self) -> bool:
-        """Whether there are bytes that no request has been read from yet."""
+        """Whether there are bytes that belong to no request yet."""
         return bool(self._buffer)
 
     @property
     def expects_continue(self) -> bool:
-        """Whether the client waits to be told that its body is wanted."""
+        """Whether the client waits for `100 Continue` before it sends the body."""
         return self.phase == BODY and self._head.expects_continue
 
     @property
@@ -115,11 +116,11 @@ class RequestReader:
         rest = buffer[end:]
         if not head.length:
             self._buffer = rest
-            return self._give(io.BytesIO())
+            return self._finish_request(io.BytesIO())
         self._buffer = b""
         if head.length > BODY_READ_MAX_BYTES:
-            # The app sees from the announced length that this is too large.
-            return self._give(io.BytesIO(), is_last=True)
+            # The app refuses the request because of its Content-Length.
+            return self._finish_request(io.BytesIO(), is_last=True)
         self._body = ChunkedBody() if head.length == CHUNKED else SizedBody(head.length)
         self.phase = BODY
         return self._read_body(rest)
@@ -129,16 +130,16 @@ class RequestReader:
         try:
             rest = body.feed(data)
         except RequestRefused as refused:
-            # The app decides on the answer, because a 404 or a 401 comes before this refusal.
-            return self._give(Unreadable(str(refused)), is_last=True)
+            # The app chooses the answer, because a 404 or a 401 has priority over this refusal.
+            return self._finish_request(UnreadableBody(str(refused)), is_last=True)
         if rest is not None:
             self._buffer = rest
-            return self._give(io.BytesIO(body.content()))
+            return self._finish_request(io.BytesIO(body.content()))
         if body.is_too_large:
-            return self._give(io.BytesIO(body.content()), is_last=True)
+            return self._finish_request(io.BytesIO(body.content()), is_last=True)
         return None
 
-    def _give(self, body: Any, *, is_last: bool = False) -> Request:
+    def _finish_request(self, body: Any, *, is_last: bool = False) -> Request:
         self.phase = IDLE
         self._has_skipped_line = False
         self._body = _NO_BODY

@@ -42,8 +42,8 @@ class Timing:
         self._connections = connections
         self._began_at_s = self._active_at_s = connections.clock_s
 
-    def begin(self) -> None:
-        """Begin a wait."""
+    def begin_wait(self) -> None:
+        """Note that the connection begins to wait for its client."""
         self._began_at_s = self._active_at_s = self._connections.clock_s
 
     def note_activity(self) -> None:

@@ -13,8 +13,8 @@ _READABLE, _WRITABLE = 1, 2
 class Transport:
     """A socket that never blocks.
 
-    `on_readable` is called when something has arrived, or when the client has ended its side.
-    `on_sent` is called each time that more of an answer has left. `loop` is gevent's event loop.
+    `on_readable` is called when bytes have arrived, or when the client has closed its sending side.
+    `on_sent` is called each time that more of an answer was sent. `loop` is gevent's event loop.
     """
 
     __slots__ = (
@@ -41,13 +41,15 @@ class Transport:
         self._on_sent = on_sent
         self._unsent = b""
         self._writer: Any = None
-        # The connection keeps one watcher, because a new one for each request would be slower.
+        # There is one watcher for the whole connection. A new one for each request would be slower.
         self._reader: Any = loop.io(sock.fileno(), _READABLE)
         self._is_paused = False
         self._reader.start(on_readable)
 
     def receive(self) -> bytes | None:
-        """Return what has arrived, None if nothing has, or no bytes if the client has ended.
+        """Return the bytes that have arrived, or None if there are none yet.
+
+        The result is empty if the client has closed its sending side.
 
         Raises OSError if the client has reset the connection.
         """
@@ -57,7 +59,7 @@ class Transport:
             return None
 
     def send(self, data: bytes) -> bool:
-        """Send bytes, and return whether all have left. The rest is sent as the client reads.
+        """Send bytes, and return whether all were sent. The rest is sent as the client reads.
 
         Raises OSError if the client is gone.
         """
@@ -81,7 +83,7 @@ class Transport:
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            # The client is gone. Whatever is sent next raises the same error.
+            # The client is gone. The next call of `send` or `recv` raises the same error.
             sent = len(self._unsent)
         self._unsent = self._unsent[sent:]
         if not self._unsent:
@@ -105,7 +107,7 @@ class Transport:
             self._reader.start(self._on_readable)
 
     def end_sending(self) -> None:
-        """Tell the client that nothing more will be sent."""
+        """Close the sending side. The client sees that no more bytes will follow."""
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
 

@@ -40,14 +40,14 @@ def ours(*parts: bytes) -> Found:
     requests: list[dict[str, Any]] = []
     try:
         for part in parts:
-            request = reader.take(part)
+            request = reader.feed(part)
             while request is not None:
                 requests.append(_described(request.head.environ, request.body))
                 if request.is_last:
                     return Found(tuple(requests), "last", getattr(request.body, "reason", ""))
                 if not request.head.keeps_alive:
                     return Found(tuple(requests), "whole")
-                request = reader.take()
+                request = reader.feed()
         cut = reader.end()
     except RequestRefused as refused:
         return Found(tuple(requests), "refused", str(refused))
