@@ -1,4 +1,4 @@
-"""The wiring, in reading order."""
+"""Makes the WSGI application from its parts, in the order in which a reader needs them."""
 
 from flask import Flask
 

@@ -1,4 +1,4 @@
-"""Who sends a request: decided after its path and method, and before its body is read."""
+"""Finds out which client sends a request, after routing and before the body is read."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ _SCHEME = "bearer"
 
 
 def register(app: Flask, tokens: Tokens | None) -> None:
-    """Require a token for each request; without `tokens`, every caller is the public client."""
+    """Require a token for each request. If `tokens` is None, every caller is the public client."""
     if tokens is not None:
         app.before_request(partial(_authenticate, tokens))
 
@@ -27,7 +27,7 @@ def caller() -> Caller:
 
 
 def refuse_if_ended() -> None:
-    """Check the token again, for a request that has waited since its token was checked.
+    """Check the token again, after a request has waited. Its token was checked before the wait.
 
     Raises Unauthorized if the token has expired or was revoked in the meantime.
     """
@@ -39,7 +39,7 @@ def refuse_if_ended() -> None:
 
 def _authenticate(tokens: Tokens) -> None:
     this = this_request.current()
-    # The dispatch refuses a path or a method that does not exist, after this.
+    # If the path or the method does not exist, the dispatch refuses the request after this.
     if this.rule is None or this.rule.endpoint.partition(".")[0] in OPEN_BLUEPRINTS:
         return
     text = _sent_token(this.environ.get("HTTP_AUTHORIZATION"))
@@ -51,7 +51,7 @@ def _authenticate(tokens: Tokens) -> None:
 def _sent_token(header: str | None) -> str:
     """Return the token in an `Authorization` header (RFC 6750 section 2.1).
 
-    Raises Unauthorized if the header has none.
+    Raises Unauthorized if there is no header, or if its scheme is not Bearer.
     """
     if header is None:
         raise Unauthorized(is_token_sent=False)

@@ -1,4 +1,4 @@
-"""Cursors of `GET /orders`: opaque to clients, and valid for the filters of their list alone."""
+"""The cursors of `GET /orders`. A cursor is opaque, and it is valid only with its own filters."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ _UUID_BYTES = 16
 
 
 def encode(order_id: str, filters: tuple[str | None, ...]) -> str:
-    """Return the cursor of the page that begins after `order_id`, in a list with `filters`."""
+    """Return the cursor of the page that begins after `order_id` in a list with `filters`."""
     identifier = UUID(order_id).bytes
     return base64.urlsafe_b64encode(_digest(identifier, filters) + identifier).decode()
 

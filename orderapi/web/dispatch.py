@@ -1,8 +1,8 @@
-"""Flask with a short way from a request to its view, and from the view to the response.
+"""Flask with less work for each request than Flask itself does.
 
-Blueprints, views, error handlers, `before_request` functions, `flask.request` and `flask.g` are
-Flask's own. What Flask does around a view, and what this service does not use, is left out:
-sessions, signals, functions that run after a request, and the choice of a host.
+Blueprints, views, error handlers, `before_request` functions, `flask.request` and `flask.g` work as
+in Flask. The parts of Flask that this service does not use are left out: sessions, signals,
+functions that run after a request, and routing by host.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,8 +29,8 @@ _NO_ARGUMENTS: Mapping[str, str] = {}
 class LeanFlask(Flask):
     """Flask for one host.
 
-    It replaces one method of Flask, `wsgi_app`, which is public. This saves 100 to 200 microseconds
-    of CPU per request. `tests/api/test_dispatch.py` fails when Flask changes what this class
+    It replaces one public method of Flask, `wsgi_app`. This saves 100 to 200 microseconds of CPU
+    per request. `tests/api/test_dispatch.py` fails when Flask changes the parts that this class
     replaces.
     """
 
@@ -89,7 +89,7 @@ class LeanFlask(Flask):
 
 
 class _Rules:
-    """The rules of an app that are found by a look-up, without Werkzeug's search.
+    """The rules of an app that can be found in a dictionary, without the search of Werkzeug.
 
     These are the rules without arguments, and those whose only argument is the last part of the
     path, as in `/orders/<order_id>`. The search takes 15 microseconds of CPU per request.
@@ -97,7 +97,7 @@ class _Rules:
 
     def __init__(self, url_map: Map) -> None:
         self._fixed: dict[tuple[str, str], Rule] = {}
-        # By the text before the argument, with the name of the argument.
+        # The key is the text before the argument. The value has the name of the argument.
         self._with_last_part: dict[tuple[str, str], tuple[Rule, str]] = {}
         for rule in url_map.iter_rules():
             before, bracket, argument = rule.rule.partition("<")
@@ -108,13 +108,13 @@ class _Rules:
                     self._with_last_part[before, method] = rule, argument[:-1]
 
     def find(self, path: str, method: str) -> tuple[Rule, Mapping[str, str]] | None:
-        """Return a rule and its arguments. None if only Werkzeug's search can tell."""
+        """Return a rule and its arguments, or None if the search of Werkzeug must decide."""
         rule = self._fixed.get((path, method))
         if rule is not None:
             return rule, _NO_ARGUMENTS
         before, slash, last = path.rpartition("/")
         found = self._with_last_part.get((before + slash, method))
-        # A path that is not ASCII must be decoded before.
+        # A path that is not ASCII must be decoded first, and Werkzeug does that.
         if found is None or not last or not path.isascii():
             return None
         return found[0], {found[1]: last}
@@ -127,10 +127,11 @@ def _answer_options(context: "_Context") -> WholeResponse:
 
 
 class _Context(RequestContext):
-    """What Flask's proxies show of one request; a `flask.Request` is made when it is needed."""
+    """The object behind `flask.request`. The `flask.Request` is made only when it is needed."""
 
     def __init__(self, app: Flask, environ: "WSGIEnvironment") -> None:
-        # Flask's own constructor would make the request. These are its attributes.
+        # The constructor of Flask is not called, because it would make a `flask.Request`. It would
+        # set the following attributes.
         self.app = app
         self.url_adapter = None
         self.flashes = None
@@ -145,7 +146,7 @@ class _Context(RequestContext):
 
     @property
     def request(self) -> Request:  # type: ignore[override]  # a plain attribute in Flask
-        """Return the request, with what routing has found."""
+        """Return the request with its rule and its arguments."""
         if self._request is None:
             self._request = request = self.app.request_class(self.environ)
             request.json_module = self.app.json
@@ -154,7 +155,7 @@ class _Context(RequestContext):
         return self._request
 
     def adapter(self) -> MapAdapter:
-        """Return what matches this request by its path and method alone."""
+        """Return the object of Werkzeug that finds the rule by the path and the method alone."""
         return MapAdapter(
             self.app.url_map,
             _NO_HOST,
@@ -166,12 +167,12 @@ class _Context(RequestContext):
         )
 
     def match(self, rules: _Rules) -> None:
-        """Find the rule of this request, or the failure that says why there is none."""
+        """Set `rule` and `arguments`, or set `failure` to the reason why no rule matches."""
         path = self.environ.get("PATH_INFO", "")
         found = rules.find(path, self.environ["REQUEST_METHOD"])
         if found is not None:
             self.rule, self.arguments = found
-        # Werkzeug would remove all leading slashes but one, and find another path.
+        # Werkzeug would remove all leading slashes but one, and match another path.
         elif not path.startswith("//"):
             try:
                 self.rule, self.arguments = self.adapter().match(return_rule=True)

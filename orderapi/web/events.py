@@ -1,4 +1,4 @@
-"""Events: the feed of committed events, which a client reads from any sequence number on."""
+"""The resource `/events`: a client reads the committed events after a sequence number."""
 
 from flask import Blueprint, request
 

@@ -1,4 +1,4 @@
-"""How a failure inside Flask becomes a problem document: one handler for each kind of exception.
+"""Turns an exception inside Flask into a problem document, with a handler for each kind.
 
 The table in `orderapi/web/problems.py` says which problem answers which error.
 """
@@ -84,7 +84,7 @@ def _from_too_many_waiting(error: errors.TooManyWaiting) -> WholeResponse:
 
 
 def _readable(error: errors.ValidationFailed) -> dict[str, object]:
-    """Return the messages by names that every JSON parser accepts: lone surrogates become `?`."""
+    """Return the messages by field. A lone surrogate in a name becomes `?`, so JSON can have it."""
     return {
         name.encode(errors="replace").decode(): messages for name, messages in error.errors.items()
     }

@@ -1,4 +1,4 @@
-"""Health: whether the process serves, and whether writes commit."""
+"""The resources `/healthz` and `/readyz`: whether the process serves, and whether writes commit."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from orderapi.errors import StoreUnavailable
 from orderapi.store.contract import Store
 from orderapi.web.whole_response import WholeResponse
 
-# A commit, or a verdict of the probe, counts for this long. A probe may take as long to commit.
+# A commit or the result of a probe is valid for this long. A probe also fails if it takes longer.
 FRESH_S = 2.0
 
 
@@ -33,7 +33,7 @@ def blueprint(readiness: "Readiness") -> Blueprint:
 
 
 class Readiness:
-    """Whether writes commit. The store is probed at most once every FRESH_S seconds."""
+    """Says whether writes commit. It probes the store at most once every FRESH_S seconds."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -42,10 +42,10 @@ class Readiness:
         self._probed_at = float("-inf")
 
     def why_not(self) -> str | None:
-        """Say why no write commits now, or None if one does or did within the last FRESH_S."""
+        """Return why writes do not commit, or None if one committed within the last FRESH_S."""
         if self._store.seconds_since_commit() <= FRESH_S:
             return None
-        # A request that arrives while a probe runs waits for the verdict of that probe.
+        # A request that arrives while a probe runs waits for the result of that probe.
         with self._probing:
             if time.monotonic() - self._probed_at > FRESH_S:
                 self._reason = self._probe()

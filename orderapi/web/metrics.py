@@ -1,7 +1,7 @@
-"""Metrics: the resource `/metrics`, which monitors read as Prometheus text.
+"""The resource `/metrics`, in the text format of Prometheus.
 
-The values come from two registries: what the workers have counted (`orderapi.telemetry`), and what
-is read from the store at the moment of the request. Every worker gives the same answer.
+Some values were counted by the workers (`orderapi.telemetry`). The other values are read from the
+store during the request. Every worker gives the same answer.
 """
 
 import time

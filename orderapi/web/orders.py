@@ -92,7 +92,7 @@ def blueprint(store: Store, telemetry: Telemetry, *, fault_injection: bool) -> B
 def _read_body(environ: "WSGIEnvironment") -> bytes:
     """Read the whole body.
 
-    A body that is cut short may begin with valid JSON. It must never be executed.
+    A body that was cut short may still be valid JSON, but the service must not execute it.
 
     Raises BodyTooLarge if the body is longer than BODY_MAX_BYTES, and BodyUnreadable if it is cut
     short or malformed.
@@ -102,7 +102,7 @@ def _read_body(environ: "WSGIEnvironment") -> bytes:
         raise BodyTooLarge(f"The body is longer than {BODY_MAX_BYTES} bytes.")
     try:
         body: bytes = environ["wsgi.input"].read(BODY_MAX_BYTES + 1)
-    except Exception as error:  # each server has its own errors for broken chunks and connections
+    except Exception as error:  # each WSGI server raises other errors for a broken body
         raise BodyUnreadable("The body could not be read.") from error
     if len(body) > BODY_MAX_BYTES:
         raise BodyTooLarge(f"The body is longer than {BODY_MAX_BYTES} bytes.")

@@ -1,4 +1,4 @@
-"""The resource `/problems/{slug}`: what a problem type means and what its reader can do."""
+"""The resource `/problems/{slug}`: what a problem type means and what a developer can do."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode(
 
 @blueprint.get("/problems/<slug>")
 def show_problem(slug: str) -> WholeResponse:
-    """Explain a problem type: with a page for people, or with JSON for programs."""
+    """Explain a problem type, with a page for people or with JSON for programs."""
     problem = BY_SLUG.get(slug)
     if problem is None:
         raise ProblemNotFound("There is no problem type with this name.")

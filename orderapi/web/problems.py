@@ -1,7 +1,7 @@
 """The one table from errors to HTTP: the problem types, and how a problem document is written.
 
-Nothing here needs a request of Flask. Therefore the HTTP server can refuse a malformed request with
-the same document.
+This module does not use Flask. Therefore the HTTP server can refuse a malformed request with the
+same document.
 """
 
 from dataclasses import dataclass
@@ -140,11 +140,11 @@ def problem_of_status(status: int) -> Problem:
 
 
 def document(slug: str, detail: str, request_id: str | None, **members: object) -> bytes:
-    """Write the problem document (RFC 9457) of one failed request.
+    """Return the problem document (RFC 9457) of one failed request.
 
     `slug` names a row of PROBLEMS. `detail` says what was wrong with this request. `request_id` is
-    the value of the answer's `X-Request-ID`. `members` are appended to the document. The answer's
-    media type is MEDIA_TYPE, and its status is `BY_SLUG[slug].status`.
+    the value of the answer's `X-Request-ID`. `members` are added to the document. The answer has
+    the media type MEDIA_TYPE and the status `BY_SLUG[slug].status`.
 
     Raises KeyError if no problem type has this slug.
     """

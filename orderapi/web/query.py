@@ -6,7 +6,7 @@ from flask import Request
 
 
 def query_pairs(incoming: Request) -> list[tuple[str, str]]:
-    """Return the parameters in their order; a repeated parameter occurs repeatedly.
+    """Return the parameters in their order. A parameter that is given twice is returned twice.
 
     Bytes that are not UTF-8 become lone surrogates, which every schema refuses.
     """

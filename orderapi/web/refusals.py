@@ -1,7 +1,7 @@
-"""What the server answers without Flask: to a request that cannot be read, or when the app fails.
+"""The answers that the server gives without Flask: to a malformed request, or when the app fails.
 
-Clients and operators cannot tell it from an answer of the app: it is a problem document with a
-request id, and one line in the log.
+Clients and operators see no difference from an answer of the app. It is a problem document with a
+request id, and the request has one line in the log.
 """
 
 from http import HTTPStatus
@@ -15,24 +15,24 @@ from orderapi.web.response_headers import NO_SNIFFING, NOT_STORED
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# Status with its phrase, headers, and body.
+# The status line, the headers and the body.
 Refusal = tuple[str, list[tuple[str, str]], bytes]
 
 
 def refuse_request(
     telemetry: Telemetry, reason: str, sent_request_id: str, address: str
 ) -> Refusal:
-    """Give the `bad-request` answer to a request that is not HTTP or that breaks a limit.
+    """Return the answer `bad-request` to a request that is not HTTP or that exceeds a limit.
 
-    `reason` is a sentence for the client. `sent_request_id` is the request's own X-Request-ID, or
-    an empty string. `address` is the client's, for the log.
+    `reason` is a sentence for the client. `sent_request_id` is the X-Request-ID that the client
+    sent, or an empty string. `address` is the address of the client, for the log.
     """
     telemetry.count_request(None, "", problems.BY_SLUG["bad-request"].status, 0.0)
     return _refuse("bad-request", reason, sent_request_id, {"address": address, "reason": reason})
 
 
 def refuse_after_failure(telemetry: Telemetry, environ: "WSGIEnvironment") -> Refusal:
-    """Give the `internal-error` answer to a request for which the app gave no valid answer."""
+    """Return the answer `internal-error` to a request for which the app gave no valid answer."""
     problem = problems.BY_SLUG["internal-error"]
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
     telemetry.count_request(None, method, problem.status, 0.0)

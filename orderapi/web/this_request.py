@@ -1,4 +1,4 @@
-"""What every request gets: an id, a deadline, a line in the log, and a count."""
+"""Gives each request an id, a deadline and a line in the log, and counts the request."""
 
 import os
 import re
@@ -25,13 +25,13 @@ REQUEST_ID_MAX_CHARS = 128
 PATH_MAX_CHARS = 256
 
 _ACCEPTED_ID = re.compile(rf"[A-Za-z0-9._~:+/=-]{{1,{REQUEST_ID_MAX_CHARS}}}")
-# The server notes under this key when it had received the last byte of the body, in seconds of
-# `time.monotonic()`.
+# Under this key of the environ, the server stores when it received the last byte of the body, in
+# seconds of `time.monotonic()`.
 WHOLE_AT = "orderapi.whole_at"
 
 
 class ThisRequest:
-    """One request, from its arrival to its response. Moments are of `time.monotonic()`."""
+    """One request, from its arrival to its response. Times are those of `time.monotonic()`."""
 
     __slots__ = (
         "arrived_at",
@@ -50,26 +50,26 @@ class ThisRequest:
         self.arrived_at = time.monotonic()
         self.whole_at: float = environ.get(WHOLE_AT, self.arrived_at)
         self.id = choose_id(environ.get("HTTP_X_REQUEST_ID"))
-        # The rule that its path and method match; None if there is none.
+        # The rule that matches the path and the method. None if there is no such rule.
         self.rule: Rule | None = None
-        # Who sends the request, and the token that says so.
+        # The client that sends the request, and the token by which it was found.
         self.caller = ANONYMOUS
         self.token: tuple[Tokens, str] | None = None
-        # Its trace (W3C Trace Context); None if it names none.
+        # The trace to which the request belongs (W3C Trace Context). None if it names no trace.
         self.traceparent = trace_context.parse_traceparent(environ.get("HTTP_TRACEPARENT"))
-        # The fields that its line in the log has beside those of every request.
+        # The fields of its line in the log that not every request has.
         self.noted: dict[str, str | bool | int | None] = {}
         if self.traceparent:
             self.noted["trace_id"] = trace_context.trace_id(self.traceparent)
 
 
 _current: ContextVar[ThisRequest] = ContextVar("this_request")
-# Return the request that the caller handles.
+# `current()` returns the request that is being handled.
 current = _current.get
 
 
 def register(app: Flask, telemetry: Telemetry) -> None:
-    """Add an id, a line in the log and a count to every request of `app`, also to a refused one."""
+    """Give each request of `app` an id and a line in the log, and count it, even if it is refused."""
     dispatch = app.wsgi_app
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -91,9 +91,9 @@ def register(app: Flask, telemetry: Telemetry) -> None:
 
 
 def deadline() -> float:
-    """Return until when this request may wait, as a moment of `time.monotonic()` in seconds.
+    """Return until when this request may wait, in seconds of `time.monotonic()`.
 
-    The time counts from the last byte of the body, because a slow upload is not the store's time.
+    The time begins with the last byte of the body. So a slow upload leaves the store all its time.
     """
     return current().whole_at + REQUEST_TIME_S
 
@@ -106,7 +106,7 @@ def choose_id(sent: str | None) -> str:
 def _new_id() -> str:
     """Return a random UUID (RFC 9562 section 5.4).
 
-    `str(uuid.uuid4())` gives the same in three times the time.
+    `str(uuid.uuid4())` does the same, but it takes three times as long.
     """
     digits = os.urandom(16).hex()
     # The version is 4, and the two highest bits of the next digit are the variant: 1 and 0.

@@ -1,4 +1,4 @@
-"""A whole response: its body is complete, and its list of headers is ready for the server."""
+"""A response whose body is complete, and whose headers are ready for the server."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ _STATUS_LINES = {code: f"{code} {phrase.upper()}" for code, phrase in HTTP_STATU
 class WholeResponse:
     """A response that a view returns, and that the server calls as a WSGI application.
 
-    `body` is text, which is sent in UTF-8, or its bytes. Without a `media_type` there is no body.
-    `cache` is the header that says who may store the response. A response of Flask makes objects
-    for headers that this service never reads again.
+    `body` is bytes, or a text that is sent in UTF-8. Without a `media_type` there is no body.
+    `cache` is the header that says whether caches may store the response. A response of Flask would
+    take more time, because it makes objects for its headers that this service does not need.
     """
 
     __slots__ = ("_body", "headers", "status")
@@ -38,7 +38,7 @@ class WholeResponse:
             self.headers.append(("Content-Length", str(len(self._body))))
 
     def add_header(self, name: str, value: str) -> None:
-        """Add one header; `value` contains only characters that a header may contain."""
+        """Add one header. `value` must contain only characters that a header may contain."""
         self.headers.append((name, value))
 
     def __call__(

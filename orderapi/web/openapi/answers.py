@@ -1,4 +1,4 @@
-"""How an answer is described: its status, headers, media types, schemas and examples."""
+"""Describes an answer in the OpenAPI document: its headers, media types, schemas and examples."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ Node = dict[str, Any]
 def describe_success(success: Success, schema: Schema | None) -> Node:
     """Return the Response Object of a successful answer.
 
-    `schema` is that of its JSON, or None if its JSON has no schema of its own.
+    `schema` is the schema of its JSON body, or None if there is no schema for it.
     """
     node: Node = {
         "description": success.description,
@@ -33,9 +33,9 @@ def describe_success(success: Success, schema: Schema | None) -> Node:
 
 
 def describe_problems(slugs: Iterable[str]) -> dict[int, object]:
-    """Return the answers with these problems by status.
+    """Return the answers with these problems, by their status.
 
-    The value is the name of a shared answer if only one problem has this status.
+    If only one of the problems has a status, the value is the name of a shared answer.
     """
     by_status: defaultdict[int, list[str]] = defaultdict(list)
     for slug in slugs:
@@ -47,7 +47,7 @@ def describe_problems(slugs: Iterable[str]) -> dict[int, object]:
 
 
 def describe_problem(*slugs: str) -> Node:
-    """Return the Response Object of an answer with one of these problems, which have one status."""
+    """Return the Response Object for these problems, which must all have the same status."""
     headers = dict.fromkeys(name for slug in slugs for name in OF_PROBLEM.get(slug, ()))
     types = [f"/problems/{slug}" for slug in slugs]
     return {

@@ -1,4 +1,4 @@
-"""The document is made from the routes, the schemas, the table of problems and the operations.
+"""Makes the OpenAPI document from the routes, the schemas, the problems and the operations.
 
 apispec turns the schemas of marshmallow into JSON Schema, and puts shared parts under `components`.
 """
@@ -43,7 +43,7 @@ _PROBLEMS_OF_ALL = (
     "gateway-timeout",
 )
 _PROBLEMS_OF_TOKENS = ("unauthorized", "insufficient-scope")
-# What exists only while fault injection is on: a header and a problem.
+# This header and this problem exist only if fault injection is on.
 _FAULT_INJECTION = ("X-Debug-Fail-After-Commit", "simulated-failure")
 
 
@@ -59,7 +59,7 @@ class Features:
 
 
 def write_document(rules: Iterable[Rule], features: Features) -> str:
-    """Write the OpenAPI document of the views to which these rules lead.
+    """Return the OpenAPI document, as JSON, of the views to which these rules lead.
 
     Raises KeyError if a view is not in the table of operations.
     """
@@ -101,7 +101,7 @@ def operations_of(rules: Iterable[Rule]) -> Iterator[tuple[str, str, str]]:
 
 
 def _as_ecma_script(_converter: object, _field: fields.Field[Any], ret: Node) -> Node:
-    r"""Write a field's pattern as JSON Schema wants it: with anchors, and without Python's `\Z`."""
+    r"""Return a field's pattern with the anchors of JSON Schema, instead of Python's `\Z`."""
     pattern: str = ret.get("pattern", "")
     return {"pattern": f"^{pattern[:-2]}$"} if pattern.endswith(r"\Z") else {}
 

@@ -1,4 +1,4 @@
-"""Examples of requests and answers. A test compares each of them with its schema."""
+"""Examples of requests and answers. A test checks each of them against its schema."""
 
 import json
 

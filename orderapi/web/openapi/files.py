@@ -1,4 +1,4 @@
-"""The files of the page `/docs`: our own, and those of Swagger UI, which comes in a package."""
+"""The files of the page `/docs`: those of this package, and those of Swagger UI."""
 
 import hashlib
 from functools import cache
@@ -9,7 +9,7 @@ _OURS = files("orderapi.web.openapi") / "static"
 _SWAGGER_UI = files("flask_swagger_ui") / "dist"
 _CSS, _JAVASCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 
-# Each file with its folder and its type. The service sends no other file.
+# The files with their folders and types. The service sends no other files.
 FILES = {
     "swagger-ui.css": (_SWAGGER_UI, _CSS),
     "swagger-ui-bundle.js": (_SWAGGER_UI, _JAVASCRIPT),
@@ -20,7 +20,7 @@ PAGE = "docs.html"
 
 
 class Content(NamedTuple):
-    """What is sent: the bytes, their media type, and the strong ETag that names this version."""
+    """The bytes to send, their media type, and a strong ETag, which identifies this version."""
 
     body: bytes
     media_type: str
@@ -28,19 +28,19 @@ class Content(NamedTuple):
 
 
 def content(body: bytes, media_type: str) -> Content:
-    """Return bytes with the ETag that belongs to them."""
+    """Return content with the ETag of its bytes."""
     return Content(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 @cache
 def read_page() -> Content:
-    """Read the page itself."""
+    """Read the HTML page, once in each process."""
     return content((_OURS / PAGE).read_bytes(), "text/html; charset=utf-8")
 
 
 @cache
 def read_file(name: str) -> Content:
-    """Read a file of FILES. Each process keeps what it has read, 2 MB for all of the files.
+    """Read a file of FILES, once in each process. All files together take 2 MB of memory.
 
     Raises KeyError if FILES has no such name.
     """

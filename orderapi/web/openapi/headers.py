@@ -1,4 +1,4 @@
-"""The headers and the parameters that views share: what each one means, and what it may be."""
+"""The parameters and the response headers in the OpenAPI document, with their descriptions."""
 
 from orderapi.auth import READ, WRITE
 from orderapi.web.openapi import examples

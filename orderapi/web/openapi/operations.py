@@ -1,4 +1,4 @@
-"""What the document says of each view beside its schemas: words, parameters, problems, examples."""
+"""The descriptions, parameters, problems and examples of each view in the OpenAPI document."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A successful answer: what it means, which headers it may have, and examples of its body.
+    """A successful answer: its description, the headers that it may have, and examples of its body.
 
     `headers` are names of `headers.RESPONSE_HEADERS`. `examples` has one example of the body for
     each media type of the answer. `links` are names of `LINKS`.
@@ -31,10 +31,10 @@ class Success:
 class Operation:
     """One view.
 
-    `scope` is what a token needs, or None if the view answers without a token. `parameters` are
+    `scope` is the scope that a token needs, or None if the view needs no token. `parameters` are
     names of `headers.PARAMETERS`. `problems` are the slugs of the problems that this view may
-    answer with, beside those that every view may answer with. `answers` are the successful answers
-    by status.
+    answer with. They do not include those that every view may answer with. `answers` are the
+    successful answers by status.
     """
 
     tag: str

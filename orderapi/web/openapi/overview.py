@@ -1,4 +1,4 @@
-"""What the document says before its first operation."""
+"""The introduction of the OpenAPI document, and the groups of its operations."""
 
 TITLE = "orderapi"
 _PARAGRAPHS = (

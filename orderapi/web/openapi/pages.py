@@ -10,14 +10,14 @@ from orderapi.web import response_headers
 from orderapi.web.openapi.files import FILES, Content, content, read_file, read_page
 from orderapi.web.whole_response import WholeResponse
 
-# A client that has a copy asks whether it is still right. So no copy is older than the service.
+# A client asks the service before it uses its copy, so it uses no copy of an older release.
 _CACHE = ("Cache-Control", "no-cache")
-# What the page needs. Swagger UI's own pictures are in its style sheet.
+# The directives that the page needs. The pictures of Swagger UI are in its style sheet, as data.
 _ALLOWED = ("script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'")
 
 
 def blueprint(write_document: Callable[[], str]) -> Blueprint:
-    """Return the resources. `write_document` writes the document when it is first asked for."""
+    """Return the resources. `write_document` is called when a client first needs the document."""
     openapi = Blueprint("openapi", __name__)
 
     @cache

@@ -1,4 +1,4 @@
-"""The delivery of an event to a webhook, which `orderapi relay` sends and a receiver answers."""
+"""Describes how `orderapi relay` delivers an event to a webhook, for the OpenAPI document."""
 
 from orderapi.orders import EVENT_TYPE
 from orderapi.web.openapi import examples

@@ -1,10 +1,10 @@
-"""The schema from which all others inherit: it names every member that there may be."""
+"""The schema from which all others inherit. It refuses unknown members."""
 
 from marshmallow import RAISE, Schema
 
 
 class ClosedSchema(Schema):
-    """A schema that refuses unknown members, and whose JSON Schema allows no others."""
+    """A schema that refuses unknown members. Its JSON Schema has `additionalProperties: false`."""
 
     class Meta:
         """`unknown` is set explicitly, because apispec reads it for `additionalProperties`."""

@@ -1,4 +1,4 @@
-"""Events in HTTP: the query that reads the feed, and how its pages are answered."""
+"""The schemas of events: the query of the feed, an event, and a page of events."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from orderapi.web.schemas.orders import OrderSchema
 
 PAGE_MAX_EVENTS = 1000
 PAGE_DEFAULT_EVENTS = 100
-# The largest number that the store has. A client may pass an event's own `sequence`, whose zeros
-# come first.
+# The largest number that the store can have. A client may pass the `sequence` of an event as it is,
+# with its leading zeros.
 SEQUENCE_MAX = 2**63 - 1
 WAIT_MAX_S = 30
 
@@ -145,7 +145,7 @@ _event_query = EventQuerySchema()
 def load_event_query(pairs: Iterable[tuple[str, str]]) -> EventQuery:
     """Return the query of the feed, read from its parameters.
 
-    Raises ValidationFailed if a parameter is bad, unknown or given twice.
+    Raises ValidationFailed if a parameter is invalid, unknown or given twice.
     """
     query = load_query(_event_query, pairs)
     return EventQuery(after=query["after"], limit=query["limit"], wait_s=query["wait"])

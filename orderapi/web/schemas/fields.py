@@ -1,7 +1,7 @@
-"""The kinds of values that requests consist of: texts, keys and the integers of a query.
+"""The kinds of fields in requests: texts, keys and the integers of a query.
 
-A field's `metadata` are members of its JSON Schema in the OpenAPI document: what its description
-says, and what apispec cannot read from its validators.
+The `metadata` of a field become members of its JSON Schema in the OpenAPI document. They are its
+description, and what apispec cannot read from its validators.
 """
 
 import re
@@ -17,12 +17,12 @@ from orderapi.fields import BARE_KEY_CHARACTER, KEY_MAX_CHARS, QUOTED_KEY_CHARAC
 
 ID_MAX_CHARS = 128
 
-# The patterns are regular expressions as ECMA-262 has them, because JSON Schema asks for these.
+# The patterns are regular expressions of ECMA-262, because JSON Schema requires these.
 _CONTROL = r"\u0000-\u001f\u007f-\u009f"
 _TEXT_PATTERN = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
 _QUOTED_KEY = rf'"{QUOTED_KEY_CHARACTER}{{1,{KEY_MAX_CHARS}}}"'
 KEY_HEADER_PATTERN = rf"^(?:{BARE_KEY_CHARACTER}{{1,{KEY_MAX_CHARS}}}|{_QUOTED_KEY})$"
-# A key in a query is unquoted as soon as it does not begin with a quote. Outer white space is
+# A key in a query that does not begin with a quote is the key itself. White space around it is
 # discarded.
 _UNQUOTED_KEY = rf"[!#-~](?:[ -~]{{0,{KEY_MAX_CHARS - 2}}}[!-~])?"
 _KEY_PARAMETER_PATTERN = rf"^[ \t]*(?:{_UNQUOTED_KEY}|{_QUOTED_KEY})[ \t]*$"
@@ -56,7 +56,7 @@ class QueryInteger(fields.Integer):
     """An integer in a query: ASCII digits without a sign, from `minimum` to `maximum`.
 
     `int` alone would also accept signs, underscores, white space and the digits of other scripts.
-    Leading zeros are accepted up to the length of `maximum`.
+    Leading zeros are accepted if the text is not longer than `maximum`.
     """
 
     def __init__(self, minimum: int, maximum: int, **options: Any) -> None:
@@ -93,7 +93,10 @@ def check_text(value: str) -> None:
 
 
 def is_plain_text(value: object) -> bool:
-    """Tell whether `value` is a text in ASCII that `check_text` accepts. Other texts may be too."""
+    """Return whether `value` is an ASCII text that `check_text` accepts.
+
+    `check_text` also accepts texts for which this function returns False.
+    """
     return (
         type(value) is str
         and 0 < len(value) <= ID_MAX_CHARS

@@ -1,4 +1,4 @@
-"""Health in HTTP: the answers of `/healthz` and `/readyz`."""
+"""The schemas of the answers of `/healthz` and `/readyz`."""
 
 from marshmallow import fields, validate
 

@@ -1,4 +1,4 @@
-"""How a schema is applied to the data of a request, and how its refusals are reported."""
+"""Applies a schema to the data of a request, and turns its refusals into ValidationFailed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from orderapi.errors import ValidationFailed
 
 
 def load(schema: Schema, data: object) -> dict[str, Any]:
-    """Return the members of `data` as `schema` converts them.
+    """Return the members of `data` after `schema` has checked and converted them.
 
     Raises ValidationFailed, with the messages by name, if `data` does not match the schema.
     """
@@ -23,9 +23,10 @@ def load(schema: Schema, data: object) -> dict[str, Any]:
 
 
 def load_query(schema: Schema, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return the parameters of a query, which is given as pairs, as `schema` converts them.
+    """Return the parameters of a query after `schema` has checked and converted them.
 
-    Raises ValidationFailed if a parameter is bad, unknown or given twice.
+    `pairs` are the names and values in the query. Raises ValidationFailed if a parameter is
+    invalid, unknown or given twice.
     """
     parameters: dict[str, str] = {}
     for name, value in pairs:

@@ -1,4 +1,4 @@
-"""Problems in HTTP: the document of a failed request, and the explanation of a problem type."""
+"""The schemas of problems: the document of a failed request, and the page of a problem type."""
 
 from marshmallow import fields, validate
 
@@ -9,7 +9,7 @@ _TYPE = validate.Regexp(r"/problems/[a-z-]+\Z")
 
 
 class _ProblemMembers(ClosedSchema):
-    """What a problem document and the explanation of its type have in common."""
+    """The members that a problem document and the explanation of its type both have."""
 
     type = fields.String(
         required=True,
@@ -45,7 +45,7 @@ class _ProblemMembers(ClosedSchema):
 
 
 class ProblemSchema(_ProblemMembers):
-    """The answer to a failed request (RFC 9457); `errors` belongs to `validation-failed`."""
+    """The answer to a failed request (RFC 9457). Only `validation-failed` has `errors`."""
 
     detail = fields.String(
         required=True, metadata={"description": "What was wrong with this request."}

@@ -1,6 +1,6 @@
-"""Which schema each answer of a view has, by the view's endpoint and the answer's status.
+"""The schema of each successful answer, by the endpoint of its view and by its status.
 
-An answer of the type `application/problem+json` has the schema FAILURE, whichever view gives it.
+All answers of the type `application/problem+json` have the schema FAILURE.
 """
 
 from collections.abc import Mapping
