@@ -1,4 +1,4 @@
-"""What receivers of webhooks use: it checks whether a delivery is genuine."""
+"""For receivers of webhooks: checks whether a delivery is genuine."""
 
 import json
 import re
@@ -22,11 +22,11 @@ _V1_SIGNATURE = re.compile(r"v1,[A-Za-z0-9+/]{43}=")
 
 
 class NotVerified(Exception):
-    """The delivery is not signed with the secret, or not within 5 minutes of now: answer 400."""
+    """The delivery is not genuine, or its time differs by more than 5 minutes. Answer 400."""
 
 
 class Headers(Protocol):
-    """The headers of a request, as any framework has them: names in any case, text or bytes."""
+    """The headers of a request, as any framework has them. Names may be in any case, and bytes."""
 
     def items(self) -> Iterable[tuple[str | bytes, str | bytes]]:
         """Return the pairs of name and value."""
@@ -38,12 +38,12 @@ def verify(
     """Return the event (CloudEvents 1.0) of a delivery, if the delivery is genuine.
 
     `body` is the request's body, byte for byte. `secret` is `whsec_` and base64. The signature
-    covers the body together with `webhook-id` and `webhook-timestamp` (Standard Webhooks 1.0). If
-    there are several signatures, as while secrets are rotated, one right signature is enough. The
-    same event may be delivered again: discard a delivery whose `webhook-id` is known.
+    covers the body together with `webhook-id` and `webhook-timestamp` (Standard Webhooks 1.0).
+    While secrets are rotated, there may be several signatures. Then one right signature is enough.
+    The same event may be delivered again: discard a delivery whose `webhook-id` is known.
 
-    Raises NotVerified if the delivery is not genuine. Raises ValueError if `secret` is no secret,
-    and TypeError if an argument is not of the types above; both are bugs of the receiver.
+    Raises NotVerified if the delivery is not genuine. Raises ValueError if `secret` is not a
+    secret, and TypeError if an argument has a wrong type. Both are bugs of the receiver.
     """
     webhook = Webhook(_key(secret))
     text = _body_text(body)
@@ -82,10 +82,11 @@ def _body_text(body: bytes | bytearray | memoryview | str) -> str:
 
 
 def _signed_headers(headers: Headers) -> dict[str, str]:
-    """Return the headers of a signed delivery, by lower-case name.
+    """Return the headers of a signed delivery, by their names in lower case.
 
-    Raises NotVerified if one of them was sent twice with different values: this function and the
-    receiver might then each read another one, and a delivery could be repeated under a new id.
+    Raises NotVerified if one of them was sent twice with different values. This function and the
+    receiver might then read different values, and an attacker could send a delivery again with a
+    new id.
     """
     items = getattr(headers, "items", None)
     if not callable(items):
@@ -109,5 +110,5 @@ def _header_text(value: str | bytes, what: str) -> str:
 
 
 def _well_formed(signatures: str) -> list[str]:
-    """Return the signatures of the form that is checked here; the header may contain others."""
+    """Return the signatures of the version `v1`. The header may contain signatures of others."""
     return [entry for entry in signatures.split() if _V1_SIGNATURE.fullmatch(entry)]

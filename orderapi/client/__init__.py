@@ -1,4 +1,4 @@
-"""A client that retries: each call makes at most one order, however often the network fails."""
+"""A client that retries. Each call makes at most one order, however often the network fails."""
 
 try:
     from orderapi.client.events import EventFeed

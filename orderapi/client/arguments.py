@@ -1,8 +1,9 @@
-"""The arguments of a call, checked before anything is sent.
+"""Checks the arguments of a call before anything is sent.
 
-The service decides what a valid order is. These checks refuse only what cannot be sent at all,
-what would be sent elsewhere, and what would end in another exception than the documented ones.
-Every function raises ValueError, which names the argument, and never repeats a token.
+The service decides what a valid order is. These checks refuse only arguments that cannot be sent,
+that would change the address of the request, or that would cause an undocumented exception. Every
+function raises ValueError if its argument is not valid. The message names the argument, and it
+never contains a token.
 """
 
 import re
@@ -12,10 +13,10 @@ from orderapi import fields
 
 # No order fits into the service's limit of 16 KiB for a body if one of its texts is longer.
 TEXT_MAX_CHARS = 16 * 1024
-# Each character takes up to 12 bytes in a request line. The service accepts 8 KiB there.
+# One character may take 12 bytes in a request line, and the service accepts lines of 8 KiB.
 FILTER_MAX_CHARS = 512
 PAGE_MAX_ORDERS = 100
-# A longer limit is a mistake, and the system's own calls accept only about three weeks.
+# Nobody needs a longer limit, and calls of the operating system accept at most about three weeks.
 DEADLINE_MAX_S = 7 * 24 * 3600.0
 
 _INTEGER_MAX = 2**63 - 1
@@ -70,24 +71,24 @@ def check_seconds(deadline_s: float, attempt_s: float) -> None:
 
 
 def check_text(name: str, value: str) -> str:
-    """Return a text that becomes part of a body."""
+    """Return the text, which becomes a part of a body."""
     return _text(name, value, TEXT_MAX_CHARS)
 
 
 def check_filter(name: str, value: str) -> str:
-    """Return a text that becomes part of a path or a query."""
+    """Return the text, which becomes a part of a path or of a query."""
     return _text(name, value, FILTER_MAX_CHARS)
 
 
 def check_integer(name: str, value: int, minimum: int, maximum: int) -> int:
-    """Return an integer within its bounds; True and False are none."""
+    """Return the integer if it is from `minimum` to `maximum`. True and False are no integers."""
     if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
         raise ValueError(f"{name}: expected an integer from {minimum} to {maximum}")
     return value
 
 
 def check_quantity(quantity: int) -> int:
-    """Return an integer of 64 bits; the service decides which quantities it accepts."""
+    """Return the quantity if it fits into 64 bits. The service decides which ones it accepts."""
     return check_integer("quantity", quantity, -_INTEGER_MAX, _INTEGER_MAX)
 
 
@@ -97,7 +98,7 @@ def check_sequence(after: int) -> int:
 
 
 def format_key(key: str, form: Callable[[str], str] = fields.format_key) -> str:
-    """Return a key in the form that a header or a query has for it."""
+    """Return a key as `form` writes it. The default is the form for the header."""
     try:
         return form(_text("key", key, TEXT_MAX_CHARS))
     except fields.FieldInvalid as error:

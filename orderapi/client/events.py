@@ -1,4 +1,4 @@
-"""Reads the events in order, and continues after the last one that it returned."""
+"""Iterates over the events in their order, and continues after the last event returned."""
 
 import random
 import time
@@ -12,12 +12,14 @@ from orderapi.client.exchange import Request, WholeAnswer
 from orderapi.client.failures import AnswerLost
 from orderapi.client.retrying import Retries
 
-# How long the service holds a poll that has nothing new, and how many events one answer may have.
+# The service answers a poll after this time if there is no new event.
 _WAIT_S = 20.0
+# The maximum number of events in one answer.
 _PAGE_MAX_EVENTS = 100
-# An empty page came early if more of the wait than this was left. The service answers so when it
-# stops or when too many others wait, and a proxy may answer so always. The next poll then waits a
-# random time, because otherwise every follower would poll hundreds of times a second.
+# An empty page is early if it arrives more than this before the end of the wait. The service sends
+# such pages when it stops or when too many readers wait, and some proxies always do. After an early
+# page, the next poll waits a random time. Otherwise every reader would poll hundreds of times a
+# second.
 _EARLY_S = 1.0
 _PAUSE_MIN_S = 0.5
 _PAUSE_MAX_S = 1.5
@@ -28,14 +30,14 @@ _Page = tuple[list[tuple[int, dict[str, Any]]], int]
 
 
 class EventFeed(Iterator[dict[str, Any]]):
-    """An iterator over CloudEvents (1.0, as JSON objects) in order of commit; for one thread.
+    """An iterator over the events, as CloudEvents 1.0 in JSON, in order of commit.
 
-    `after` is the sequence of the last event that was returned. Save it together with what the
-    event caused, and begin with it the next time. A call that raises loses nothing: the next call
-    continues at the same place.
+    `after` is the sequence number of the last event that was returned. Save it together with what
+    the event caused, and pass it to the next iterator. If a step raises an exception, no event is
+    lost: the next step continues at the same place. Only one thread may use an iterator.
 
-    Each step raises what `OrderClient` documents. The constructor raises ValueError if `after` is
-    not a sequence.
+    Each step may raise the exceptions that `OrderClient` documents. The constructor raises
+    ValueError if `after` is not a sequence number.
     """
 
     def __init__(self, retries: Retries, after: int, *, follow: bool) -> None:
@@ -64,23 +66,23 @@ class EventFeed(Iterator[dict[str, Any]]):
             "limit": str(_PAGE_MAX_EVENTS),
             "wait": f"{wait_s:.0f}",
         }
-        asked_at = time.monotonic()
+        began_at = time.monotonic()
         events, self._next = self._retries.call(
             Request("GET", "/events", query), self._read_page, wait_s
         )
         self._page.extend(events)
         if not events:
-            # The numbers of other clients' events are skipped.
+            # The numbers of events of other clients are skipped.
             self.after = self._next
             self._is_over = not self._follow
-            if wait_s - (time.monotonic() - asked_at) > _EARLY_S:
+            if wait_s - (time.monotonic() - began_at) > _EARLY_S:
                 self._retries.pause(random.uniform(_PAUSE_MIN_S, _PAUSE_MAX_S))  # noqa: S311 - this jitter is no secret
 
     def _read_page(self, answer: WholeAnswer) -> _Page:
         """Return the events of a page and the number after which the next page begins.
 
-        Raises AnswerLost if this is not a page, or not the page that continues this feed: its
-        numbers must rise from the one that was asked for.
+        Raises AnswerLost if the answer is not a page, or if its numbers do not rise from the number
+        after which this iterator continues.
         """
         match answer.document:
             case {"events": [*events], "next": int(following)}:

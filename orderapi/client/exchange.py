@@ -1,4 +1,4 @@
-"""One attempt: a request and its answer, limited in time and length.
+"""Makes one attempt: sends a request and reads its answer, within a time and a size.
 
 Only this module of the client imports httpx2.
 """
@@ -23,9 +23,10 @@ BODY_MAX_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What every attempt of a call sends, byte for byte.
+    """A request. Every attempt of a call sends the same bytes.
 
-    `key` is the idempotency key before escaping, which failures carry; None if the call has none.
+    `key` is the idempotency key, without quotes and escapes, for the exceptions of the call. It is
+    None if the call has no key.
     """
 
     method: str
@@ -38,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class WholeAnswer:
-    """An answer that arrived to its end: status, headers (names in any case) and body."""
+    """An answer that arrived completely. The names of its headers may be in any case."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,7 +47,7 @@ class WholeAnswer:
 
     @property
     def document(self) -> Any:
-        """The JSON document in the body; None if there is none."""
+        """The JSON document in the body, or None if the body is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -54,10 +55,11 @@ class WholeAnswer:
 
 
 class Exchange:
-    """Sends requests to the service at `base_url` with `token`; many threads may use it at once.
+    """Sends requests to the service at `base_url` with `token`. Many threads may use one object.
 
-    Redirects are not followed, so neither the key nor the token goes anywhere else. Cookies are
-    not kept. Raises ValueError if the URL or the token is not valid; no message repeats the token.
+    Redirects are not followed, so no other host gets the key or the token. Cookies are not kept.
+
+    Raises ValueError if the URL or the token is not valid. The message does not contain the token.
     """
 
     def __init__(self, base_url: str, token: str | None) -> None:
@@ -103,23 +105,24 @@ class Exchange:
             return call_within(timeout_s, lambda: self._exchange(request, timeout_s))
         except TimeoutError:
             raise AnswerLost(f"no answer within {timeout_s:.3g} s") from None
-        # The others: a host name that cannot be looked up, or a thread that cannot be started.
+        # The other errors are a host name that has no address, or a thread that cannot be started.
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
             raise AnswerLost(self._hide_token(str(error) or type(error).__name__)) from None
 
     def problem(self, answer: WholeAnswer) -> Mapping[str, Any]:
-        """Return the problem document (RFC 9457) of an answer; an empty one if it has none.
+        """Return the problem document (RFC 9457) of an answer, or an empty one if it has none.
 
-        A mark stands in place of the token if a server has sent the token back.
+        If a server has sent the token back, the document contains `[token]` instead.
         """
         media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         document = answer.document if media_type == "application/problem+json" else None
         return self._hide_token(document) if isinstance(document, dict) else {}
 
     def close(self) -> None:
-        """Close the connections; a forked process leaves them to the process that opened them."""
+        """Close the connections. In a forked process, they stay open for the parent process."""
         self._is_closed = True
-        # A lock that another thread held at the fork is never released in the forked process.
+        # If another thread held a lock during the fork, this lock is never released in the forked
+        # process, and closing the connections could wait for it for ever.
         if self._process_id == os.getpid():
             self._http.close()
 
@@ -138,13 +141,13 @@ class Exchange:
                 body += chunk
                 if len(body) > BODY_MAX_BYTES:
                     raise AnswerLost(f"the answer has more than {BODY_MAX_BYTES} bytes")
-                # Nobody waits for this answer any more; this ends the thread that reads it.
+                # The caller no longer waits for this answer. The exception ends the reading thread.
                 if time.monotonic() > give_up_at:
                     raise AnswerLost(f"no whole answer within {timeout_s:.3g} s")
             return WholeAnswer(response.status_code, response.headers, bytes(body))
 
     def _hide_token(self, value: Any) -> Any:
-        """Return a JSON value with a mark in place of the token; names of members stay."""
+        """Return a JSON value in which `[token]` replaces the token. Names are not changed."""
         if isinstance(value, dict):
             return {name: self._hide_token(member) for name, member in value.items()}
         if isinstance(value, list):

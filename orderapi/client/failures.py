@@ -35,7 +35,7 @@ class OrderClientError(Exception):
 
 
 class AnswerLost(OrderClientError):
-    """No whole answer to this request arrived; the request may have been executed."""
+    """No whole answer to this request arrived. The request may have been executed."""
 
 
 class ProblemAnswered(OrderClientError):

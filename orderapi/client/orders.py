@@ -1,4 +1,4 @@
-"""What callers use: create an order once, show it, list orders, follow the events."""
+"""The client: it creates an order once, shows an order, lists orders, and reads the events."""
 
 import json
 import uuid
@@ -42,7 +42,8 @@ class OrderClient:
 
     Every `create` has one key. It is made before the first attempt and sent with every attempt. To
     survive a crash of your own process as well, save the key together with the order before the
-    call, and call again with what was saved: this returns the order that was made, or makes it.
+    call. After a crash, call again with the saved key and order. The call returns the order that
+    was made, or makes it.
 
     >>> import json, pathlib
     >>> job = pathlib.Path("job.json")
@@ -54,7 +55,7 @@ class OrderClient:
     >>> order.status
     'created'
 
-    If anything ends the process before the job is deleted, running all this again is safe:
+    If the process ends before the job is deleted, it is safe to run the whole program again:
 
     >>> with OrderClient(base_url) as client:
     ...     again = client.create(**json.loads(job.read_text()))
@@ -62,26 +63,27 @@ class OrderClient:
     (True, True)
     >>> job.unlink()
 
-    `token` is sent as `Authorization: Bearer`. `deadline_s` limits each call in seconds, with its
-    attempts and waits; for `list` it limits each page, and for `events` each poll. `attempt_s`
-    limits one attempt in seconds, and is at most half of the deadline; the service answers within
-    10 s. `wait=False` is for tests: the waits between attempts count against the deadline, but
-    they take no time.
+    `token` is sent as `Authorization: Bearer`. `deadline_s` limits each call, with its attempts and
+    waits, in seconds. For `list` it limits each page, and for `events` each poll. `attempt_s`
+    limits one attempt in seconds. An attempt never takes more than half of the deadline. The
+    service answers within 10 s. `wait=False` is for tests: the waits between attempts count against
+    the deadline, but they take no time.
 
     The client retries failed connections, time-outs, answers that are not whole or not the answer
     to this call, and the statuses 429, 500, 502, 503 and 504. It waits with exponential backoff and
-    full jitter, and never less than `Retry-After` asks. It never retries 400, 401, 403, 404, 409,
-    413, 415 and 422. For other statuses `retryable` of the problem document decides. It retries
-    nothing with the `key_action` `rotate`, because a new key could make a second order.
+    full jitter, and at least as long as `Retry-After` says. It never retries 400, 401, 403, 404,
+    409, 413, 415 and 422. For other statuses, `retryable` of the problem document decides. If the
+    `key_action` is `rotate`, it does not retry, because a new key could make a second order.
 
-    Many threads may use one client. Make it after a fork, not before: a forked process cannot use
-    it. Redirects are not followed and cookies are not kept. Proxies and certificates come from the
-    environment, as with httpx2. Attempts that failed are logged at INFO by `orderapi.client`. The
-    token is in no log, repr or exception.
+    Many threads may use one client. A forked process cannot use the client of its parent, so make a
+    client after the fork. Redirects are not followed, and cookies are not kept. Proxies and
+    certificates come from the environment, as with httpx2. The logger `orderapi.client` reports
+    each failed attempt at the level INFO. The token is in no log, repr or exception.
 
-    Every call raises ValueError for arguments that cannot be sent, before anything is sent;
-    DeadlineExceeded, or Refused or a class derived from it, if it ends without its result; and
-    RuntimeError after `close` and in a forked process. The constructor raises ValueError.
+    Every call raises ValueError if an argument cannot be sent. Nothing is sent then. It raises
+    DeadlineExceeded if it has no result within its deadline, and Refused, or a class derived from
+    it, if the service refuses the request. It raises RuntimeError after `close` and in a forked
+    process. The constructor raises ValueError if an argument is not valid.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class OrderClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; the client cannot be used afterwards."""
+        """Close the connections. The client cannot be used afterwards."""
         self._exchange.close()
 
     def create(
@@ -113,9 +115,9 @@ class OrderClient:
     ) -> Order:
         """Create an order, or return the order that was created with `key`.
 
-        `key` is 1 to 255 characters of printable ASCII; a new key is made if it is left out. A
-        `DeadlineExceeded` carries the key: the order may exist, and the same arguments with that
-        key are safe at any later time.
+        `key` is 1 to 255 characters of printable ASCII. Without it, the call makes a new key. After
+        a `DeadlineExceeded`, the order may exist. It is safe to call again at any later time with
+        the same arguments and the key in the exception.
 
         Raises KeyReused if the key belongs to another payload, and ValidationFailed if the service
         refuses the payload.
@@ -135,9 +137,9 @@ class OrderClient:
         return self._retries.call(request, partial(_read_order, expected=payload))
 
     def get(self, order_id: str) -> Order:
-        """Return an order; raises NotFound if this client has no such order."""
+        """Return an order. Raises NotFound if this client has no such order."""
         expected = {"order_id": arguments.check_filter("order_id", order_id)}
-        # Dots are escaped, because "." and ".." alone would name other paths.
+        # Dots are escaped, because the id "." or ".." would lead to another path.
         path = f"/orders/{quote(order_id, safe='').replace('.', '%2E')}"
         return self._retries.call(Request("GET", path), partial(_read_order, expected=expected))
 
@@ -148,10 +150,10 @@ class OrderClient:
         *,
         page_orders: int = PAGE_ORDERS,
     ) -> Iterator[Order]:
-        """Iterate over the orders, the newest first, and get each page when it is needed.
+        """Iterate over the orders, the newest first. Each page is requested when it is needed.
 
-        `customer_id` selects the orders of that customer, `key` the one order that was made with
-        that key. `page_orders` is how many orders a page has, 1 to 100.
+        `customer_id` selects the orders of that customer. `key` selects the one order that was made
+        with that key. `page_orders` is the maximum number of orders in a page, 1 to 100.
         """
         query = {
             "limit": str(
@@ -186,7 +188,7 @@ class OrderClient:
 
 
 def new_key() -> str:
-    """Make a key for one order; save it with the order before the first attempt."""
+    """Return a new key for one order. Save it with the order before the first attempt."""
     return str(uuid.uuid4())
 
 
@@ -211,8 +213,9 @@ def _read_page(
 def _order(document: Any, expected: Mapping[str, object], *, replayed: bool = False) -> Order:
     """Return the order in a JSON document.
 
-    Raises AnswerLost if it is none, or if its members differ from the `expected` ones: it is then
-    the answer to another request, for instance from a proxy that mixed up two connections.
+    Raises AnswerLost if the document is not an order, or if its members differ from `expected`.
+    Then it is the answer to another request, for example from a proxy that has confused two
+    connections.
     """
     match document:
         case {

@@ -1,4 +1,4 @@
-"""Which attempts are retried, when, and until when."""
+"""Repeats an attempt until it has its result, is refused, or the deadline has passed."""
 
 import logging
 import time
@@ -14,17 +14,19 @@ from orderapi.client.failures import AnswerLost, DeadlineExceeded, Refused, Unav
 
 T = TypeVar("T")
 
-# These are never retried, whatever the problem document says: the request itself is wrong.
+# These statuses are never retried, because the request itself is wrong. This does not depend on the
+# problem document.
 NEVER_RETRIED = frozenset({400, 401, 403, 404, 409, 413, 415, 422})
-# These are retried unless the problem document forbids it: the service, or a proxy in front of it,
-# could not serve the request just now.
+# These statuses are retried unless the problem document forbids it, because the service or a proxy
+# could not serve the request at that moment.
 RETRIED = frozenset({429, 500, 502, 503, 504})
 
-# Full jitter: the wait is random within a window that doubles, so that callers which failed
-# together do not return together. It is added to Retry-After for the same reason.
+# The wait is random, from 0 to the end of a window that doubles (full jitter). Then callers whose
+# attempts failed at the same time do not repeat them at the same time. For the same reason, the
+# random wait is added to Retry-After.
 _WINDOW_FIRST_S = 0.1
 _WINDOW_MAX_S = 5.0
-# A wait that takes longer than planned may leave no time at all for the attempt after it.
+# If a wait takes longer than planned, no time may be left. The next attempt still gets this much.
 _ATTEMPT_MIN_S = 0.01
 
 _log = logging.getLogger("orderapi.client")
@@ -33,10 +35,9 @@ _log = logging.getLogger("orderapi.client")
 class Retries:
     """Makes attempts until one has the result, one is refused, or the deadline would pass.
 
-    `deadline_s` limits a whole call with its waits, `attempt_s` limits one attempt; both are in
-    seconds. An attempt gets at most half of the deadline, so that one attempt that hangs leaves
-    time for another. If `waits` is false, a wait counts against the deadline as if it had been
-    slept, but takes no time.
+    `deadline_s` limits a whole call with its waits, and `attempt_s` limits one attempt, both in
+    seconds. An attempt gets at most half of the deadline, so that there is time for another one if
+    it hangs. If `waits` is false, a wait takes no time, but it counts against the deadline in full.
 
     Raises ValueError if a limit is not valid.
     """
@@ -51,12 +52,13 @@ class Retries:
         self._waits = waits
 
     def call(self, request: Request, read: Callable[[WholeAnswer], T], held_s: float = 0.0) -> T:
-        """Send a request until it has its result, which `read` takes from a 2xx answer.
+        """Send a request until it has a result, and return the result.
 
-        `read` raises AnswerLost if the answer is not the answer to this request. `held_s` is how
-        long the service was asked to hold back its answer, in seconds; it is added to both limits.
+        `read` returns the result in a 2xx answer. It raises AnswerLost if the answer does not
+        belong to this request. `held_s` is how long the service waits for an event before it
+        answers, in seconds. It is added to both limits.
 
-        Raises DeadlineExceeded or Refused.
+        Raises DeadlineExceeded if there is no result in time, and Refused if it is refused.
         """
         deadline = _Deadline(self._deadline_s + held_s, waits=self._waits)
 
@@ -85,7 +87,7 @@ class Retries:
         return retrying(attempt)
 
     def pause(self, seconds: float) -> None:
-        """Wait between two calls, unless waits are off."""
+        """Wait between two calls, unless `waits` is false."""
         if self._waits:
             time.sleep(seconds)
 
@@ -105,7 +107,7 @@ class Retries:
 
 
 class _Deadline:
-    """A span that begins with the call; waits that are skipped count as if they had been slept."""
+    """The time for one call. If `waits` is false, a wait takes no time, but it counts."""
 
     def __init__(self, seconds: float, *, waits: bool) -> None:
         self.seconds = seconds
@@ -123,7 +125,7 @@ class _Deadline:
 
 
 def _last_failure(state: tenacity.RetryCallState) -> AnswerLost | Unavailable:
-    """Return the failure that is about to be retried, or after which the call ends."""
+    """Return the failure of the latest attempt."""
     outcome = cast("tenacity.Future", state.outcome)
     return cast("AnswerLost | Unavailable", outcome.exception())
 

@@ -1,1 +1,1 @@
-"""The relay delivers events, in order, to one webhook; each file has one concern."""
+"""The relay: it delivers all events, in their order, to one webhook."""

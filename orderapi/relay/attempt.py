@@ -1,4 +1,4 @@
-"""One attempt to deliver an event: what it sends and how it may end. No HTTP library, no clock."""
+"""One attempt to deliver an event: its message and its outcome, without an HTTP library."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,12 +41,12 @@ class Outcome:
 
     @property
     def is_delivered(self) -> bool:
-        """Tell whether the receiver acknowledged the event."""
+        """Whether the receiver acknowledged the event."""
         return self.status is not None and 200 <= self.status <= 299
 
     @property
     def is_gone(self) -> bool:
-        """Tell whether the receiver wants no more events."""
+        """Whether the receiver wants no more events."""
         return self.status == GONE
 
     def retry_after_s(self, now: float) -> float:

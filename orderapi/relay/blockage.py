@@ -1,4 +1,4 @@
-"""What the relay logs while it cannot deliver."""
+"""Logs that the relay cannot deliver, without one line for every failure."""
 
 import logging
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""The time, and the request to stop, as the relay sees them. Tests provide their own."""
+"""The clock of the relay. It also reports a signal to stop. Tests provide a clock of their own."""
 
 import signal
 import time
@@ -18,8 +18,8 @@ class Stopped(Exception):
 class Clock(Protocol):
     """The time as the relay needs it.
 
-    A moment that is logged or sent is a time of the wall clock, `now`. A span is a difference of
-    two times of `monotonic`, because the wall clock can be set back or forward.
+    A time that is logged or sent is a time of the wall clock, `now`. A duration is the difference
+    of two times of `monotonic`, because the wall clock can be set back or forward.
     """
 
     def now(self) -> float:
@@ -29,14 +29,14 @@ class Clock(Protocol):
         """Return a time in seconds that never goes backwards and has no defined start."""
 
     def pause(self, seconds: float) -> None:
-        """Wait this number of seconds. With 0, only test for a request to stop.
+        """Wait this number of seconds. With 0, only check for a signal to stop.
 
-        Raises Stopped when this process should stop.
+        Raises Stopped if this process has received a signal to stop.
         """
 
 
 class SystemClock:
-    """The clock of the machine. `stoppable` creates it."""
+    """The clock of the operating system. Get it from `stoppable`, which blocks the signals."""
 
     def now(self) -> float:
         """See `Clock`."""
@@ -65,7 +65,7 @@ class SystemClock:
 def stoppable() -> Iterator[SystemClock]:
     """Block SIGTERM and SIGINT inside the `with` block. `SystemClock.pause` polls for them.
 
-    Therefore no signal interrupts the time between the receiver's acknowledgement and its record.
+    Therefore no signal stops the relay after the receiver's acknowledgement and before its record.
     Threads that start inside the block inherit the blocked signals. Only the main thread of a
     process may use this.
     """

@@ -1,8 +1,8 @@
-"""The relay reads the next events, sends each one, and records it as delivered.
+"""Reads the next events, sends each of them, and records it as delivered.
 
-It delivers one event at a time, in the order of the commits. After the receiver's acknowledgement
-and before the next event is sent, the event is recorded as delivered in a transaction of its own.
-Therefore a crash at any moment causes at most one event to be sent again.
+The relay delivers one event at a time, in the order of the commits. When the receiver has
+acknowledged an event, the relay records it as delivered, in a transaction of its own. Only then
+does it send the next event. Therefore at most one event is sent again after a crash.
 """
 
 import logging
@@ -24,18 +24,21 @@ from orderapi.trace_context import trace_id
 
 T = TypeVar("T")
 
-# The store that has this lease is the only one that delivers.
+# Only the relay that has this lease may deliver.
 LEASE = "relay"
-# How often a relay with nothing to deliver confirms its lease. One that has lost it ends.
+# How often a relay that has nothing to deliver renews its lease. A relay that has lost it ends.
 IDLE_CONFIRM_S = 2.0
-# How often the relay polls for new events when it has delivered all. A poll takes about 50 us.
+# How often the relay polls for new events when it has delivered all. A poll takes about 50
+# microseconds.
 POLL_S = 0.05
-# The events of one read. A backlog then needs few reads. An event has about a thousand bytes.
+# The maximum number of events in one read. With it, a backlog needs few reads. An event has about a
+# thousand bytes.
 EVENTS_MAX = 100
-# `run_once` survives a short failure. After more, it leaves the other events to its next run.
+# `run_once` gives up after this many failures in a row, or before a pause that is longer than
+# ONCE_PAUSE_MAX_S. Its next run continues with the same event.
 ONCE_FAILURES_MAX = 5
 ONCE_PAUSE_MAX_S = 30.0
-# The time to record a failure for the metrics. Neither a retry nor a stop may wait longer for it.
+# The store has this much time to record a failure for the metrics. A retry or a stop waits for it.
 RECORD_FAILURE_MAX_S = 1.0
 LEASE_LOST = (
     "the relay stops because another relay delivers now; that relay took over while this one did"
@@ -50,11 +53,11 @@ class ReceiverGone(OrderApiError):
 
 
 class Undelivered(OrderApiError):
-    """`run_once` gives up, and events are left."""
+    """`run_once` has given up before it delivered all events."""
 
 
 class PositionMoved(OrderApiError):
-    """Another process has changed the relay's position in the meantime."""
+    """Another process has changed the position of the relay."""
 
 
 class LeaseLost(OrderApiError):
@@ -62,7 +65,7 @@ class LeaseLost(OrderApiError):
 
 
 class Relay:
-    """Delivers the events of all clients. Only one relay may do so, the one that has LEASE.
+    """Delivers the events of all clients. Only the relay that has the lease LEASE may do so.
 
     `send` makes one attempt. It never raises for a failure of the receiver or of the network.
     """
@@ -122,17 +125,17 @@ class Relay:
         last = self._store.read(lambda tx: tx.events.last_sequence())
         delivered = 0
         while self.position < last:
-            delivered += self._deliver_next(min(EVENTS_MAX, last - self.position), patient=False)
+            delivered += self._deliver_next(min(EVENTS_MAX, last - self.position), gives_up=True)
         return delivered
 
-    def _deliver_next(self, limit: int, *, patient: bool = True) -> int:
-        events = self._retry_store(partial(self._next_events, limit), patient=patient)
+    def _deliver_next(self, limit: int, *, gives_up: bool = False) -> int:
+        events = self._retry_store(partial(self._next_events, limit), gives_up=gives_up)
         for event in events:
             # A stop takes effect here, between two events.
             self._clock.pause(0)
-            lease = self._deliver(event, patient=patient)
+            lease = self._deliver(event, gives_up=gives_up)
             record = partial(_record_delivered, lease, self.position, event.sequence)
-            self._retry_store(partial(self._store.write, record), patient=patient)
+            self._retry_store(partial(self._store.write, record), gives_up=gives_up)
             self.position = event.sequence
         return len(events)
 
@@ -145,9 +148,9 @@ class Relay:
         return settled
 
     def _confirm_lease(self) -> Lease:
-        """Assert that no other relay delivers, as it may do after a pause of this process.
+        """Renew the lease and return it. Another relay may have it after a pause of this process.
 
-        Raises LeaseLost if another relay has the lease, and StoreUnavailable if that is not known.
+        Raises LeaseLost if another relay has the lease, and StoreUnavailable if the store fails.
         """
         lease = self._store.lease(LEASE)
         self._confirmed_at_s = self._clock.monotonic()
@@ -155,14 +158,15 @@ class Relay:
             raise LeaseLost(LEASE_LOST)
         return lease
 
-    def _deliver(self, event: Event, *, patient: bool) -> Lease:
+    def _deliver(self, event: Event, *, gives_up: bool) -> Lease:
         """Send one event until the receiver acknowledges it. All later events wait.
 
-        Returns the lease under which it was delivered.
+        Returns the lease under which it was delivered. Raises ReceiverGone if the receiver wants no
+        more events, LeaseLost if another relay delivers, and Undelivered as `run_once` says.
         """
         body = event_json(event)
         while True:
-            lease = self._retry_store(self._confirm_lease, patient=patient)
+            lease = self._retry_store(self._confirm_lease, gives_up=gives_up)
             outcome = self._attempt(event, body)
             if outcome.is_delivered:
                 self._blockage.end()
@@ -178,7 +182,7 @@ class Relay:
                 outcome.reason,
                 asked_s=outcome.retry_after_s(self._clock.now()),
                 waiting_from=event,
-                patient=patient,
+                gives_up=gives_up,
             )
 
     def _attempt(self, event: Event, body: str) -> Outcome:
@@ -188,21 +192,23 @@ class Relay:
         return outcome
 
     def _record_failure(self, lease: Lease, reason: str) -> None:
-        """Record a failure for the metrics. A store that cannot be written is no reason to stop."""
+        """Record a failure for the metrics. The relay continues if the store cannot be written."""
         deadline = time.monotonic() + RECORD_FAILURE_MAX_S
         record = partial(_record_failed, lease, self.position, reason)
         with suppress(StoreUnavailable):
             self._store.write(record, deadline)
 
-    def _retry_store(self, act: Callable[[], T], *, patient: bool = True) -> T:
-        """Call `act`, and retry it while the store is unavailable."""
+    def _retry_store(self, act: Callable[[], T], *, gives_up: bool = False) -> T:
+        """Call `act`, and repeat the call while the store is unavailable."""
         failed = False
         while True:
             try:
                 result = act()
             except StoreUnavailable as error:
                 failed = True
-                self._pause_after_failure("the store is unavailable", error.reason, patient=patient)
+                self._pause_after_failure(
+                    "the store is unavailable", error.reason, gives_up=gives_up
+                )
             else:
                 if failed:
                     self._blockage.end()
@@ -213,15 +219,18 @@ class Relay:
         message: str,
         reason: str,
         *,
-        patient: bool,
+        gives_up: bool,
         asked_s: float = 0.0,
         waiting_from: Event | None = None,
     ) -> None:
-        """Log a failure and pause. Raises Undelivered if this is not `patient` any longer."""
+        """Log a failure, and wait before the next attempt.
+
+        Raises Undelivered if `gives_up` is true and there were too many failures in a row.
+        """
         failures = self._blockage.failures + 1
         pause_s = self._backoff.pause_s(failures, asked_s)
         self._blockage.add_failure(message, reason, pause_s, partial(self._backlog, waiting_from))
-        if not patient and (failures >= ONCE_FAILURES_MAX or pause_s > ONCE_PAUSE_MAX_S):
+        if gives_up and (failures >= ONCE_FAILURES_MAX or pause_s > ONCE_PAUSE_MAX_S):
             raise Undelivered(f"{message}: {reason}; the next run continues from there")
         self._clock.pause(pause_s)
 
@@ -240,26 +249,29 @@ class Relay:
 
 
 def _ids(event: Event) -> dict[str, str]:
-    """Return the log fields by which an event is found elsewhere."""
+    """Return the log fields that identify an event and its trace."""
     if event.traceparent is None:
         return {"event_id": event.event_id}
     return {"event_id": event.event_id, "trace_id": trace_id(event.traceparent)}
 
 
 def _refuse_without(lease: Lease, tx: WriteTx) -> None:
-    """Raise LeaseLost, which undoes the transaction, if another relay has taken the lease."""
+    """Raise LeaseLost if another relay has taken the lease. Then the transaction is undone."""
     if not tx.leases.renew(lease):
         raise LeaseLost(LEASE_LOST)
 
 
 def _record_failed(lease: Lease, position: int, reason: str, tx: WriteTx) -> None:
-    """Record a failure to deliver the event after `position`. Raises LeaseLost as above."""
+    """Record a failure to deliver the event after `position`.
+
+    Raises LeaseLost if another relay has taken the lease.
+    """
     _refuse_without(lease, tx)
     tx.relay.note_failure(position, reason)
 
 
 def _record_delivered(lease: Lease, position: int, sequence: int, tx: WriteTx) -> None:
-    """Move the position by one event. A repetition is harmless if an outcome was unknown.
+    """Move the position by one event. It may be repeated when it is unknown whether it committed.
 
     Raises LeaseLost if another relay delivers, and PositionMoved if another process has changed the
     position.

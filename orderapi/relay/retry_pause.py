@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# 2 to the power of this number exceeds every bound, and a float can still represent it.
+# 2 to the power of this number is greater than every bound, and it is still a valid float.
 _DOUBLINGS_MAX = 30
 
 
@@ -13,13 +13,14 @@ class Backoff:
     """Exponential backoff with full jitter: a random pause between 0 and a bound that doubles.
 
     The bound is `first_s` seconds after the first failure and never exceeds `pause_max_s` seconds.
-    A receiver that asks for a longer pause gets it, up to `retry_after_max_s` seconds: a mistake of
-    the receiver must not stop the deliveries for years. `uniform(low, high)` draws the pause.
+    If the receiver asks for a longer pause, the pause is longer, up to `retry_after_max_s` seconds.
+    Without this maximum, a bug of the receiver could stop the deliveries for years.
+    `uniform(low, high)` returns the random number.
     """
 
-    # Most failures are short: a receiver that restarts is available again within seconds.
+    # Most failures are short. A receiver that restarts is available again within seconds.
     first_s: float = 1.0
-    # After an outage of a day, the receiver gets the next attempt within a minute of its return.
+    # When a receiver is available again after a long outage, it gets an attempt within a minute.
     pause_max_s: float = 60.0
     retry_after_max_s: float = 3600.0
     uniform: Callable[[float, float], float] = random.uniform

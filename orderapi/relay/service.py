@@ -1,4 +1,4 @@
-"""The relay as a process: it is the only one that delivers, until it receives a signal to stop."""
+"""Runs the relay as a process: it takes the lease, delivers, and stops at a signal."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -21,12 +21,12 @@ from orderapi.store.contract import Store
 if TYPE_CHECKING:
     from orderapi.relay.webhook import Receiver
 
-# Exit codes. The systemd unit names GONE, so that it does not start the relay again after it.
+# Exit codes. The systemd unit lists GONE, so that it does not start the relay again after GONE.
 DELIVERED = 0
 UNDELIVERED = 1
 GONE = 3
 
-# How often a relay that waits for another one polls whether that one has ended.
+# How often a relay polls for the lease while another relay has it.
 LEASE_POLL_S = 0.5
 
 _log = logging.getLogger(__name__)
@@ -93,9 +93,9 @@ def _deliver(relay: Relay, *, once: bool) -> int:
 
 
 def _take_lease(store: Store, clock: Clock, *, once: bool) -> bool:
-    """Become the only relay that delivers.
+    """Take the lease, and return whether this process has it.
 
-    Waits while another relay delivers. With `once`, returns False instead of waiting.
+    While another relay has the lease, this function waits. With `once`, it returns False instead.
     """
     if store.lease(LEASE):
         return True

@@ -1,7 +1,7 @@
-"""One attempt at the receiver: the request is signed and sent, and the answer is judged.
+"""Signs an event, sends it to the receiver over HTTP, and evaluates the answer.
 
-Signatures follow Standard Webhooks 1.0. Nothing that the receiver sends is trusted: the answer is
-limited in time and in size, and it is not decoded, followed, stored or logged.
+Signatures follow Standard Webhooks 1.0. The relay does not trust the receiver: an answer is limited
+in time and in size, its body is not used, and redirects are not followed.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from orderapi.relay.name_lookup import NameLookupLoop
 # Standard Webhooks recommends 15 to 30 s for an attempt.
 ATTEMPT_MAX_S = 20.0
 CONNECT_MAX_S = 5.0
-# No acknowledgement needs more. The rest of a longer answer is not read.
+# An acknowledgement is short. The rest of a longer answer is not read.
 ANSWER_MAX_BYTES = 64 * 1024
-# Closing a broken connection may take no longer.
+# The time for closing a broken connection.
 _CLOSE_MAX_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Receiver:
         self._tls = ssl.create_default_context()
         self._client: httpx2.AsyncClient | None = None
         self._runner = asyncio.Runner(loop_factory=NameLookupLoop)
-        # These loggers write the URL with its query, and every header.
+        # At lower levels, these loggers write the URL with its query, and every header.
         for name in ("httpx2", "httpcore2", "asyncio"):
             logging.getLogger(name).setLevel(logging.WARNING)
         # The user, the path and the query may be secrets.
@@ -70,7 +70,7 @@ class Receiver:
         try:
             async with asyncio.timeout(self._attempt_max_s):
                 outcome = await self._post(message)
-        except Exception as error:  # its text may contain the URL, so `_reason` chooses the words
+        except Exception as error:  # its message may contain the URL, so `_reason` replaces it
             outcome = Outcome(None, _reason(error, self._attempt_max_s))
         if not outcome.is_delivered:
             # The next attempt opens a new connection, because the state of this one is unknown.
@@ -90,8 +90,8 @@ class Receiver:
                 response.headers.get("date"),
             )
             if outcome.is_delivered:
-                # A complete read keeps the connection usable. An answer that breaks off here may
-                # come from a receiver that crashed before it stored the event.
+                # A connection can be used again only if the answer was read to its end. If the
+                # answer breaks off here, the receiver may have crashed before it stored the event.
                 await _read_to_end(response)
             return outcome
 
@@ -138,7 +138,7 @@ async def _read_to_end(response: httpx2.Response) -> None:
 
 
 def _reason(error: Exception, attempt_max_s: float) -> str:
-    """Describe an error in words that contain no part of the URL except its host."""
+    """Return a description of an error that contains no part of the URL except its host."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"TLS certificate: {cause.verify_message}"
@@ -158,7 +158,7 @@ def _reason(error: Exception, attempt_max_s: float) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the causes of an error, the innermost first, because it is the most specific."""
+    """Yield the causes of an error. The innermost one comes first, because it says the most."""
     inner = error.__cause__ or error.__context__
     if inner is not None:
         yield from _causes(inner)

@@ -69,7 +69,7 @@ current = _current.get
 
 
 def register(app: Flask, telemetry: Telemetry) -> None:
-    """Give each request of `app` an id and a line in the log, and count it, even if it is refused."""
+    """Give each request of `app`, also a refused one, an id and a line in the log, and count it."""
     dispatch = app.wsgi_app
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
