@@ -1,7 +1,7 @@
-"""Which client a bearer token belongs to: found in memory, which is kept up to date from the store.
+"""Finds the client of a bearer token in memory. The tokens in memory are updated from the store.
 
-The secret in a token is random and has 190 bits. Therefore the store keeps a plain SHA-256 of the
-token: nobody can try all secrets, and a slow hash would only make each request slower.
+The secret in a token is random and has 190 bits, so nobody can try all secrets. Therefore the store
+keeps a plain SHA-256 of the token. A slow hash would only make each request slower.
 """
 
 import hashlib
@@ -22,34 +22,36 @@ from orderapi.store.contract import Store
 
 READ, WRITE = "read", "write"
 SCOPES = (READ, WRITE)
-# How often, at most, a process asks the store whether the tokens have changed. A revocation must
-# reach every process within a second.
+# A process polls the store for changed tokens at most once in this time. A revocation must reach
+# every process within a second.
 POLL_S = 0.5
-# How long a new process tries to read its tokens. A later poll gets the shortest time that a read
-# needs, because the known tokens stay valid without it.
+# The time in which a new process tries to read its tokens. A later poll gets only the minimum time
+# of a read, because the known tokens stay valid if it fails.
 FIRST_POLL_MAX_S = 5.0
-# How often a process writes down when its tokens were last used. That time is accurate to a minute.
+# How often a process writes to the store when its tokens were last used. That time is accurate to a
+# minute.
 NOTE_USES_EVERY_S = 20.0
 NOTE_USES_TIMEOUT_S = 2.0
 assert POLL_S < 1.0
 assert NOTE_USES_EVERY_S + NOTE_USES_TIMEOUT_S < 60.0
 
 _SHOWN_CHARS = 8
-# Part of the hash by which tokens are found. The whole hash is then compared in constant time.
+# The length of the part of the hash by which tokens are found. The whole hash is then compared in
+# constant time.
 _INDEX_CHARS = 16
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends a request, and what this client may do; `token_id` is None without tokens."""
+    """The client that sends a request, and its scopes. `token_id` is None if it has no token."""
 
     client_id: str
     scopes: frozenset[str]
     token_id: int | None
 
     def require(self, scope: str) -> None:
-        """Raises ScopeMissing when the caller does not have this scope."""
+        """Check the scope. Raises ScopeMissing if the caller does not have it."""
         if scope not in self.scopes:
             raise ScopeMissing(scope)
 
@@ -73,27 +75,27 @@ _NO_TOKEN = _KnownToken("0" * 64, 0, Caller("", frozenset(), None), 0.0)
 
 
 def new_token() -> str:
-    """Make a token from the operating system's randomness."""
+    """Return a new token with a random secret from the operating system."""
     return fields.format_token(
         "".join(secrets.choice(fields.BASE62) for _ in range(fields.TOKEN_SECRET_CHARS))
     )
 
 
 def token_hash(token: str) -> str:
-    """Give the SHA-256 of a token, in hexadecimal: what the store keeps of it."""
+    """Return the SHA-256 of a token in hexadecimal. The store keeps only this hash."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def shown_prefix(token: str) -> str:
-    """Give the beginning of a token's secret, by which people tell tokens apart."""
+    """Return the first characters of a token's secret, so that people can recognise the token."""
     return token.removeprefix("oapi_")[:_SHOWN_CHARS]
 
 
 class Tokens:
     """The tokens of a store, as one process knows them.
 
-    Each request costs a look-up in memory. The store is asked at most every POLL_S seconds whether
-    the tokens have changed. While it cannot be read, the known tokens stay valid.
+    Each request needs a look-up in memory. The store is polled for changes at most once in POLL_S.
+    While the store cannot be read, the known tokens stay valid.
     """
 
     def __init__(self, store: Store) -> None:
@@ -102,16 +104,16 @@ class Tokens:
         self._version: int | None = None
         self._is_current = False
         self._polled_at = float("-inf")
-        # It is held by the request that polls.
+        # The request that polls holds this lock.
         self._polling = threading.Lock()
         self._uses = _Uses(store)
 
     def find_caller(self, token: str) -> Caller:
-        """Give the caller that a token stands for.
+        """Return the caller to which a token belongs.
 
-        Raises Unauthorized when there is no such token, or when it has expired or was revoked.
-        Raises StoreUnavailable when the token is not known and the store cannot be read, because
-        the token may have been created a moment ago.
+        Raises Unauthorized if there is no such token, or if it has expired or was revoked. Raises
+        StoreUnavailable if the token is not known and the store cannot be read, because the token
+        may have been created a moment ago.
         """
         self._poll()
         found = self._find(token)
@@ -123,23 +125,23 @@ class Tokens:
         return found.caller
 
     def refuse_if_ended(self, token: str) -> None:
-        """Raises Unauthorized when a token that was valid has expired or was revoked meanwhile.
+        """Check a token again, after a request has waited. The token was valid before the wait.
 
-        This is for a request that has waited since its token was checked.
+        Raises Unauthorized if the token has expired or was revoked in the meantime.
         """
         self._poll()
         if self._find(token) is None:
             raise Unauthorized
 
     def close(self) -> None:
-        """Write down the last uses; nothing is raised if the store cannot write."""
+        """Write the last uses to the store. Nothing is raised if the store cannot be written."""
         self._uses.write_down()
 
     def _find(self, token: str) -> _KnownToken | None:
         digest = token_hash(token)
         now_s = time.time()
         for candidate in self._by_index.get(digest[:_INDEX_CHARS], (_NO_TOKEN,)):
-            # Both are always checked, so that each refusal takes the same work.
+            # Both conditions are always computed, so that each refusal takes the same time.
             is_same = hmac.compare_digest(candidate.token_hash, digest)
             is_valid = now_s < candidate.expires_at_s
             if is_same and is_valid:
@@ -147,10 +149,10 @@ class Tokens:
         return None
 
     def _poll(self) -> None:
-        """Ask the store whether the tokens have changed, if the last poll was POLL_S seconds ago.
+        """Read the tokens again if they have changed, unless the last poll is younger than POLL_S.
 
-        One request polls, and those that come meanwhile wait for it. What is known may be as old as
-        the last request of this process, and the first request knows no token at all.
+        One request polls, and requests that arrive in the meantime wait for it. They must wait,
+        because the known tokens may be as old as the last request, and a new process knows none.
         """
         if not self._is_due():
             return
@@ -199,10 +201,10 @@ def _known(token: Token) -> _KnownToken:
 
 
 class _Uses:
-    """When each token was last used: noted in memory, and written to the store periodically.
+    """Keeps in memory when each token was last used, and writes it to the store periodically.
 
-    The writing happens on a thread of its own, outside of every order's transaction. A use that
-    the store cannot write is kept, and written later.
+    A thread of its own writes, outside of the transactions of orders. If the store cannot be
+    written, the uses are kept, and they are written later.
     """
 
     def __init__(self, store: Store) -> None:
@@ -219,11 +221,11 @@ class _Uses:
             try:
                 self._thread.start()
             except RuntimeError:
-                # The system gives no more threads now; a later request tries again.
+                # The operating system refuses a new thread now. A later request tries again.
                 self._thread = None
 
     def write_down(self) -> None:
-        """Write what was noted; what cannot be written stays noted."""
+        """Write the uses to the store. If this fails, the uses are kept for the next time."""
         noted, self._noted = self._noted, {}
         if not noted:
             return

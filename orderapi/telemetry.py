@@ -1,8 +1,8 @@
-"""The metrics of requests and commits, for Prometheus; no Flask, no store.
+"""Counts requests and commits, for Prometheus. This module uses neither Flask nor the store.
 
 The server counts in files that all its workers share (`server/metric_files.py`). Commands and tests
-count in their own memory. A label never contains what a caller can choose: every value of every
-label comes from a list in the code.
+count in their own memory. No caller can choose the value of a label: each value comes from a list
+in the code.
 """
 
 import os
@@ -48,14 +48,14 @@ disable_created_metrics()
 class Telemetry:
     """The counters of one process.
 
-    A worker whose files have no room calls `stop_counting`: it serves, and its requests are not
-    counted.
+    If there is no room for the files of a worker, it calls `stop_counting`. It then serves requests
+    without counting them.
     """
 
     def __init__(self) -> None:
         self._is_counting = True
-        # The series of each route, method and class of status that has occurred. To find a series
-        # here costs a tenth of what `labels` costs.
+        # The series of each route, method and class of status that has occurred. Finding a series
+        # here takes a tenth of the time of a call of `labels`.
         self._requests_by_kind: dict[tuple[str | None, str, int], Histogram] = {}
         self._queue_length: Callable[[], int] = _zero
         self._waiting_readers: Callable[[], int] = _zero
@@ -116,8 +116,8 @@ class Telemetry:
     def count_request(self, route: str | None, method: str, status: int, duration_s: float) -> None:
         """Count a request that was answered.
 
-        `route` is the rule of Flask that the request matched, as `/orders/<order_id>`; None if it
-        matched no rule.
+        `route` is the rule of Flask that the request matched, such as `/orders/<order_id>`, or None
+        if it matched no rule.
         """
         if not self._is_counting:
             return
@@ -136,26 +136,26 @@ class Telemetry:
             self._conflicts.inc()
 
     def count_store_error(self, kind: str) -> None:
-        """Count a request that failed because of the store; `kind` comes from an enumeration."""
+        """Count a request that failed because of the store. `kind` comes from an enumeration."""
         if self._is_counting:
             self._store_errors.labels(kind).inc()
 
     def count_refused_token(self, reason: str) -> None:
         """Count a request that was refused because of its token.
 
-        `reason` comes from a list in the code: it holds nothing of the token.
+        `reason` comes from a list in the code. It contains no part of the token.
         """
         if self._is_counting:
             self._tokens_refused.labels(reason).inc()
 
     def note_batch(self, size: int, commit_s: float) -> None:
-        """Note how many writes shared a commit, and how long it took; not on a native thread."""
+        """Count the writes of a commit, and how long it took. Do not call it on a native thread."""
         if self._is_counting:
             self._batch_sizes.observe(size)
             self._commit_durations.observe(commit_s)
 
     def note_lock_wait(self, wait_s: float) -> None:
-        """Note how long a batch waited for the other processes; not on a native thread."""
+        """Note how long a batch waited for other processes. Do not call it on a native thread."""
         if self._is_counting:
             self._lock_waits.observe(wait_s)
 
@@ -164,7 +164,7 @@ class Telemetry:
         self._queue_length, self._waiting_readers = queue_length, waiting_readers
 
     def sample(self) -> None:
-        """Publish what waits at this moment. A worker calls this some times a second."""
+        """Publish how many writes and readers wait now. A worker calls this ten times a second."""
         waiting = self._queue_length(), self._waiting_readers()
         if waiting != self._sampled and self._is_counting:
             self._sampled = waiting
@@ -176,7 +176,7 @@ class Telemetry:
         self._is_counting = False
 
     def registry(self) -> CollectorRegistry:
-        """Give what was counted: by all workers of the service, or by this process alone."""
+        """Return the counts of all workers, or of this process alone if it is not a server."""
         directory = os.environ.get(DIRECTORY_VARIABLE)
         if directory is None:
             return self._registry
