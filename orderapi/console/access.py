@@ -1,4 +1,4 @@
-"""Who may see the pages: the browser that opened a link with a one-time secret, on this machine.
+"""Decides which browser may see the pages: one that opened a link with a one-time secret.
 
 The console has no user names. The operator starts it in a terminal, which shows a link. The secret
 in the link works once. The browser then has a cookie, which is valid until the console ends.
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 SECRET_BYTES = 32
-# A few operators use a few browsers. The limit bounds the memory that the sessions take.
+# A console has a few operators with a few browsers. This maximum limits the memory for sessions.
 SESSIONS_MAX = 100
 ENTRY_PATH = "/enter"
 
-# Only these names can reach a server on the loopback address. A page of another site that lets its
-# own name point to this address (DNS rebinding) sends its own name in `Host`.
+# A request is accepted only if `Host` has one of these names. If another site makes its own name
+# point to the loopback address (DNS rebinding), the browser sends that name in `Host`.
 _HOST_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -42,7 +42,7 @@ class Access:
     def enter(self, secret: str) -> str | None:
         """Exchange the one-time secret for the value of a cookie. None if the secret is not valid.
 
-        The secret is void after that, and the operator is shown a link with a new one.
+        After that, the secret is no longer valid, and the operator gets a link with a new one.
         """
         with self._lock:
             if not self._secret or not _is_equal(secret, self._secret):
@@ -54,21 +54,21 @@ class Access:
         return session
 
     def is_known(self, session: str) -> bool:
-        """Tell whether a cookie has a value that `enter` gave."""
+        """Return whether the value of a cookie was returned by `enter`."""
         return any(_is_equal(session, known) for known in self._sessions)
 
 
 def cookie_name(host: str) -> str:
     """Return the name of the cookie for a value of `Host`.
 
-    A browser sends a cookie to every port of a machine. With the port in its name, two consoles
-    keep their cookies apart, also when both are reached through tunnels.
+    A browser sends a cookie to every port of a machine. Two consoles on one machine need different
+    cookies, so the name contains the port. This also works through tunnels.
     """
     return f"orderapi-console-{urlsplit(f'//{host}').port or 80}"
 
 
 def is_own_host(host: str) -> bool:
-    """Tell whether a value of `Host` names the loopback address; a tunnel may have any port."""
+    """Return whether a value of `Host` is the loopback address. A tunnel may have any port."""
     try:
         parts = urlsplit(f"//{host}")
         _ = parts.port  # raises ValueError if this is not a port
@@ -78,7 +78,7 @@ def is_own_host(host: str) -> bool:
 
 
 def is_own_origin(origin: str | None, host: str) -> bool:
-    """Tell whether a request comes from a page of this console, or from no page at all."""
+    """Return whether a request comes from a page of this console, or not from a page."""
     return origin is None or origin == f"http://{host}"
 
 

@@ -1,4 +1,4 @@
-"""The wiring of the console, in reading order."""
+"""Makes the WSGI application of the console from its parts."""
 
 from flask import Flask
 

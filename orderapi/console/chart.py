@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from orderapi.console.now import Count
 
 WIDTH, HEIGHT = 600, 140
-# A count that is not 0 is always visible.
-_BAR_MIN = 2.0
-# The share of its place that a bar leaves empty.
-_GAP = 0.25
+# The minimum height of a bar whose count is not 0, so that it is visible.
+_BAR_MIN_HEIGHT = 2.0
+# The part of the width of a step that stays empty between two bars.
+_GAP_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar, in the units of the chart, and what it shows."""
+    """One bar, with its position and size in units of the chart, and its count."""
 
     x: float
     y: float
@@ -37,17 +37,17 @@ class Chart:
 
 
 def draw(title: str, counts: Sequence[Count], time_format: str) -> Chart:
-    """Draw the chart of some counts. `time_format` is that of `strftime`, for times in UTC."""
+    """Return the chart of counts. `time_format` is a format of `strftime`, for times in UTC."""
     maximum = max((count.orders for count in counts), default=0)
     step = WIDTH / max(1, len(counts))
     bars = []
     for at, count in enumerate(counts):
-        height = max(_BAR_MIN, count.orders / maximum * HEIGHT) if count.orders > 0 else 0.0
+        height = max(_BAR_MIN_HEIGHT, count.orders / maximum * HEIGHT) if count.orders > 0 else 0.0
         bars.append(
             Bar(
-                round(at * step + step * _GAP / 2, 2),
+                round(at * step + step * _GAP_SHARE / 2, 2),
                 round(HEIGHT - height, 2),
-                round(step * (1 - _GAP), 2),
+                round(step * (1 - _GAP_SHARE), 2),
                 round(height, 2),
                 f"{datetime.fromtimestamp(count.start_ms / 1000, UTC):{time_format}}",
                 count.orders,

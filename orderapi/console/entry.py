@@ -1,4 +1,4 @@
-"""What every request must pass, and the headers that every answer has."""
+"""Checks who sends each request, and adds the headers for security to each answer."""
 
 from flask import Flask, Response, make_response, render_template, request
 from werkzeug.exceptions import Forbidden, MisdirectedRequest, Unauthorized
@@ -6,7 +6,8 @@ from werkzeug.exceptions import Forbidden, MisdirectedRequest, Unauthorized
 from orderapi.console.access import ENTRY_PATH, Access, cookie_name, is_own_host, is_own_origin
 
 _HEADERS = {
-    # Nothing but our own files is loaded, no script or style is inline, and no page is framed.
+    # A page loads only files of the console. It has no inline script or style, and cannot be shown
+    # inside another page.
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self';"
         " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

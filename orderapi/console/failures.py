@@ -1,4 +1,4 @@
-"""What the console shows instead of a page: one line with the reason, and what to do."""
+"""The page that the console shows after a failure. It has the reason, and says what to do."""
 
 import logging
 

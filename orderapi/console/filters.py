@@ -1,4 +1,4 @@
-"""The filters of a list in its URL, and which page of the list they name."""
+"""The filters of a list of orders or events, which are in its URL, and the pages of the list."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,17 +15,16 @@ R = TypeVar("R", Order, Event)
 
 PAGE_ROWS = 50
 # No index has both the client and the customer of an order, and no index has the public client. A
-# page with such filters is therefore searched for among this many orders, and the reader decides
-# whether to continue with older ones. Each of these orders may have to be read from another place
-# of the disk.
+# page with such filters is searched for among this many orders. The user can then continue the
+# search with older orders. Each of these orders may be at another place of the disk.
 WINDOW_ORDERS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a list is narrowed to. An empty text narrows nothing.
+    """The filters of a list. An empty text is no filter.
 
-    `since` and `until` are times in UTC as the reader has written them. `before` is the order_id
+    `since` and `until` are times in UTC, as the user has typed them. `before` is the order_id
     after which the page begins.
     """
 
@@ -36,21 +35,21 @@ class Filters:
     before: str = ""
 
     def query(self, **changes: str) -> str:
-        """Write these filters, with changes, as the query of a URL."""
+        """Return these filters, with changes, as the query of a URL."""
         values = {name: getattr(self, name) for name in self.__slots__} | changes
         return urlencode({_PARAMETERS[name]: value for name, value in values.items() if value})
 
-    def mistakes(self) -> list[str]:
-        """Say in one sentence each which times cannot be read."""
+    def unreadable_times(self) -> list[str]:
+        """Return a sentence for each time that cannot be read."""
         return [
-            f"'{text}' is not a time such as 2026-11-29T03:00, so it narrows nothing."
+            f"'{text}' is not a time such as 2026-11-29T03:00, so this filter is not used."
             for text in (self.since, self.until)
             if text and _milliseconds(text) is None
         ]
 
     @property
     def are_searched(self) -> bool:
-        """Tell whether no index finds the rows, so that they are searched for in a window."""
+        """Whether no index finds the rows, so that a window of orders is searched."""
         return bool(self.client) and (bool(self.customer) or self.client == PUBLIC_CLIENT)
 
     def range(self) -> OrderRange:
@@ -85,10 +84,10 @@ def read_filters(arguments: "MultiDict[str, str]") -> Filters:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[R]):
-    """The rows of a page, and the query of the next one, or None after the last row.
+    """The rows of a page, and the query of the next page. After the last row, there is no query.
 
-    `searched` is None, or how many orders were searched for a page that is not full although older
-    orders may match.
+    If only a window of orders was searched, older orders may also match. Then `searched` is the
+    number of orders in this window. Otherwise it is None.
     """
 
     rows: list[R]
@@ -97,7 +96,7 @@ class Page(Generic[R]):
 
 
 def page_of(found: list[R], filters: Filters) -> Page[R]:
-    """Make a page of the rows that were found in the range of its filters."""
+    """Return the page that has the rows which were found in the range of its filters."""
     of_client = [row for row in found if not filters.client or row.client_id == filters.client]
     rows = of_client[:PAGE_ROWS]
     if len(of_client) > PAGE_ROWS:
@@ -108,7 +107,7 @@ def page_of(found: list[R], filters: Filters) -> Page[R]:
 
 
 def _milliseconds(text: str) -> int | None:
-    """Return the Unix time of a time as people write it; without a zone it is in UTC."""
+    """Return the Unix time of a time that a person has typed. Without a zone, it is in UTC."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

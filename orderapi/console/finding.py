@@ -1,4 +1,4 @@
-"""The search: every id that a person may have copied from somewhere."""
+"""The search for an id of any kind, which an operator may have copied from a log or a message."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -21,9 +21,9 @@ _NUMBER = re.compile(r"#?([0-9]{1,18})")
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Something that has the text as an id. `kind` says which id, `path` is its page.
+    """A result of the search. `kind` says which kind of id the text is. `path` is its page.
 
-    `of_client` is None for what belongs to no client. `made_at` is None for what has no time.
+    `of_client` is None if the result belongs to no client. `made_at` is None if it has no time.
     """
 
     kind: str
@@ -35,7 +35,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A kind of id that the text may have been, and what it means that nothing has it."""
+    """A kind of id that was searched without a result, and what this means."""
 
     kind: str
     meaning: str
@@ -54,7 +54,7 @@ def find(tx: ReadTx, query: str) -> tuple[list[Hit], list[Miss]]:
 
 
 def _kinds(tx: ReadTx, query: str) -> Iterator[tuple[str, str, Callable[[], Iterator[Hit]]]]:
-    """Yield each kind of id that has this form: its name, what a miss means, and its look-up."""
+    """Yield the kinds of id that the text can be: name, meaning of no result, and look-up."""
     lowered = query.lower()
     if _UUID.fullmatch(lowered):
         yield (
@@ -161,5 +161,5 @@ def _clients(tx: ReadTx, client_id: str) -> Iterator[Hit]:
 
 
 def is_known_client(tx: ReadTx, client_id: str) -> bool:
-    """Tell whether a client has tokens or orders, or is the one that needs no token."""
+    """Return whether a client has tokens or orders, or is the public client."""
     return client_id == PUBLIC_CLIENT or tx.lookup.is_client(client_id)

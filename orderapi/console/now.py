@@ -1,4 +1,4 @@
-"""What happens now: counts over time, the newest orders, the relay, and the database."""
+"""Reads the values of the page `/now`: counts over time, the newest orders, relay and database."""
 
 import threading
 import time
@@ -15,7 +15,8 @@ from orderapi.store.contract import ReadTx, Store
 NEWEST_ORDERS = 12
 MINUTES, HOURS = 60, 48
 _MINUTE_MS, _HOUR_MS, _DAY_MS = 60_000, 3_600_000, 86_400_000
-# The rate of the relay is measured between two views of the page that are this far apart.
+# The rate of the relay is measured between two views of the page. These are the maximum and the
+# minimum time between the two views.
 RATE_MAX_S, RATE_MIN_S = 300.0, 1.0
 
 
@@ -29,7 +30,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """What the page shows. `usage` is None where the store does not tell its size."""
+    """The values of the page. `usage` is None if the size of the store is not known."""
 
     minutes: list[Count]
     hours: list[Count]
@@ -68,8 +69,8 @@ class Now:
 class RelayRate:
     """How fast the relay delivers, measured between the views of one console.
 
-    Any thread may call its method.
-    The store keeps only the position of the relay, so the rate is not known at the first view.
+    The store keeps only the position of the relay, so the rate is not known at the first view. Any
+    thread may call `note`.
     """
 
     def __init__(self) -> None:
@@ -77,7 +78,7 @@ class RelayRate:
         self._seen: deque[tuple[float, int]] = deque()
 
     def note(self, position: int, now_s: float) -> float | None:
-        """Note a position, and return the events per second since the oldest view that counts.
+        """Store a position, and return the events per second since the oldest stored view.
 
         `now_s` is a time of `time.monotonic()` in seconds.
         """
@@ -133,7 +134,7 @@ def _counts(tx: ReadTx, now_ms: int, step_ms: int, steps: int, last: int) -> lis
 
 
 def _firsts(tx: ReadTx, times_ms: list[int], last: int) -> list[int]:
-    """Return the number of the first event from each time on, or the number after the last one.
+    """Return the number of the first event after each time, or the number after the last event.
 
     Order ids begin with their time, and event numbers have no gaps.
     """

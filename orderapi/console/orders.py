@@ -1,11 +1,11 @@
-"""The page of an order, which tells its story."""
+"""The page of an order, with everything that is stored about it."""
 
 from flask import Blueprint, abort, redirect, render_template
 from werkzeug.wrappers import Response
 
-from orderapi.console import story
 from orderapi.console.links import order_path
 from orderapi.console.search import SEE_OTHER
+from orderapi.console.story import read_story
 from orderapi.store.contract import Store
 
 
@@ -15,10 +15,10 @@ def blueprint(store: Store) -> Blueprint:
 
     @orders.get("/orders/<order_id>")
     def show_order(order_id: str) -> str:
-        told = store.read(lambda tx: story.tell(tx, order_id))
-        if told is None:
+        found = store.read(lambda tx: read_story(tx, order_id))
+        if found is None:
             abort(404)
-        return render_template("order.html", story=told)
+        return render_template("order.html", story=found)
 
     @orders.get("/events/<int:sequence>")
     def show_event(sequence: int) -> Response:

@@ -1,4 +1,4 @@
-"""What a client would get if it sent a request now. Nothing is written.
+"""Finds out which answer a client would get if it sent a request now. Nothing is written.
 
 The answer comes from the functions that the service itself uses, in the order in which it uses
 them: the grammar of the key, the schema of an order, the fingerprint, and the comparison with the
@@ -21,7 +21,7 @@ from orderapi.web.schemas.orders import load_order
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A member of an order: what was sent first, and what would be sent now."""
+    """A member of an order: its value in the first request, and its value in this request."""
 
     name: str
     first: object
@@ -29,7 +29,7 @@ class Difference:
 
     @property
     def is_different(self) -> bool:
-        """Whether this member makes the payload another one."""
+        """Whether the two values differ."""
         return type(self.first) is not type(self.now) or self.first != self.now
 
 
@@ -43,7 +43,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """The key belongs to another payload, that of `order`."""
+    """The key belongs to another payload, which made `order`."""
 
     key: str
     order: Order | None
@@ -65,7 +65,7 @@ class New:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The request would be refused, whatever is stored."""
+    """The request would be refused. This does not depend on the stored orders."""
 
     problem: Problem
     detail: str
@@ -76,9 +76,9 @@ Verdict = Replay | Conflict | New | Refused
 
 
 def decide(store: Store, client_id: str, key_header: str | None, body: bytes) -> Verdict:
-    """Tell what `POST /orders` would answer to a client with this header and this body.
+    """Return what `POST /orders` would answer to a client with this header and this body.
 
-    Authentication is not a part of the question: the client is taken as known and allowed to write.
+    Authentication is not checked. The client is treated as if it had a token that may write.
 
     Raises StoreUnavailable if the store cannot be read.
     """
@@ -96,10 +96,10 @@ def decide(store: Store, client_id: str, key_header: str | None, body: bytes) ->
 
 
 def stored_body(store: Store, client_id: str, key_header: str) -> str | None:
-    """Return the body of the request that made the order under a key. None if there is none.
+    """Return a body for the request that made the order under a key. None if there is no order.
 
-    The service keeps what was ordered and not the bytes, so the body has the same meaning as the
-    first one.
+    The service does not keep the bytes of a request. The body has the same meaning as the first
+    one.
 
     Raises StoreUnavailable if the store cannot be read.
     """

@@ -1,4 +1,4 @@
-"""The page `/retry`: what a client would get for a request, without sending it."""
+"""The page `/retry`: which answer a client would get to a request. The request is not sent."""
 
 from flask import Blueprint, render_template, request
 
@@ -6,7 +6,7 @@ from orderapi.console.retry import Conflict, New, Refused, Replay, Verdict, deci
 from orderapi.records import PUBLIC_CLIENT
 from orderapi.store.contract import ReadTx, Store
 
-# The names that the field for the client proposes.
+# The field for the client proposes at most this many names.
 PROPOSED_CLIENTS_MAX = 100
 _NAMES = {Replay: "replay", Conflict: "conflict", New: "new", Refused: "refused"}
 

@@ -1,4 +1,4 @@
-"""The page `/`, and the search: one box for every id."""
+"""The page `/`, and the page of the search, which finds an id of any kind."""
 
 from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response

@@ -1,7 +1,7 @@
-"""How the console is served: on the loopback address alone, until Ctrl-C.
+"""Serves the console on the loopback address only, until Ctrl-C.
 
-werkzeug's own server is enough for a few operators: one thread per connection, and nothing to set
-up. gunicorn would bring processes and settings that belong to the service.
+The server of werkzeug is enough for a few operators. It has one thread per connection, and it needs
+no settings. gunicorn would need processes and settings that belong to the service.
 """
 
 import signal
@@ -14,12 +14,12 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from orderapi.errors import StartRefused
 
 LOOPBACK = "127.0.0.1"
-# A browser keeps connections open. The server closes one that sends nothing for this long.
+# A browser keeps connections open. The server closes a connection that is idle for this long.
 IDLE_MAX_S = 30
 
 
 class _Handler(WSGIRequestHandler):
-    """Logs nothing, because the URLs contain keys and customers."""
+    """A request handler that logs nothing, because the URLs contain keys and customers."""
 
     protocol_version = "HTTP/1.1"
     timeout = IDLE_MAX_S

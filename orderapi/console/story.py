@@ -10,7 +10,7 @@ from orderapi.trace_context import trace_id
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What has become of an event on its way to the webhook.
+    """Whether an event was delivered to the webhook.
 
     `state` is `delivered`, `next` (the relay works on it), `blocked` (attempts have failed) or
     `waiting`. `ahead` is how many events the relay delivers before this one. `relay` is the state
@@ -24,7 +24,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One order and its rows. Damage may have left a list empty, or with several rows.
+    """One order and its rows. In a damaged database, a list may be empty or have several rows.
 
     `shared_traces` are the ids of the traces in which other orders were made too.
     """
@@ -50,7 +50,7 @@ class Story:
         return [check for check in self.checks if check.findings]
 
 
-def tell(tx: ReadTx, order_id: str) -> Story | None:
+def read_story(tx: ReadTx, order_id: str) -> Story | None:
     """Read the story of an order. None if there is no such order."""
     order = tx.lookup.find_order(order_id)
     if order is None:

@@ -1,4 +1,4 @@
-"""Words for people: times, numbers, ids and hostile texts, as the templates write them."""
+"""Formats times, numbers, ids and untrusted texts for the pages of the console."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -7,14 +7,15 @@ from datetime import UTC, datetime, timedelta
 from flask import Flask
 from markupsafe import Markup, escape
 
-# An id is shown by its first and its last characters. All of it stays in the page, to be copied.
+# A long id is shortened to its first and its last characters. The page still contains the whole id,
+# so that it can be copied.
 _HEAD_CHARS, _TAIL_CHARS = 8, 4
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _DAYS_MAX = 60
 _DECIMAL_MAX_S = 60
 _UNIT_BYTES = 1024
-# Characters that nobody sees, or that move other characters, are shown by their number instead.
-# Emoji consist of several characters, and these join them.
+# A character that is invisible, or that moves other characters, is shown as its code point. The
+# joiners of emoji are left as they are, because an emoji may consist of several characters.
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _EMOJI_JOINERS = "\u200d\ufe0f"
 
@@ -34,10 +35,10 @@ def register(app: Flask) -> None:
 
 
 def text(value: object, *, with_lines: bool = False) -> Markup:
-    """Show a text of a client: as text, in its own direction, with hidden characters made visible.
+    """Return a text of a client as HTML in which hidden characters are visible.
 
-    The text cannot change the direction of what is around it, because it is in a `bdi` element.
-    `with_lines` keeps its line feeds.
+    The text is in a `bdi` element, so it cannot change the writing direction of the text around it.
+    With `with_lines`, its line feeds are kept.
     """
     shown = "".join(
         character if with_lines and character == "\n" else _visible(character)
@@ -47,7 +48,7 @@ def text(value: object, *, with_lines: bool = False) -> Markup:
 
 
 def short_id(value: object) -> Markup:
-    """Show the ends of an id. The whole id is in the page, so that a selection copies all of it."""
+    """Return the ends of an id as HTML. If a user selects and copies it, the whole id is copied."""
     whole = str(value)
     if len(whole) <= _HEAD_CHARS + _TAIL_CHARS + 1 or not whole.isascii():
         return Markup("<code>{}</code>").format(text(whole))
@@ -72,7 +73,7 @@ def size(bytes_: float) -> str:
 
 
 def ago(value: object, now: datetime | None = None) -> Markup:
-    """Show a stored time relative to now, with the exact time on hover."""
+    """Return a stored time relative to now, as HTML. A tooltip has the exact time."""
     at = _time(value)
     if at is None:
         return text(value)
@@ -88,7 +89,7 @@ def exact(value: object) -> str:
 
 
 def duration(took_ms: int) -> str:
-    """Write a duration for people, a short one with a decimal."""
+    """Write a duration for people. A duration below a minute has one decimal."""
     seconds = took_ms / 1000
     return f"{seconds:.1f} seconds" if seconds < _DECIMAL_MAX_S else _span(int(seconds))
 

@@ -1,4 +1,4 @@
-"""How an event is written for clients: as a CloudEvents 1.0 document in the JSON format."""
+"""Writes an event for clients, as a CloudEvents 1.0 document in the JSON format."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,11 @@ _SEQUENCE_DIGITS = 19
 
 
 def event_json(event: Event) -> str:
-    """Write one event as a JSON document in structured mode; its member `data` is the order.
+    """Return one event as a JSON document in structured mode. Its member `data` is the order.
 
     The attribute `sequence` belongs to the sequence extension of CloudEvents. It is padded with
     zeros because consumers compare its values as text. The attribute `traceparent` belongs to the
-    extension for distributed tracing. It is there if the request that made the event had one.
+    extension for distributed tracing. An event has it if the request that made the event had it.
     """
     attributes = {
         "specversion": "1.0",
@@ -28,10 +28,10 @@ def event_json(event: Event) -> str:
     }
     if event.traceparent is not None:
         attributes["traceparent"] = event.traceparent
-    # The payload is a JSON document already; it was written with the order.
+    # The payload is already a JSON document. It was written together with the order.
     return f'{encode(attributes)[:-1]},"data":{event.payload}}}'
 
 
 def page_json(events: Iterable[Event], next_after: int) -> str:
-    """Write a page of the feed; `next_after` is the value of `after` for the next page."""
+    """Return a page of the feed. `next_after` is the value of `after` for the next page."""
     return f'{{"events":[{",".join(map(event_json, events))}],"next":{next_after}}}\n'

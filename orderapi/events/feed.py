@@ -1,8 +1,9 @@
 """The feed of events: pages in the order of the commits, and the wait for the next event.
 
-Each process has one watcher, a thread. While at least one reader waits, the watcher polls the
-number of the last event, and so it sees the commits of every process. While no reader waits, the
-watcher does nothing. A waiting reader holds no connection and no snapshot of the store.
+Each process has one thread that watches for new events. While at least one reader waits, this
+watcher polls the store for the number of the last event. So it sees the commits of all processes.
+While no reader waits, it does nothing. A waiting reader holds no connection to the store, and no
+snapshot of it.
 """
 
 import threading
@@ -17,7 +18,7 @@ from orderapi.events.places import Places
 from orderapi.records import Event, EventPage
 from orderapi.store.contract import ReadTx, Store
 
-# A page of a thousand events has half a megabyte.
+# The memory for these pages is limited: a page of a thousand events has half a megabyte.
 _KEPT_MAX_PAGES = 16
 
 
@@ -32,7 +33,7 @@ class Feed:
         self.places = places or Places(has_several_clients=False)
         self._is_stopping: Callable[[], bool] = lambda: False
         self._stop = pacing.Stop()
-        # The waiting readers; the one that has waited longest is the first.
+        # The waiting readers. The first one has waited longest.
         self._waiting: dict[_Reader, None] = {}
         self._mutex = threading.Lock()
         self._arrival = threading.Event()
@@ -64,7 +65,8 @@ class Feed:
             with self.places.taken_by(page.client_id):
                 return self._read_or_wait(page, time.monotonic() + wait_s)
         except TooManyWaiting:
-            # Events that exist already need no wait, so that a reader always makes progress.
+            # A reader gets events that already exist even if it may not wait. So it always makes
+            # progress.
             encoded = self._read(page)
             if encoded.has_events:
                 return encoded.body
@@ -97,9 +99,10 @@ class Feed:
         return _EncodedPage(body.encode(), bool(events), len(events) == page.limit, last)
 
     def _wait_for_another(self, seen: int, wait_until: float) -> "_SharedPages | None":
-        """Wait until the last event is another one than `seen`.
+        """Wait until the number of the last event differs from `seen`.
 
-        Returns the pages that readers of the same round share, or None when the wait is over.
+        Returns the pages that the readers of one round share, or None if there was no new event in
+        time.
         """
         reader = _Reader(seen)
         if not self._enter(reader, wait_until):
@@ -109,7 +112,7 @@ class Feed:
             reader.released.wait(max(0.0, wait_until - time.monotonic()))
             return reader.shared
         finally:
-            # This runs also when the server kills the request.
+            # This also runs if the server kills the request.
             with self._mutex:
                 self._waiting.pop(reader, None)
 
@@ -126,7 +129,7 @@ class Feed:
         self._watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
         try:
             self._watcher.start()
-        except RuntimeError:  # the operating system gives no more threads now
+        except RuntimeError:  # the operating system refuses a new thread now
             self._watcher = None
         return self._watcher is not None
 
@@ -140,7 +143,7 @@ class Feed:
                 self._rest(time.monotonic() - began_at)
 
     def _answer_due_readers(self) -> None:
-        """Do one round: release the readers that have something to read, the oldest one first.
+        """Do one round: release the readers that have something to read, in the order of arrival.
 
         A reader that arrives during a round waits for the next round.
         """
@@ -158,11 +161,11 @@ class Feed:
                 due.popleft().release(shared)
             pace.adapt(self._pause())
             if time.monotonic() - polled_at > self._store.poll_interval_s:
-                # The remaining readers also get what has been committed in the meantime.
+                # The remaining readers also get the events that were committed in the meantime.
                 shared, polled_at = _lasting(shared), time.monotonic()
 
     def _pause(self) -> int:
-        """Let the released readers answer, then pause; return how many orders wait here."""
+        """Let the released readers answer, then pause. Return how many orders wait for a commit."""
         time.sleep(0)
         orders = 0 if self._is_stopping() else self._store.writes_in_hand()
         time.sleep(pacing.pause_s(orders))
@@ -177,18 +180,18 @@ class Feed:
             time.sleep(interval_s)
 
     def _last_sequence(self) -> int | None:
-        """Poll the number of the last event; None if the store cannot be read."""
+        """Read the number of the last event. None if the store cannot be read."""
         try:
-            # The deadline is now: no reader should wait longer than it asked for.
+            # The deadline is now, so that no reader waits longer than it asked for.
             return self._store.read_one(lambda tx: tx.events.last_sequence(), time.monotonic())
         except Exception:
-            # Whatever the failure is, the released readers meet it too and report it.
+            # The released readers read the store again. If it still fails, they report the failure.
             return None
 
 
 @dataclass(frozen=True, slots=True)
 class _EncodedPage:
-    """A page as it is sent.
+    """The bytes of a page, and what is known about it.
 
     `last` is the number of the page's last event, or of the store's last event if the page is
     empty.
@@ -205,13 +208,13 @@ _SharedPages = dict[EventPage, _EncodedPage]
 
 
 def _lasting(shared: _SharedPages) -> _SharedPages:
-    """Keep the newest full pages for the readers that lag behind: a full page never changes."""
+    """Return the newest full pages, for readers that are behind. A full page never changes."""
     full = [(page, encoded) for page, encoded in shared.items() if encoded.is_full]
     return dict(full[-_KEPT_MAX_PAGES:])
 
 
 class _Reader:
-    """A request that waits until the last event is another one than `seen`."""
+    """A request that waits until the number of the last event differs from `seen`."""
 
     __slots__ = ("released", "seen", "shared", "since")
 

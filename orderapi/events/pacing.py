@@ -1,9 +1,9 @@
-"""How fast the waiting readers of the feed are answered.
+"""Computes how fast the waiting readers of the feed are answered.
 
-This is a policy. It has no threads and no clock. Its caller gives it the time and the number of
-waiting orders.
+This module has no threads and no clock. Its caller passes the time and the number of orders that
+wait.
 
-To answer one reader costs about as much CPU time as one order. If all readers were answered as soon
+Answering one reader takes about as much CPU time as one order. If all readers were answered as soon
 as an event is committed, and if all of them polled again at once, then a thousand readers would
 leave no CPU time for orders. Therefore readers are answered in rounds. A round answers a small
 group of readers, then pauses, then answers the next group. While orders wait for their commit, the
@@ -21,8 +21,8 @@ PAUSE_MAX_S = 0.008
 # A round has at most this many pauses, so with many readers, groups exceed GROUP_MAX_READERS.
 ROUND_MAX_PAUSES = 512
 REST_MAX_S = 0.25
-# A stopping process may still accept connections for a moment. If it answered the new readers at
-# once, the same readers would come back again and again. So it answers them after this delay.
+# A stopping process may still accept connections for a moment. If it answered new readers at once,
+# the same readers would poll again and again. So it answers them after this delay.
 STOP_DELAY_S = 0.25
 
 assert PAUSE_MIN_S <= PAUSE_MAX_S
@@ -57,17 +57,17 @@ def rest_s(round_s: float, poll_interval_s: float) -> float:
 
 
 class Stop:
-    """Which readers a stopping process answers although there is nothing new for them."""
+    """Decides which readers a stopping process answers although there is no new event."""
 
     def __init__(self) -> None:
         self._began_at: float | None = None
 
     def answers_if_since(self, is_stopping: bool, now: float) -> float:
-        """Return a moment: each reader that has waited since then, or for longer, is answered.
+        """Return a time. Each reader that began to wait at this time or before is answered.
 
-        At the beginning of the stop, these are the readers that wait already. STOP_DELAY_S later,
-        these are all readers. `now` and the result are in seconds of one monotonic clock. The
-        result is minus infinity while the process does not stop.
+        When the stop begins, these are the readers that already wait. STOP_DELAY_S later, these are
+        all readers. `now` and the result are in seconds of the same monotonic clock. While the
+        process does not stop, the result is minus infinity.
         """
         if not is_stopping:
             return -math.inf

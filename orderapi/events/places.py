@@ -1,7 +1,7 @@
-"""How many requests may wait for events in one process, and how the clients share these places.
+"""Limits how many requests wait for events in one process, and how many of them a client may have.
 
-A waiting request takes a connection and 16 KiB of memory, and it can last for 30 s. Without a
-maximum, the readers of events could take every connection of a worker, and then nobody could order.
+A waiting request uses a connection and 16 KiB of memory for up to 30 s. Without a maximum, the
+readers of events could use all connections of a worker, and then no client could send an order.
 """
 
 import threading
@@ -13,8 +13,8 @@ from orderapi.errors import TooManyWaiting
 
 # The memory of this many readers is 32 MB. A worker with few connections has fewer places.
 WAITING_MAX_READERS = 2_000
-# With tokens, one client may have at most this part of the places of a process, so that it cannot
-# keep other clients from waiting. Without tokens, all callers are one client.
+# With tokens, one client may have at most this part of the places of a process, so that places are
+# left for other clients. Without tokens, all callers are one client.
 CLIENT_PLACES_MAX_SHARE = 0.25
 
 
@@ -28,22 +28,22 @@ class Places:
         self.set_maximum(WAITING_MAX_READERS)
 
     def set_maximum(self, places: int) -> None:
-        """Let at most this many requests wait at once."""
+        """Set the maximum number of requests that wait at the same time."""
         self._places_max = places
         share = CLIENT_PLACES_MAX_SHARE if self._has_several_clients else 1
         self._client_places_max = max(1, int(places * share))
 
     @contextmanager
     def taken_by(self, client_id: str) -> Iterator[None]:
-        """Take a place for as long as the block runs.
+        """Take a place while the `with` block runs.
 
-        Raises TooManyWaiting if there is no place, or if the client has its share of them.
+        Raises TooManyWaiting if no place is free, or if the client has its whole share of them.
         """
         self._take(client_id)
         try:
             yield
         finally:
-            # This runs also when the server kills the request.
+            # This also runs if the server kills the request.
             with self._mutex:
                 self._taken[client_id] -= 1
                 if not self._taken[client_id]:

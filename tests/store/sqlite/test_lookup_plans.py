@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orderapi.console import finding, now
-from orderapi.console.story import tell
+from orderapi.console.story import read_story
 from orderapi.records import OrderPage, OrderRange
 from orderapi.store.sqlite.store import SqliteStore
 from orderapi.store.statements.audit import AUDITED_COLUMNS
@@ -56,7 +56,7 @@ LOOKUPS: dict[str, Callable[[LookupReads], object]] = {
 # What the pages read, of whatever subject.
 PAGES: dict[str, Callable[[ReadTx], object]] = {
     "search": lambda tx: [finding.find(tx, query) for query in (ID, "ab" * 16, "7", "key-1")],
-    "order": lambda tx: tell(tx, tx.lookup.list_events_of_trace("ab" * 16)[0].order_id),
+    "order": lambda tx: read_story(tx, tx.lookup.list_events_of_trace("ab" * 16)[0].order_id),
     "client": lambda tx: tx.tokens.list_tokens_of("shop"),
     "now": lambda tx: now.read_in(tx, None, now.RelayRate(), 1_800_000_000_000),
     "retry": lambda tx: tx.keys.find_claim("shop", "key-1"),
