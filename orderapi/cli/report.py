@@ -85,7 +85,7 @@ class Report:
         return f"audited {count(self._orders, 'order')}: {found}"
 
     def _rate(self, done: int | None) -> str | None:
-        """Return how much a stage does in a second, which is shown beside its bar."""
+        """Return the rate of the stage per second. The bar shows it."""
         began_at, done_before = self._stage_began
         took_s = time.monotonic() - began_at
         return None if done is None or not took_s else f"{(done - done_before) / took_s:,.0f}/s"
@@ -133,5 +133,5 @@ def summarise_steps(results: Sequence[Result]) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural if that is right."""
+    """Return a number with its noun, in the plural unless the number is 1."""
     return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -20,8 +20,8 @@ def protected() -> Iterator[None]:
     """Protect the `with` block from failures of the standard streams.
 
     Output that cannot be written is discarded. At the end, one line on stderr reports this, unless
-    the reader has left or the stream was closed from the beginning. A program that has put its own
-    objects in the place of the streams keeps them.
+    the reader has left or the stream was closed from the beginning. If a program has replaced
+    `sys.stdout` or `sys.stderr`, its objects are not changed.
     """
     # The order matters: an open file gets the lowest free number.
     _fill_if_closed(_STDIN)
@@ -45,7 +45,7 @@ def protected() -> Iterator[None]:
 
 
 def output_is_lost() -> bool:
-    """Tell whether some output of this command could not be written to stdout."""
+    """Return whether some output of this command could not be written to stdout."""
     sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     return isinstance(raw, _Output) and raw.error is not None
@@ -93,7 +93,7 @@ def _text(output: _Output, before: TextIO | None) -> TextIO:
 
 
 def _fill_if_closed(descriptor: int) -> bool:
-    """Open `/dev/null` in the place of a closed stream, and tell whether it was closed.
+    """Open `/dev/null` if a stream is closed, and return whether it was closed.
 
     Otherwise the next file that the command opens would get the number of this stream. A message of
     the C library would then be written into a database.

@@ -34,14 +34,14 @@ def token_group() -> None:
     "scopes",
     type=click.Choice(SCOPES),
     multiple=True,
-    help="What the token allows: read (GET) or write (POST). Give it twice for both. Without it"
-    " the token allows both.",
+    help="What the token allows: read (GET) or write (POST). Use the option twice for both. Without"
+    " this option, the token allows both.",
 )
 @click.option(
     "--expires",
     metavar="WHEN",
-    help="When the token ends: a span (90d, 12h, 30m, 9s) or a time (2027-01-31T12:00:00Z)."
-    " Without it the token does not end by itself.",
+    help="When the token expires: after a duration (90d, 12h, 30m, 9s) or at a time"
+    " (2027-01-31T12:00:00Z). Without this option, the token does not expire.",
 )
 @inputs.database_option()
 def create_command(
@@ -132,7 +132,7 @@ def _cells(token: Token, now: datetime) -> tuple[str, ...]:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Give rows as lines, with columns as wide as their widest cell."""
+    """Yield rows as lines. Each column is as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -39,10 +39,10 @@ class Connection:
 
     __slots__ = (
         "_address",
+        "_client_has_ended",
         "_connections",
         "_context",
         "_discarded_bytes",
-        "_has_ended",
         "_has_unread_body",
         "_head",
         "_is_kept",
@@ -58,7 +58,7 @@ class Connection:
         self._address = base["REMOTE_ADDR"]
         self._reader = RequestReader(base)
         # Whether the client has closed its sending side. It may still read its answers.
-        self._has_ended = False
+        self._client_has_ended = False
         self._has_unread_body = False
         self._head = NO_HEAD
         self._is_kept = True
@@ -109,7 +109,7 @@ class Connection:
             self._refuse(str(refused))
             return
         if request is None and reader.phase != phase:
-            self._wait()
+            self._begin_wait()
             if reader.expects_continue:
                 self._transport.send(_CONTINUE)
         elif request is not None:
@@ -120,12 +120,12 @@ class Connection:
     def _end_of_input(self) -> None:
         if self._state == CLOSED:
             return
-        self._has_ended = True
+        self._client_has_ended = True
         self._transport.pause()
         if self._state == DISCARDING:
             self.close()
+        # If whole requests have arrived, they are answered before the connection ends.
         elif self._state == READING and (self._reader.phase != IDLE or not self._reader.has_more):
-            # In all other cases, whole requests have arrived. They are handled before the end.
             self._end_reading()
 
     def _end_reading(self) -> None:
@@ -139,7 +139,7 @@ class Connection:
         else:
             self._run(request)
 
-    def _wait(self) -> None:
+    def _begin_wait(self) -> None:
         """Begin to wait for the client in the middle of a request or of an answer."""
         self._timing.begin_wait()
         self._connections.idle.pop(self, None)
@@ -188,7 +188,7 @@ class Connection:
             self._continue_or_end()
         else:
             self._state = SENDING
-            self._wait()
+            self._begin_wait()
 
     def _sent_more(self) -> None:
         self._timing.note_activity()
@@ -206,7 +206,7 @@ class Connection:
             # The event loop serves the other connections first. So a client that sends many
             # requests at once does not delay the other clients.
             self._context.loop.run_callback(self._read_next)
-        elif self._has_ended:
+        elif self._client_has_ended:
             self.close()
         else:
             self._connections.idle[self] = self._connections.clock_s
@@ -216,7 +216,7 @@ class Connection:
             return  # more bytes have arrived meanwhile, and the request was read with them
         try:
             self._read_request(b"")
-            if not self._has_ended:
+            if not self._client_has_ended:
                 self._transport.resume()
             elif self._state == READING:
                 self._end_reading()
@@ -230,11 +230,11 @@ class Connection:
         client may lose the part of the answer that it has not read. Therefore the worker only
         closes its sending side, and discards what the client still sends.
         """
-        if self._has_ended or not (self._has_unread_body or self._reader.has_more):
+        if self._client_has_ended or not (self._has_unread_body or self._reader.has_more):
             self.close()
             return
         self._state = DISCARDING
-        self._wait()
+        self._begin_wait()
         self._transport.end_sending()
         self._transport.resume()
 
@@ -263,7 +263,7 @@ class Connection:
         is_between = self._reader.phase == IDLE and not self._reader.has_more
         return is_between and self._state == READING
 
-    def is_slow_head(self) -> bool:
+    def waits_for_head(self) -> bool:
         """Return whether the connection waits for the rest of a head."""
         return self._state == READING and self._reader.phase == HEAD
 

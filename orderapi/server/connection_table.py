@@ -18,7 +18,7 @@ class TableEntry(Protocol):
     def close_if_idle(self) -> bool:
         """Close the connection if it is idle and has sent nothing. Return whether it is closed."""
 
-    def is_slow_head(self) -> bool:
+    def waits_for_head(self) -> bool:
         """Return whether the connection waits for the rest of a head."""
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class ConnectionTable:
             if connection.close_if_idle():
                 return True
         for connection in list(self.timed):
-            if connection.is_slow_head():
+            if connection.waits_for_head():
                 connection.close()
                 return True
         return False

@@ -56,10 +56,10 @@ class Worker(base.Worker):  # type: ignore[misc] # gunicorn ships no types
         self._is_accepting = True
         self._acceptors = [self._acceptor(loop, listener) for listener in self.sockets]
         self._start_accepting()
-        self._has_ended = Event()
+        self._ended = Event()
         timer = loop.timer(SWEEP_S, SWEEP_S)
         timer.start(self._sweep)
-        self._has_ended.wait()
+        self._ended.wait()
         timer.stop()
         timer.close()
 
@@ -128,7 +128,7 @@ class Worker(base.Worker):  # type: ignore[misc] # gunicorn ships no types
             if is_over:
                 self.log.warning("Worker graceful timeout (pid:%s)", self.pid)
             if is_over or not connections.all:
-                self._has_ended.set()
+                self._ended.set()
         elif not self._is_accepting and connections.make_room():
             self._start_accepting()
 
