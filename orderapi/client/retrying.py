@@ -51,19 +51,21 @@ class Retries:
         self._attempt_s = min(attempt_s, deadline_s / 2)
         self._waits = waits
 
-    def call(self, request: Request, read: Callable[[WholeAnswer], T], held_s: float = 0.0) -> T:
+    def call(
+        self, request: Request, read: Callable[[WholeAnswer], T], service_wait_s: float = 0.0
+    ) -> T:
         """Send a request until it has a result, and return the result.
 
         `read` returns the result in a 2xx answer. It raises AnswerLost if the answer does not
-        belong to this request. `held_s` is how long the service waits for an event before it
-        answers, in seconds. It is added to both limits.
+        belong to this request. `service_wait_s` is how many seconds the service may wait for an
+        event before it answers. It is added to both limits.
 
         Raises DeadlineExceeded if there is no result in time, and Refused if it is refused.
         """
-        deadline = _Deadline(self._deadline_s + held_s, waits=self._waits)
+        deadline = _Deadline(self._deadline_s + service_wait_s, waits=self._waits)
 
         def attempt() -> T:
-            timeout_s = min(self._attempt_s + held_s, deadline.remaining_s())
+            timeout_s = min(self._attempt_s + service_wait_s, deadline.remaining_s())
             answer = self._exchange.send(request, max(timeout_s, _ATTEMPT_MIN_S))
             if not 200 <= answer.status < 300:
                 raise self._failure(request, answer)

@@ -73,7 +73,7 @@ FailureAnswer = Callable[[Environ], Answer]
 def run_app(
     app: "WSGIApplication", head: Head, common_lines: "CommonHeaderLines", failure: FailureAnswer
 ) -> tuple[bytes, bytes]:
-    """Run the app for one request, and return the head and the body of its answer for `join`.
+    """Run the app for one request, and return its answer as `encode_answer` does.
 
     If the app raises an exception, or if its answer is not valid HTTP, the error is logged, and
     `failure` makes the answer.
@@ -81,13 +81,15 @@ def run_app(
     answer = Answer()
     try:
         answer.collect(app(head.environ, answer.start_response))
-        return write(answer, head, common_lines)
+        return encode_answer(answer, head, common_lines)
     except Exception:
         _log.exception("the app failed; the request was answered with 500")
-        return write(failure(head.environ), head, common_lines)
+        return encode_answer(failure(head.environ), head, common_lines)
 
 
-def write(answer: Answer, head: Head, common_lines: "CommonHeaderLines") -> tuple[bytes, bytes]:
+def encode_answer(
+    answer: Answer, head: Head, common_lines: "CommonHeaderLines"
+) -> tuple[bytes, bytes]:
     """Return the head and the body of an answer as bytes. The head contains the body's length.
 
     Raises ValueError if a header has a line break or a character that is not in latin-1, or if the
@@ -114,9 +116,9 @@ def write(answer: Answer, head: Head, common_lines: "CommonHeaderLines") -> tupl
     return text.encode("latin-1"), body
 
 
-def join(written: tuple[bytes, bytes], *, keeps_alive: bool) -> bytes:
+def join_answer(encoded: tuple[bytes, bytes], *, keeps_alive: bool) -> bytes:
     """Return the bytes of an answer that says whether its connection is kept."""
-    head, body = written
+    head, body = encoded
     return head + (_KEEP_ALIVE if keeps_alive else _CLOSE) + body
 
 

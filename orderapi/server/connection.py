@@ -9,7 +9,7 @@ import socket
 import time
 
 from orderapi.server import timing
-from orderapi.server.answer import join, run_app, write
+from orderapi.server.answer import encode_answer, join_answer, run_app
 from orderapi.server.head import NO_HEAD, Environ, RequestRefused
 from orderapi.server.limits import DISCARD_MAX_BYTES, HEAD_MAX_S, PIPELINED_MAX_BYTES
 from orderapi.server.reader import BODY, HEAD, IDLE, Request, RequestReader
@@ -40,6 +40,7 @@ class Connection:
     __slots__ = (
         "_address",
         "_client_has_ended",
+        "_client_wait",
         "_connections",
         "_context",
         "_discarded_bytes",
@@ -48,7 +49,6 @@ class Connection:
         "_is_kept",
         "_reader",
         "_state",
-        "_timing",
         "_transport",
     )
 
@@ -63,7 +63,7 @@ class Connection:
         self._head = NO_HEAD
         self._is_kept = True
         self._discarded_bytes = 0
-        self._timing = timing.Timing(self._connections)
+        self._client_wait = timing.ClientWait(self._connections)
         self._state = READING
         self._transport = Transport(context.loop, sock, self.read, self._sent_more)
         self._connections.all.add(self)
@@ -90,7 +90,7 @@ class Connection:
     def _handle_bytes(self, data: bytes) -> None:
         # While an answer is being sent, the client is active only if it reads that answer.
         if self._state != SENDING:
-            self._timing.note_activity()
+            self._client_wait.note_activity()
         if self._state == READING:
             self._read_request(data)
         elif self._state == DISCARDING:
@@ -141,7 +141,7 @@ class Connection:
 
     def _begin_wait(self) -> None:
         """Begin to wait for the client in the middle of a request or of an answer."""
-        self._timing.begin_wait()
+        self._client_wait.begin()
         self._connections.idle.pop(self, None)
         self._connections.timed[self] = None
 
@@ -157,14 +157,14 @@ class Connection:
         environ[this_request.WHOLE_AT] = time.monotonic()
         self._context.count_request()
         self._head = request.head
-        self._context.handlers.run(self)
+        self._context.greenlets.run(self)
 
     def answer(self) -> None:
         """Run the app and send its answer. This is called in a greenlet."""
         context = self._context
         try:
-            written = run_app(context.app, self._head, context.common_lines, context.failure)
-            self._send_last(written)
+            encoded = run_app(context.app, self._head, context.common_lines, context.failure)
+            self._send_last(encoded)
         except Exception:
             self._fail()
 
@@ -173,14 +173,14 @@ class Connection:
         answer = self._context.refusal(reason, self._reader.sent_request_id, self._address)
         self._is_kept = False
         self._has_unread_body = True
-        self._send_last(write(answer, NO_HEAD, self._context.common_lines))
+        self._send_last(encode_answer(answer, NO_HEAD, self._context.common_lines))
 
-    def _send_last(self, written: tuple[bytes, bytes]) -> None:
+    def _send_last(self, encoded: tuple[bytes, bytes]) -> None:
         """Send the final answer to a request."""
         # The answer says whether the connection is kept, so this is decided before it is sent.
         self._is_kept = self._is_kept and not self._connections.is_stopping
         try:
-            is_sent = self._transport.send(join(written, keeps_alive=self._is_kept))
+            is_sent = self._transport.send(join_answer(encoded, keeps_alive=self._is_kept))
         except OSError:  # the client is gone
             self.close()
             return
@@ -191,7 +191,7 @@ class Connection:
             self._begin_wait()
 
     def _sent_more(self) -> None:
-        self._timing.note_activity()
+        self._client_wait.note_activity()
         if self._state == SENDING and not self._transport.has_unsent:
             self._continue_or_end()
 
@@ -279,7 +279,7 @@ class Connection:
             self._fail()
 
     def _is_late(self) -> bool:
-        return self._timing.exceeds(self._time_limits())
+        return self._client_wait.exceeds(self._time_limits())
 
     def _time_limits(self) -> timing.TimeLimits:
         if self._state == READING and self._reader.phase == HEAD:

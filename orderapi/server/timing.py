@@ -30,7 +30,7 @@ DISCARD_LIMITS = TimeLimits(inf, DISCARD_MAX_S)
 NO_LIMITS = TimeLimits(inf, inf)
 
 
-class Timing:
+class ClientWait:
     """When a wait for the client began, and when the client was last active.
 
     Both are values of `connections.clock_s`.
@@ -42,7 +42,7 @@ class Timing:
         self._connections = connections
         self._began_at_s = self._active_at_s = connections.clock_s
 
-    def begin_wait(self) -> None:
+    def begin(self) -> None:
         """Note that the connection begins to wait for its client."""
         self._began_at_s = self._active_at_s = self._connections.clock_s
 

@@ -15,7 +15,7 @@ from gunicorn.workers import base
 from orderapi.server.answer import Answer, CommonHeaderLines
 from orderapi.server.connection import Connection
 from orderapi.server.connection_table import ConnectionTable
-from orderapi.server.handlers import Handlers
+from orderapi.server.greenlet_pool import GreenletPool
 from orderapi.server.head import Environ
 from orderapi.server.limits import SWEEP_S
 from orderapi.server.worker_context import WorkerContext
@@ -46,7 +46,7 @@ class Worker(base.Worker):  # type: ignore[misc] # gunicorn ships no types
         self._context = WorkerContext(
             app=self.wsgi,
             loop=loop,
-            handlers=Handlers(hub, Connection.answer),
+            greenlets=GreenletPool(hub, Connection.answer),
             connections=self._connections,
             common_lines=CommonHeaderLines(SERVER),
             refusal=self._answer_refusal,

@@ -1,4 +1,4 @@
-"""What all connections of a worker share."""
+"""The parts of a worker that all its connections share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orderapi.server.answer import Answer, CommonHeaderLines, FailureAnswer
 from orderapi.server.connection_table import ConnectionTable
-from orderapi.server.handlers import Handlers
+from orderapi.server.greenlet_pool import GreenletPool
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -20,13 +20,14 @@ Refusal = Callable[[str, str, str], Answer]
 class WorkerContext:
     """The app, and the parts of the worker that each connection uses.
 
-    `loop` is gevent's event loop. `failure` gives the answer when the app fails. `count_request` is
-    called for each request that the app gets.
+    `loop` is gevent's event loop. `refusal` returns the answer to a request that cannot be read,
+    and `failure` returns the answer when the app fails. `count_request` is called for each request
+    that the app gets.
     """
 
     app: "WSGIApplication"
     loop: Any
-    handlers: Handlers
+    greenlets: GreenletPool
     connections: ConnectionTable
     common_lines: CommonHeaderLines
     refusal: Refusal

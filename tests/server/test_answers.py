@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orderapi.server.answer import Answer, CommonHeaderLines, join, run_app
+from orderapi.server.answer import Answer, CommonHeaderLines, join_answer, run_app
 from orderapi.server.head import Environ, read_head
 from tests.server.corpus import message
 from tests.server.reading import BASE
@@ -21,7 +21,7 @@ def answered(app: Any, method: bytes = b"GET") -> bytes:
     head = read_head(message(method + b" / HTTP/1.1", b"Host: a"), dict(BASE))
     head.environ["wsgi.input"] = io.BytesIO()
     failure = Answer("500 FAILED", [("X", "failed")], b"failed")
-    return join(run_app(app, head, LINES, lambda _: failure), keeps_alive=True)
+    return join_answer(run_app(app, head, LINES, lambda _: failure), keeps_alive=True)
 
 
 class Parts:

@@ -15,7 +15,7 @@ from greenlet import getcurrent, greenlet
 _IDLE_MAX = 256
 
 
-class Handlers:
+class GreenletPool:
     """Calls `handle` for each request, in a greenlet that handles no other request meanwhile.
 
     `hub` is the greenlet of gevent that runs the event loop.
