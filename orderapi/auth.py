@@ -19,6 +19,7 @@ from orderapi import fields
 from orderapi.errors import ScopeMissing, StoreUnavailable, Unauthorized
 from orderapi.records import PUBLIC_CLIENT, Token
 from orderapi.store.contract import Store
+from orderapi.store.statements.timestamp import text_of
 
 READ, WRITE = "read", "write"
 SCOPES = (READ, WRITE)
@@ -229,7 +230,9 @@ class _Uses:
         noted, self._noted = self._noted, {}
         if not noted:
             return
-        used_at = {token_id: _text_of(at_s) for token_id, at_s in noted.items()}
+        used_at = {
+            token_id: text_of(datetime.fromtimestamp(at_s, UTC)) for token_id, at_s in noted.items()
+        }
         deadline = time.monotonic() + NOTE_USES_TIMEOUT_S
         try:
             self._store.write(lambda tx: tx.tokens.note_uses(used_at), deadline)
@@ -241,11 +244,3 @@ class _Uses:
             time.sleep(NOTE_USES_EVERY_S)
             with suppress(Exception):
                 self.write_down()
-
-
-def _text_of(unix_s: float) -> str:
-    return (
-        datetime.fromtimestamp(unix_s, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
