@@ -94,12 +94,14 @@ class CopyReads:
 
     def find_last(self, table: GrowingTable) -> Row | None:
         """Find the row with the greatest key of a table, or None if the table is empty."""
-        return one_row(self._execute(f"{_selected(table)} ORDER BY {table.key} DESC LIMIT 1", ()))
+        return one_row(
+            self._execute(f"{_select_statement(table)} ORDER BY {table.key} DESC LIMIT 1", ())
+        )
 
     def has(self, table: GrowingTable, row: Row) -> bool:
         """Tell whether a table has this row, with the same value in every column."""
         found = one_row(
-            self._execute(f"{_selected(table)} WHERE {table.key} = ?", (table.key_of(row),))
+            self._execute(f"{_select_statement(table)} WHERE {table.key} = ?", (table.key_of(row),))
         )
         return found is not None and tuple(found) == tuple(row)
 
@@ -107,7 +109,7 @@ class CopyReads:
         """List the first `size` rows of a table after a key, in the order of the keys."""
         return list(
             self._execute(
-                f"{_selected(table)} WHERE {table.key} > ? ORDER BY {table.key} LIMIT ?",
+                f"{_select_statement(table)} WHERE {table.key} > ? ORDER BY {table.key} LIMIT ?",
                 (key, size),
             )
         )
@@ -121,5 +123,5 @@ class CopyReads:
         return {token_hash for (token_hash,) in self._execute("SELECT token_hash FROM tokens", ())}
 
 
-def _selected(table: GrowingTable) -> str:
+def _select_statement(table: GrowingTable) -> str:
     return f"SELECT {', '.join(table.columns)} FROM {table.name}"  # noqa: S608 - constants of ours

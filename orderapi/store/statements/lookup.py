@@ -49,7 +49,7 @@ class LookupReads:
 
     def list_orders(self, page: OrderRange) -> list[Order]:
         """List a range of orders, newest first."""
-        rows = self._execute(_listed(_ORDER_COLUMNS, page), values_of(page))
+        rows = self._execute(_list_statement(_ORDER_COLUMNS, page), values_of(page))
         return [Order(*row) for row in rows]
 
     def list_events_of_orders(self, page: OrderRange) -> list[Event]:
@@ -57,7 +57,7 @@ class LookupReads:
 
         Events are numbered in the order of the order ids, so both have the same order.
         """
-        listed = _listed("order_id", page)
+        listed = _list_statement("order_id", page)
         rows = self._execute(
             f"SELECT {_EVENT_COLUMNS} FROM ({listed}) AS listed"  # noqa: S608 - constants of ours
             " CROSS JOIN events WHERE events.order_id = listed.order_id"
@@ -203,7 +203,7 @@ def _clients_of(table: str) -> str:
     )
 
 
-def _listed(columns: str, page: OrderRange) -> str:
+def _list_statement(columns: str, page: OrderRange) -> str:
     """Give the statement that lists these columns of a range of orders, newest first."""
     filters = []
     if page.client_id is not None:
