@@ -12,7 +12,7 @@ from orderapi.settings import read_settings
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
 from tests.support.browser import Browser, browsing
-from tests.support.engines import ENGINES, Engine, stop_shared
+from tests.support.engines import ENGINES, Engine, SqliteEngine, stop_shared
 from tests.support.http_messages import stores_nothing
 from tests.support.programs import Program, find_or_install
 from tests.support.promises import TESTS
@@ -86,6 +86,8 @@ def engine(engine_name: str, tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def store(engine: Engine) -> Iterator[Store]:
     """A real store, whose tables are made."""
+    if isinstance(engine, SqliteEngine):
+        engine.fill_with_empty_tables()
     store = open_store(engine.url)
     store.prepare()
     yield store

@@ -5,6 +5,7 @@ Each gives one set of data under a URL, and shows the rows as another program se
 
 import secrets
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import psycopg
 
 from orderapi.settings import DatabaseUrl, PostgresUrl, SqliteUrl
+from orderapi.store.open import open_store
 from tests.support import placing, rows
 from tests.support.pgbouncer import PgBouncer, pgbouncer
 from tests.support.postgres import PostgresServer, postgres_server
@@ -120,6 +122,22 @@ class SqliteEngine:
 
     def remove(self) -> None:
         """The temporary directory is deleted by its owner."""
+
+    def fill_with_empty_tables(self) -> None:
+        """Make the file of a new database, whose tables are empty.
+
+        It is a copy, because a database syncs its file ten times when its tables are made.
+        """
+        self.path.write_bytes(_new_database())
+
+
+@cache
+def _new_database() -> bytes:
+    with tempfile.TemporaryDirectory() as made:
+        path = Path(made) / "orders.db"
+        with closing(open_store(SqliteUrl(path))) as store:
+            store.prepare()
+        return path.read_bytes()
 
 
 class PostgresEngine:
