@@ -1,4 +1,4 @@
-"""How JSON documents are written for clients, and how an order is written in them."""
+"""Writes JSON documents for clients, and returns the members of an order in them."""
 
 import json
 
@@ -6,18 +6,18 @@ import orjson
 
 from orderapi.records import Order
 
-# The standard encoders define the bytes. They are made once, because `json.dumps` with arguments
-# makes a new one every time.
+# The encoders of the standard library define the bytes. They are made once, because `json.dumps`
+# with arguments would make a new encoder for every call.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _encode_sorted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
 def encode(document: object) -> str:
-    """Write a compact JSON document of objects, lists, texts, integers, booleans and null.
+    """Return a compact JSON document of objects, lists, texts, integers, booleans and null.
 
     orjson writes the same text several times faster. It refuses lone surrogates and integers of
-    more than 64 bits, which the standard library accepts. Numbers with a fraction do not occur,
-    because the two libraries write some of them differently.
+    more than 64 bits, and then the standard library writes the document. `document` must not
+    contain floats, because the two libraries write some of them differently.
     """
     try:
         return orjson.dumps(document).decode()
@@ -26,7 +26,7 @@ def encode(document: object) -> str:
 
 
 def encode_sorted(document: object) -> str:
-    """Write a document as `encode` does, with the members of each object sorted by name."""
+    """Return a document as `encode` does, with the members of each object sorted by name."""
     try:
         return orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()
     except TypeError:
@@ -45,5 +45,5 @@ def order_members(order: Order) -> dict[str, object]:
 
 
 def dump(document: object) -> str:
-    """Write a JSON document in the form that every answer has: compact, with a final line feed."""
+    """Return a JSON document as every answer has it: compact, with a final line feed."""
     return encode(document) + "\n"

@@ -1,4 +1,4 @@
-"""What makes the name of a file survive a power failure, not only its content."""
+"""Puts the name of a file on stable storage, so that it survives a power failure."""
 
 import errno
 import os

@@ -26,7 +26,7 @@ class KeyMissing(OrderApiError):
 
 
 class KeyInvalid(OrderApiError):
-    """The idempotency key has neither of its two forms."""
+    """The idempotency key is in neither of the two valid forms."""
 
 
 class MalformedJson(OrderApiError):
@@ -53,11 +53,11 @@ class OrderNotFound(OrderApiError):
 
 
 class ProblemNotFound(OrderApiError):
-    """There is no problem of that name."""
+    """There is no problem type with this slug."""
 
 
 class SimulatedFailure(OrderApiError):
-    """The failure that fault injection was asked for, after the commit."""
+    """The failure after the commit that the request asked for (fault injection)."""
 
 
 class TooManyWaiting(OrderApiError):

@@ -1,7 +1,7 @@
-"""Give a file a new name without replacing a file that has this name already.
+"""Gives a file a new name, without replacing a file that already has this name.
 
-Not every file system can do this in every way: FAT and some network file systems have no hard
-links, and NFS cannot rename without replacing.
+No method works on every file system. FAT and some network file systems have no hard links, and NFS
+cannot rename without replacing.
 """
 
 import ctypes

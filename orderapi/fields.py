@@ -1,7 +1,8 @@
-"""The grammar of the header fields and secrets that both ends of a connection must read alike.
+"""The grammar of keys, of Retry-After, of tokens and of secrets, for both ends of a connection.
 
-The service, its client and the receivers of webhooks import this module. It imports nothing of
-them, so that a client does not depend on the service. It changes when one of these grammars does.
+The service, its client and the receivers of webhooks import this module, so that they all read
+these texts in the same way. The module imports nothing of them, so a client does not depend on the
+service.
 """
 
 import base64
@@ -38,7 +39,7 @@ _TOKEN = re.compile(
 
 
 class FieldInvalid(ValueError):
-    """A text does not follow the grammar; the message says what was expected and not the text."""
+    """A text does not follow the grammar. The message says what was expected, without the text."""
 
 
 def parse_key(header: str) -> str:
@@ -61,7 +62,7 @@ def parse_key(header: str) -> str:
 def parse_key_parameter(text: str) -> str:
     """Return the key that a query parameter names: quoted as in the header, or the key itself.
 
-    Raises FieldInvalid as `parse_key` does.
+    Raises FieldInvalid if the text has neither form, or if the key has a wrong length.
     """
     return _parse_key(
         text,
@@ -71,9 +72,9 @@ def parse_key_parameter(text: str) -> str:
 
 
 def format_key(key: str) -> str:
-    """Return the `Idempotency-Key` header that names a key, in the bare form where possible.
+    """Return the `Idempotency-Key` header that names a key, in the bare form if possible.
 
-    Raises FieldInvalid as `quote_key` does.
+    Raises FieldInvalid if the key does not have 1 to KEY_MAX_CHARS characters of printable ASCII.
     """
     quoted = quote_key(key)
     return key if _BARE_KEY.fullmatch(key) else quoted
@@ -91,13 +92,14 @@ def quote_key(key: str) -> str:
 
 
 def retry_after_s(retry_after: str | None, date: str | None, now_s: float) -> float:
-    """Return how long a `Retry-After` header asks the sender to wait, in seconds.
+    """Return how many seconds a `Retry-After` header asks the client to wait.
 
-    The header holds a number of seconds or a date (RFC 9110 section 10.2.3). A date is compared
-    with `date`, the `Date` header of the same answer, because the two clocks may differ. Without a
-    usable `date` it is compared with `now_s`, this machine's time in seconds since 1970.
+    The header contains a number of seconds or a date (RFC 9110 section 10.2.3). A date is compared
+    with `date`, the `Date` header of the same answer, because the clocks of both machines may
+    differ. Without a valid `date`, it is compared with `now_s`, the time of this machine in seconds
+    since 1970.
 
-    The result is 0 if there is no header or none that can be read. It may be infinite.
+    The result is 0 if there is no header, or if the header is not valid. It may be infinite.
     """
     text = (retry_after or "").strip()
     if _SECONDS.fullmatch(text):
@@ -112,7 +114,7 @@ def retry_after_s(retry_after: str | None, date: str | None, now_s: float) -> fl
 def webhook_secret_key(secret: str) -> bytes:
     """Return the signing key in a webhook secret: `whsec_` and base64 (Standard Webhooks 1.0).
 
-    Raises FieldInvalid if the secret has another form or holds no key.
+    Raises FieldInvalid if the secret has another form or contains no key.
     """
     try:
         key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
@@ -127,7 +129,7 @@ def format_token(secret: str) -> str:
     """Return the bearer token for a secret of TOKEN_SECRET_CHARS base62 characters.
 
     A token is `oapi_<secret>_<checksum>`. The checksum is the CRC-32 of the secret, in base62
-    digits. With the prefix and the checksum, scanners of source code recognise a leaked token.
+    digits. Programs that search source code for secrets recognise the prefix and the checksum.
     """
     return f"oapi_{secret}_{_token_checksum(secret)}"
 
@@ -172,7 +174,7 @@ def _within_limit(key: str) -> str:
 
 
 def _http_date_s(text: str) -> float | None:
-    """Return the seconds since 1970 of an HTTP date, in any of its three forms; else None."""
+    """Return an HTTP date, in any of its forms, in seconds since 1970. None if it is invalid."""
     try:
         date = email.utils.parsedate_to_datetime(text)
         # HTTP dates are in UTC. The third form, that of asctime(), does not name a zone.

@@ -1,4 +1,4 @@
-"""Idempotency keys and fingerprints: pure functions, no I/O."""
+"""Parses idempotency keys, computes fingerprints, and compares them. All functions are pure."""
 
 import hashlib
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def parse_key(header: str | None) -> str:
 def parse_key_parameter(text: str) -> str:
     """Return the key that a query parameter names: quoted as in the header, or the key itself.
 
-    Raises KeyInvalid if the text is no key.
+    Raises KeyInvalid if the text is not a key.
     """
     try:
         return fields.parse_key_parameter(text)

@@ -1,9 +1,9 @@
-"""How log lines are written so that no caller ever waits for the reader of the log.
+"""Writes log lines on a native thread, so that no caller ever waits for the reader of the log.
 
-A pipe, a terminal or a collector may stop reading. Then a write blocks, for as long as the reader
-wants. Therefore callers only append their lines to a bounded buffer. A native thread of each
-process writes the buffered lines. Lines that find the buffer full are dropped. The number of
-dropped lines is written to the log as soon as the reader reads again.
+If the reader of a pipe or a terminal stops reading, a write blocks until it reads again. Therefore
+callers only append their lines to a bounded buffer, and a native thread of each process writes
+them. If the buffer is full, new lines are dropped. The number of dropped lines is written to the
+log when the reader reads again.
 """
 
 import os
@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-# About 3 MB of lines: a busy second of requests.
+# About 3 MB of lines. A busy service writes them in a second.
 HELD_MAX_LINES = 8192
-# Several processes may share a pipe. The system never mixes a write of up to this size with others.
+# Several processes may share a pipe. The kernel never mixes writes that have at most this size.
 WRITE_MAX_BYTES = select.PIPE_BUF
-# The thread writes the lines of this time together. Each time it wakes, it takes the interpreter's
-# lock from the event loop. With 5 ms, this cost 30 microseconds of CPU per read of an order. A
-# process that is killed loses the lines of this time.
+# The thread writes all lines of this time together. Each time it wakes, it takes the interpreter's
+# lock from the event loop. With 5 ms, this took 30 microseconds of CPU per read of an order. If a
+# process is killed, the lines of this time are lost.
 GATHER_S = 0.05
 # How long a process that ends waits until its last lines are written.
 DRAIN_MAX_S = 1.0
@@ -30,7 +30,7 @@ _RETRY_S = 0.02
 
 
 class Threads(Protocol):
-    """What the writer needs of the module `_thread`; under gevent, of the unpatched module."""
+    """The functions of the module `_thread` that the writer needs, without gevent's patches."""
 
     def start_new_thread(self, function: Callable[[], object], args: tuple[()], /) -> int:
         """Start a native thread."""
@@ -40,7 +40,7 @@ class Threads(Protocol):
 
 
 class LogWriter:
-    """The lines of one process on their way to a file descriptor.
+    """Writes the lines of one process to a file descriptor.
 
     `describe(count)` returns the line that reports that `count` lines were dropped. It is called on
     the native thread.
@@ -51,13 +51,14 @@ class LogWriter:
         self._describe = describe
         self._threads = threads
         self.begin()
-        # A child has its own lines and its own thread. The parent writes the lines of the parent.
+        # After a fork, the child needs its own buffer and its own thread. The parent writes the
+        # lines that were in the buffer.
         os.register_at_fork(after_in_child=self.begin)
 
     def begin(self) -> None:
-        """Forget all lines, and start a new thread with the next line."""
+        """Make the buffer empty. The next line starts a new thread."""
         self._lines: deque[bytes] = deque()
-        # Locked as soon as the thread is started, which only one caller may do.
+        # The caller that starts the thread takes this lock first, so only one caller can start it.
         self._started = self._threads.allocate_lock()
         # True while the thread waits, or is about to wait. Only then must a caller wake it.
         self._is_idle = False
@@ -71,7 +72,7 @@ class LogWriter:
         self._reported = 0
 
     def write(self, line: bytes) -> None:
-        """Hand over one line, with its line feed, and return at once."""
+        """Append one line, with its line feed, to the buffer. This never waits."""
         if len(self._lines) < HELD_MAX_LINES:
             self._lines.append(line)
         else:
@@ -95,11 +96,11 @@ class LogWriter:
         if self._started.acquire(blocking=False):
             try:
                 self._threads.start_new_thread(self._run, ())
-            except RuntimeError:  # the operating system gives no more threads now; the lines wait
+            except RuntimeError:  # the operating system refuses a thread now; the lines are kept
                 self._started.release()
 
     def _run(self) -> None:
-        # A signal is for the main thread, which may wait for it or have blocked it.
+        # Signals must reach the main thread, which may wait for them or have blocked them.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
             self._is_writing = True
@@ -107,7 +108,7 @@ class LogWriter:
                 self._write_some()
             self._is_writing = False
             self._is_idle = True
-            # A line that was appended before the thread was idle has not woken it.
+            # A line that was appended before `_is_idle` was set has not released `_wake`.
             if not self._lines:
                 self._wake.acquire()
                 self._sleep.acquire(timeout=GATHER_S)
@@ -123,7 +124,7 @@ class LogWriter:
             self._reported += dropped
 
     def _take(self) -> Sequence[bytes]:
-        """Take the oldest lines, as many as one write may have; at least one."""
+        """Remove the oldest lines from the buffer: as many as fit into one write, at least one."""
         some = [self._lines.popleft()]
         size = len(some[0])
         while self._lines and size + len(self._lines[0]) <= WRITE_MAX_BYTES:

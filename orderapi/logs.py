@@ -42,15 +42,15 @@ _writer: LogWriter | None = None
 def configure(level: str, threads: Threads = _thread) -> None:
     """Write log records, warnings and uncaught exceptions to stderr, as JSON lines.
 
-    `level` is one of `settings.LOG_LEVELS`. `threads` makes native threads and locks; under gevent
-    these are the unpatched functions of `_thread`. Lines are discarded if stderr is closed.
+    `level` is one of `settings.LOG_LEVELS`. `threads` makes native threads and locks. Under gevent,
+    it has the unpatched functions of `_thread`. Lines are discarded if stderr is closed.
     """
     handler = _handler(threads)
     handler.setFormatter(_formatter)
     handler.addFilter(_add_common_fields)
     handler.addFilter(_redact_quoted_request)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Records do not collect what no line shows (logging HOWTO, "Optimization").
+    # A record does not collect values that no line contains (logging HOWTO, "Optimization").
     logging._srcfile = None  # noqa: SLF001 - the documented switch
     logging.logThreads = logging.logMultiprocessing = False
     logging.captureWarnings(True)
@@ -66,8 +66,8 @@ def configure(level: str, threads: Threads = _thread) -> None:
 def log_request(fields: Mapping[str, object], request_id: str) -> None:
     """Log one line about a finished request.
 
-    The line is the one that the logger `orderapi.request` would write with `fields` as its extra
-    fields. It takes a shorter way, because there is one for each request.
+    The line is the same that the logger `orderapi.request` would write with `fields` as its extra
+    fields. No log record is made for it, because each request has such a line.
     """
     if not _request_log.isEnabledFor(logging.INFO):
         return
@@ -94,14 +94,14 @@ def _handler(threads: Threads) -> logging.Handler:
 
 
 class _LineHandler(logging.Handler):
-    """Hands each formatted record over to the writer."""
+    """Gives each formatted record to the writer."""
 
     def __init__(self, writer: LogWriter) -> None:
         super().__init__()
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand over one record as a line."""
+        """Give one record to the writer, as a line."""
         try:
             self._writer.write(self.format(record).encode() + b"\n")
         except Exception:
@@ -113,11 +113,11 @@ def _serialize(line: Mapping[str, Any], **_options: object) -> str:
 
 
 def _line_of(line: Mapping[str, Any]) -> bytes:
-    """Write a line as `json` does: in ASCII, with spaces after commas and colons.
+    """Return a line as `json` writes it: in ASCII, with spaces after commas and colons.
 
-    Operators search the log for texts such as `"level": "ERROR"`. orjson writes spaces only
-    together with indentation. Line feeds come from the indentation alone, because those in texts
-    are escaped.
+    Operators search the log for texts such as `"level": "ERROR"`. orjson writes spaces only with
+    indentation, so the indentation is replaced. Each line feed in the document belongs to the
+    indentation, because line feeds in texts are escaped.
     """
     try:
         indented = orjson.dumps(line, option=orjson.OPT_INDENT_2)
@@ -129,7 +129,7 @@ def _line_of(line: Mapping[str, Any]) -> bytes:
     return b"{" + members + b"}"
 
 
-# This encoder is made once, because `json.dumps` with arguments makes a new one for every line.
+# This encoder is made once. `json.dumps` with arguments would make a new one for every line.
 _encode_in_ascii = JsonEncoder(ensure_ascii=True).encode
 _formatter = JsonFormatter(
     "{levelname}{name}{process}{message}{time}",
@@ -140,7 +140,7 @@ _formatter = JsonFormatter(
 
 
 def _members(level: str, logger: str, message: str) -> dict[str, object]:
-    """Give the members that every line begins with, without a log record."""
+    """Return the members with which every line begins."""
     return {
         "level": level,
         "logger": logger,

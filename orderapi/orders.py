@@ -1,7 +1,7 @@
-"""How an order is made exactly once, and answered in the same way each time.
+"""Makes an order exactly once, and returns the same answer for each retry.
 
-Nothing here knows HTTP or SQL. `place_order` is the unit of work that everything else serves. An
-engine of the store runs it, or does the same in one statement of its own.
+This module contains neither HTTP nor SQL. An engine of the store runs `place_order`, or does the
+same in one statement of its own.
 """
 
 from orderapi import idempotency
@@ -47,10 +47,10 @@ def place_order(
 
 
 def first_answer(order: Order) -> Reply:
-    """Give the answer to the request that made an order. Every replay gives the same bytes."""
+    """Return the answer to the request that made an order. Every replay has the same bytes."""
     return Reply(REPLY_STATUS, dump(order_members(order)), order.order_id)
 
 
 def event_payload(order: Order) -> str:
-    """Give the JSON document of an order that its event carries."""
+    """Return the JSON document of an order that its event contains."""
     return dump(order_members(order)).rstrip("\n")

@@ -1,4 +1,4 @@
-"""The settings of the service and of its commands: environment variables, read once and checked."""
+"""Reads and checks the settings of the service and of its commands, once at the start."""
 
 import os
 import re
@@ -51,7 +51,8 @@ class PostgresUrl:
     def __str__(self) -> str:
         """Return the URL as text, without a password and without parameters.
 
-        Nothing is shown of a URL in which a password cannot be told from the rest.
+        If the parts of the URL cannot be recognised, the whole URL is hidden, because any part of
+        it may be the password.
         """
         parts = _POSTGRES_URL.fullmatch(self.text)
         if parts is None:
@@ -66,7 +67,7 @@ DatabaseUrl = SqliteUrl | PostgresUrl
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. `read_settings` makes this object, and has checked each value."""
+    """All settings. `read_settings` makes this object, and checks each value."""
 
     database_url: DatabaseUrl
     bind: str

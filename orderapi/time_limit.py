@@ -1,4 +1,4 @@
-"""A time limit for work that cannot be limited in itself.
+"""A time limit for calls that have no complete time limit of their own.
 
 The time-out of a socket limits each single read. It limits neither the look-up of a host's name
 nor an answer whose bytes arrive one at a time.
@@ -18,7 +18,7 @@ def call_within(timeout_s: float, act: Callable[[], T]) -> T:
     """Call `act` on a thread of its own, and return its result or raise its exception.
 
     Raises TimeoutError if `act` takes longer than `timeout_s` seconds. `act` then continues, and
-    its result is discarded. Raises OSError if no thread can be started; `act` is then not called.
+    its result is discarded. Raises OSError if no thread can be started. Then `act` is not called.
     """
     outcome: Future[T] = Future()
     context = contextvars.copy_context()

@@ -1,8 +1,8 @@
-"""The header `traceparent` (W3C Trace Context, section 3.2), by which one request is followed.
+"""Parses the header `traceparent` (W3C Trace Context, section 3.2).
 
-A trace is a tree of calls across services. The header names the trace and the call that made this
-request. This service records no calls of its own: it passes the header on to the event of an order
-and to the delivery of that event.
+A trace is a tree of calls across services. The header names the trace, and the call that made this
+request. This service adds no calls of its own. It passes the header on to the event of an order and
+to the delivery of that event.
 """
 
 import re
@@ -17,7 +17,7 @@ _SAMPLED = 0x01
 
 
 def parse_traceparent(header: str | None) -> str | None:
-    """Return the header as this service passes it on: in version 00. None if it is malformed.
+    """Return the header in version 00, which this service passes on. None if it is malformed.
 
     Of a later version, only the fields of version 00 are kept, and of its flags only `sampled`
     (section 4.3).
@@ -34,5 +34,5 @@ def parse_traceparent(header: str | None) -> str | None:
 
 
 def trace_id(traceparent: str) -> str:
-    """Return the id of the trace: 32 hexadecimal digits of what `parse_traceparent` gave."""
+    """Return the id of the trace, 32 hexadecimal digits. `parse_traceparent` made the argument."""
     return traceparent.split("-")[1]

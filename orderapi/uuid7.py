@@ -1,19 +1,19 @@
-"""UUIDv7 (RFC 9562 section 5.7) that only grow. Each follows from the one before and the clock."""
+"""Makes UUIDv7 (RFC 9562 section 5.7) that only grow, from the previous one and the clock."""
 
 import secrets
 
 _RANDOM_BITS = 74
 _LOW_BITS = 62
-# Between two ids of one millisecond there are up to 2**42 others, so that nobody guesses the next
-# one. One millisecond has room for 2**32 such steps.
+# Two consecutive ids of one millisecond differ by a random number of up to 2**42, so nobody can
+# guess the next id. One millisecond has room for 2**32 such steps.
 _STEP_BITS = 42
 
 
 def after(previous: str | None, now_ms: int) -> str:
-    """Give a new id, in lower case, that sorts after `previous`.
+    """Return a new id, in lower case, that sorts after `previous`.
 
-    `now_ms` is the Unix time in milliseconds. It may not be later than the time in `previous`: in
-    the same millisecond, or after the clock was set back. Then the random part of `previous` is
+    `now_ms` is the Unix time in milliseconds. It is not later than the time in `previous` if it is
+    the same millisecond, or if the clock was set back. Then the random part of `previous` is
     increased (RFC 9562 section 6.2, method 2). If this part is full, the time of `previous` is
     increased by a millisecond.
     """
@@ -29,7 +29,7 @@ def after(previous: str | None, now_ms: int) -> str:
 
 
 def first_of(ms: int) -> str:
-    """Give the text that sorts before every id of a millisecond, and after all ids before it.
+    """Return the text that sorts before every id of a millisecond, and after all ids before it.
 
     `ms` is the Unix time in milliseconds.
     """
