@@ -4,10 +4,12 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from orderapi.errors import StoreRefused
 
-_NAME = re.compile(r"(\d{4})_\w+\.sql")
+# The number of the migration and, if the migration has several files, the number of the file.
+_NAME = re.compile(r"(\d{4})_(?:(\d)_)?\w+\.sql")
 _WORKS_WITH = re.compile(r"-- works-with: (\d+)\n")
 
 
@@ -24,15 +26,22 @@ class Migration:
 
 
 def load(engine: str) -> list[Migration]:
-    """Read the migrations of an engine, in order.
+    """Read the migrations of an engine, as `read_folder` does."""
+    return read_folder(files(f"orderapi.store.{engine}").joinpath("migrations"))
 
-    Files with the same number are one migration, in the order of their names. The first migration
-    may have any number: the first schema of an engine has the number of the schema that other
-    engines have at the time. Raises ValueError if the numbers after it have a gap, or if a file has
-    no header.
+
+def read_folder(folder: Traversable) -> list[Migration]:
+    """Read the migrations in a folder, in order.
+
+    The first migration may have any number: the first schema of an engine has the number of the
+    schema that other engines have at the time. The files of one migration are numbered from 1, such
+    as `0010_1_tables.sql`. Without these numbers, two files with the same number were probably
+    written on two branches, and a database that has one of them would never get the other.
+
+    Raises ValueError if two migrations have the same number, if the numbers have a gap, or if a
+    file has no header.
     """
-    parts: dict[int, list[tuple[int, str]]] = defaultdict(list)
-    folder = files(f"orderapi.store.{engine}").joinpath("migrations")
+    found: dict[int, list[tuple[str | None, int, str]]] = defaultdict(list)
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         name = _NAME.fullmatch(file.name)
         if name:
@@ -40,16 +49,19 @@ def load(engine: str) -> list[Migration]:
             header = _WORKS_WITH.match(sql)
             if not header:
                 raise ValueError(f"{file.name} does not begin with '-- works-with: N'")
-            parts[int(name[1])].append((int(header[1]), sql))
-    numbers = list(parts)
+            found[int(name[1])].append((name[2], int(header[1]), sql))
+    numbers = list(found)
     if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        raise ValueError(f"the numbers of the migrations of {engine} have a gap: {numbers}")
-    return [
-        Migration(
-            number, max(works_with for works_with, _ in found), "\n".join(sql for _, sql in found)
-        )
-        for number, found in parts.items()
-    ]
+        raise ValueError(f"the numbers of the migrations in {folder} have a gap: {numbers}")
+    return [_join_files(number, parts) for number, parts in found.items()]
+
+
+def _join_files(number: int, parts: list[tuple[str | None, int, str]]) -> Migration:
+    numbers = [part for part, _, _ in parts]
+    if len(parts) > 1 and numbers != [str(at + 1) for at in range(len(parts))]:
+        raise ValueError(f"several migrations have the number {number}")
+    works_with = max(works_with for _, works_with, _ in parts)
+    return Migration(number, works_with, "\n".join(sql for _, _, sql in parts))
 
 
 def find_due(known: list[Migration], applied: dict[int, int]) -> list[Migration]:

@@ -191,6 +191,38 @@ def test_migrations_that_were_not_applied_are_due(
     assert [migration.number for migration in migrate.find_due(known, applied)] == expected
 
 
+def test_the_numbered_files_of_one_migration_are_joined_in_their_order(tmp_path: Path) -> None:
+    add_file(tmp_path, "0007_2_indexes.sql", works_with=6)
+    add_file(tmp_path, "0007_1_tables.sql", works_with=5)
+    add_file(tmp_path, "0008_column.sql", works_with=7)
+    migrations = [(each.number, each.works_with) for each in migrate.read_folder(tmp_path)]
+    assert migrations == [(7, 6), (8, 7)]
+    sql = migrate.read_folder(tmp_path)[0].sql
+    assert sql.index("0007_1_tables.sql") < sql.index("0007_2_indexes.sql")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("0007_tables.sql", "0007_column.sql"),
+        ("0007_1_tables.sql", "0007_column.sql"),
+        ("0007_1_tables.sql", "0007_3_indexes.sql"),
+        ("0007_tables.sql", "0009_column.sql"),
+    ],
+)
+def test_migrations_with_the_same_number_or_with_a_gap_are_refused(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        add_file(tmp_path, name, works_with=1)
+    with pytest.raises(ValueError, match="number"):
+        migrate.read_folder(tmp_path)
+
+
+def add_file(folder: Path, name: str, *, works_with: int) -> None:
+    (folder / name).write_text(f"-- works-with: {works_with}\n-- {name}\n")
+
+
 @promise("one key, one effect")
 def test_four_processes_may_prepare_an_empty_database_at_once(tmp_path: Path) -> None:
     script = (
