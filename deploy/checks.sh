@@ -50,7 +50,7 @@ metrics_port_of() {
     sed -n 's/^ *listen 127\.0\.0\.1:\([0-9]*\);.*/\1/p' "$1" 2>/dev/null || true
 }
 
-# Lets systemd judge copies of the units that start the programs of this release.
+# Lets systemd check copies of the units that start the programs of this release.
 check_units() {
     local release=$1 staged unit outcome=0
     staged=$(mktemp -d)
@@ -64,7 +64,7 @@ check_units() {
     return $outcome
 }
 
-# Lets nginx judge a copy of its whole configuration, with the site of this release in it.
+# Lets nginx check a copy of its whole configuration, with the site of this release in it.
 check_site() {
     local trial outcome=0
     trial=$(mktemp -d)

@@ -26,7 +26,10 @@ class NotVerified(Exception):
 
 
 class Headers(Protocol):
-    """The headers of a request, as any framework has them. Names may be in any case, and bytes."""
+    """The headers of a request, as any framework has them.
+
+    Names may be in any case. Names and values may be text or bytes.
+    """
 
     def items(self) -> Iterable[tuple[str | bytes, str | bytes]]:
         """Return the pairs of name and value."""

@@ -65,8 +65,9 @@ class OrderClient:
 
     `token` is sent as `Authorization: Bearer`. `deadline_s` limits each call, with its attempts and
     waits, in seconds. For `list` it limits each page, and for `events` each poll. `attempt_s`
-    limits one attempt in seconds. An attempt never takes more than half of the deadline. The
-    service answers within 10 s. `wait=False` is for tests: the waits between attempts count against
+    limits one attempt in seconds. The client uses at most half of `deadline_s` for it. The time for
+    which a poll of `events` waits for an event is added to both limits. The service answers any
+    other request within 10 s. `wait=False` is for tests: the waits between attempts count against
     the deadline, but they take no time.
 
     The client retries failed connections, time-outs, answers that are not whole or not the answer

@@ -134,7 +134,7 @@ def _counts(tx: ReadTx, now_ms: int, step_ms: int, steps: int, last: int) -> lis
 
 
 def _firsts(tx: ReadTx, times_ms: list[int], last: int) -> list[int]:
-    """Return the number of the first event after each time, or the number after the last event.
+    """Return the number of the first event at or after each time, or the number after the last.
 
     Order ids begin with their time, and event numbers have no gaps.
     """

@@ -34,8 +34,8 @@ def create_token(
 ) -> CreatedToken:
     """Create a token for a client and store its hash.
 
-    `scopes` are names of `auth.SCOPES`; none means all. `expires` is a span (`90d`, `12h`, `30m`,
-    `9s`) or an RFC 3339 time; None means never.
+    `scopes` are names of `auth.SCOPES`; none means all. `expires` is a duration (`90d`, `12h`,
+    `30m`, `9s`) or an RFC 3339 time; None means never.
 
     Raises TokenRefused when an argument is not valid, and StoreUnavailable when the store cannot
     write.
@@ -96,8 +96,8 @@ def _expiry(text: str, now: datetime) -> str:
             at = at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise TokenRefused(
-            "--expires: expected a span such as 90d, 12h, 30m or 9s, or an RFC 3339 time such as"
-            " 2027-01-31T12:00:00Z"
+            "--expires: expected a duration such as 90d, 12h, 30m or 9s, or an RFC 3339 time such"
+            " as 2027-01-31T12:00:00Z"
         ) from error
     if at <= now:
         raise TokenRefused("--expires: this time has passed already")

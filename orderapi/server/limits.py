@@ -40,8 +40,8 @@ CHUNK_FRAMING_MAX_BYTES = 131_072
 
 # nginx keeps its upstream connections for 60 s. The side that sends requests should close first.
 IDLE_MAX_S = 75
-# While the worker answers a request, it reads about this many bytes of the next requests on the
-# same connection. The rest stays in the kernel.
+# While the worker answers a request, it reads at most about this many bytes of the next requests on
+# the same connection. The rest stays in the kernel.
 PIPELINED_MAX_BYTES = 65_536
 # If a client reads no byte of its answer for this long, the worker closes the connection.
 SEND_SILENCE_MAX_S = 30.0

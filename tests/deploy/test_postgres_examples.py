@@ -1,4 +1,4 @@
-"""The examples of `deploy/postgres/`, as the programs judge them for which they are."""
+"""The examples of `deploy/postgres/`, checked by the programs that read them."""
 
 import subprocess
 from pathlib import Path

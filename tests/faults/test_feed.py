@@ -131,7 +131,7 @@ def test_orders_go_on_beside_many_readers_and_a_restart(tmp_path: Path, engine: 
 
 
 def test_a_stop_does_not_wait_for_many_readers(tmp_path: Path, engine: Engine) -> None:
-    """Each is answered at once; gunicorn's own patience would be 20 s, theirs 30 s."""
+    """Each is answered at once. gunicorn would wait for 20 s, and the readers for 30 s."""
     with serving(tmp_path, engine) as server, reading(server, MANY) as readers:
         readers.wait_until_all_ask()
         wait_for_pollers(server, MANY)

@@ -12,7 +12,8 @@ from orderapi.store.postgres.connection import Connection
 from orderapi.store.postgres.failures import store_unavailable
 from orderapi.store.postgres.servers import CHECK_MAX_S, connect
 
-# The pause before a write that has certainly failed is sent again.
+# The pause before a write is sent again. A batch of orders may have been committed before, but each
+# key is claimed once. Any other write is sent again only if it was certainly not committed.
 RETRY_PAUSE_S = 0.1
 
 _APPLIED = "SELECT number, works_with FROM schema_migrations"
