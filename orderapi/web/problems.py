@@ -111,7 +111,7 @@ PROBLEMS = (
             "Send the same request with the same key. The answer is that order, or a new one if it "
             "was not made."),
     Problem("store-unavailable", 503, "Store unavailable", True, "reuse",
-            (errors.StoreUnavailable, errors.StoreCorrupt),
+            (errors.StoreUnavailable,),
             "The store cannot be used now. A new order was made completely or not at all.",
             "Wait as long as Retry-After says, then send the same request with the same key."),
     Problem("gateway-timeout", 504, "Gateway time-out", True, "reuse",
@@ -129,8 +129,12 @@ _BY_STATUS = {404: BY_SLUG["not-found"], 405: BY_SLUG["method-not-allowed"]}
 
 
 def problem_of(error: errors.OrderApiError) -> Problem:
-    """Return the problem that answers an error, or `internal-error` if no row lists its type."""
-    return _BY_ERROR.get(type(error), BY_SLUG["internal-error"])
+    """Return the problem whose row lists the type of an error, or the nearest type above it.
+
+    If there is none, the problem is `internal-error`.
+    """
+    rows = (_BY_ERROR[kind] for kind in type(error).__mro__ if kind in _BY_ERROR)
+    return next(rows, BY_SLUG["internal-error"])
 
 
 def problem_of_status(status: int) -> Problem:

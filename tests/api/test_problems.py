@@ -7,6 +7,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
+from orderapi.errors import OrderApiError, StoreCorrupt
 from orderapi.web import problems
 from orderapi.web.problems import BY_SLUG
 from tests.support.engines import Engine
@@ -30,6 +31,8 @@ ALLOWED = {
     "/readyz": "GET, HEAD, OPTIONS",
     "/problems/not-found": "GET, HEAD, OPTIONS",
 }
+
+
 NOWHERE = [
     "/",
     "/orders/",
@@ -266,3 +269,8 @@ def test_a_store_that_is_gone_is_unavailable_and_may_come_back(
             check_problem(answer, "store-unavailable")
             assert int(answer.headers["retry-after"]) > 0
     assert order(client, "key-2").status == 201
+
+
+def test_an_error_without_a_row_is_answered_as_the_nearest_type_above_it() -> None:
+    assert problems.problem_of(StoreCorrupt("damaged")).slug == "store-unavailable"
+    assert problems.problem_of(OrderApiError("other")).slug == "internal-error"
