@@ -125,7 +125,7 @@ WALLS = {
         "orderapi.web.schemas.json_body",
     },
     "click": {"orderapi.cli."},
-    "gevent": {"orderapi.store.native", "orderapi.store.greenlet_drain", "orderapi.server."},
+    "gevent": {"orderapi.store.greenlet_drain", "orderapi.server."},
     "httpx2": {"orderapi.client.exchange", "orderapi.relay.webhook"},
     "tenacity": {"orderapi.client.retrying"},
     "standardwebhooks": {"orderapi.webhooks", "orderapi.relay.webhook"},

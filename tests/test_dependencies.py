@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib import metadata
 
+import pytest
 from packaging.requirements import Requirement
 
 from tests.support.running import REPOSITORY
@@ -30,6 +31,33 @@ def test_the_service_imports_nothing_that_it_does_not_ask_for() -> None:
     # setuptools is on the path wherever there is a virtual environment.
     assert imported - {"setuptools", "pip"} <= _asked_for("orderapi")
     assert {"gunicorn", "gevent", "flask", "httptools"} <= imported
+
+
+DRAIN = "orderapi.store.greenlet_drain"
+
+
+@pytest.mark.parametrize(
+    ("loaded", "expected"),
+    [
+        ("import orderapi.cli.commands", set()),
+        (
+            "from gevent import monkey; monkey.patch_all(); import orderapi.store.open",
+            {"gevent", DRAIN},
+        ),
+    ],
+    ids=["command", "server"],
+)
+def test_a_command_loads_no_event_loop_and_a_server_loads_all_of_it_before_its_first_request(
+    loaded: str, expected: set[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {loaded}; print(*sys.modules)"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {"gevent", DRAIN} & set(done.stdout.split()) == expected
 
 
 def _asked_for(distribution: str) -> set[str]:

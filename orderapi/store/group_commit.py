@@ -14,7 +14,6 @@ from typing import Any
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store.contract import REQUEST_TIME_S
-from orderapi.store.greenlet_drain import GreenletDrain
 from orderapi.store.jobs import NO_OUTCOME, Batch, Drain, Job, RunNatively
 from orderapi.store.native import has_event_loop, native_lock
 from orderapi.store.thread_drain import ThreadDrain
@@ -26,6 +25,21 @@ assert _CLOSING_MAX_S > REQUEST_TIME_S
 _ARRIVALS_MAX = 20
 
 _log = logging.getLogger(__name__)
+
+
+def _choose_drain() -> Callable[[Callable[[RunNatively], None]], Drain]:
+    """Return the type of drain for this process."""
+    if not has_event_loop():
+        # In a command there is no event loop. It starts faster if gevent is not loaded.
+        return ThreadDrain
+    from orderapi.store.greenlet_drain import GreenletDrain
+
+    return GreenletDrain
+
+
+# A worker of the server has loaded its drain before it is forked, and reads no file of the program
+# later, which an upgrade may have deleted.
+_make_drain = _choose_drain()
 
 
 class GroupCommit:
@@ -89,9 +103,7 @@ class GroupCommit:
         if self._is_closing:
             raise StoreUnavailable("this process is stopping and accepts no more writes")
         if self._drain is None:
-            # In a command there is no event loop, even if gevent is installed.
-            make = GreenletDrain if has_event_loop() else ThreadDrain
-            drain: Drain = make(self._run_batches)
+            drain = _make_drain(self._run_batches)
             drain.start()
             self._drain = drain
         self._drain.enter(job)

@@ -1,16 +1,28 @@
 """The operating system's own threads, also where an event loop has replaced those of Python."""
 
+import _thread
+import sys
+import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-from gevent import monkey
+# gevent patches Python before anything else is imported. A command starts faster without gevent, so
+# nothing is imported here that the process has not loaded.
+_monkey: ModuleType | None = sys.modules.get("gevent.monkey")
 
-native_sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
+
+def _original(module: ModuleType, name: str) -> Any:
+    """Return a function of Python as it is where no event loop has replaced it."""
+    return _monkey.get_original(module.__name__, name) if _monkey else getattr(module, name)
+
+
+native_sleep: Callable[[float], None] = _original(time, "sleep")
 # A native lock must not be held while greenlets switch.
-native_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
-start_native_thread: Callable[..., Any] = monkey.get_original("_thread", "start_new_thread")
+native_lock: Callable[[], Any] = _original(_thread, "allocate_lock")
+start_native_thread: Callable[..., Any] = _original(_thread, "start_new_thread")
 
 
 def has_event_loop() -> bool:
     """Tell whether the threads of this process are the greenlets of an event loop."""
-    return bool(monkey.is_module_patched("threading"))
+    return _monkey is not None and bool(_monkey.is_module_patched("threading"))
