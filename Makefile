@@ -15,13 +15,13 @@ run: $(VENV)/.run
 # Installs what the service and its commands need, and starts nothing.
 install: $(VENV)/.run
 
-# Many tests only wait. On two cores, four processes take three quarters of the time of two.
+# Many tests only wait. On two cores, five processes take much less time than two.
 test: $(VENV)/.test
-	$(BIN)/pytest -n 4
+	$(BIN)/pytest -n 5
 
 # Runs the tests on every database engine, and what is specific to PostgreSQL.
 test-all: $(VENV)/.test
-	$(BIN)/pytest -n 4 --engine all
+	$(BIN)/pytest -n 5 --engine all
 
 # Boots a new Debian or Ubuntu, installs the service in it, and tries every operation under load. This
 # needs root, and takes about ten minutes. `make test-deploy DEPLOY="--help"` lists all options.

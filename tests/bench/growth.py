@@ -186,6 +186,7 @@ def held_in_memory(path: Path) -> Iterator[str]:
         try:
             if path.stat().st_size > _available_bytes() * 3 / 4:
                 raise OSError("the machine has not enough memory")
+            _read_page_by_page(path)
             locked = mmap(file.fileno(), 0, MAP_SHARED | _MAP_LOCKED, PROT_READ)
         except OSError as error:
             print(f"The file is not kept in memory: {error}", file=sys.stderr)
@@ -193,6 +194,19 @@ def held_in_memory(path: Path) -> Iterator[str]:
             return
         with locked:
             yield "the file is in memory"
+
+
+def _read_page_by_page(path: Path) -> None:
+    """Read a file into the page cache in the way in which requests read it.
+
+    A sequential read makes folios of many pages. On ext4 of Linux 6.16 and newer, a write of one
+    page then goes through all pages of its folio. This doubled the processor time of an order.
+    """
+    drop_from_page_cache(path)
+    with path.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        while file.read(1024 * 1024):
+            pass
 
 
 def _available_bytes() -> int:
