@@ -11,8 +11,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from orderapi.errors import TooManyWaiting, ValidationFailed
+from orderapi.errors import StoreUnavailable, TooManyWaiting, ValidationFailed
 from orderapi.events import cloudevents, pacing
 from orderapi.events.places import Places
 from orderapi.records import Event, EventPage
@@ -75,9 +76,7 @@ class Feed:
     def _read_or_wait(self, page: EventPage, wait_until: float) -> bytes:
         seen = page.after
         while (shared := self._wait_for_another(seen, wait_until)) is not None:
-            if page not in shared:
-                shared[page] = self._read(page)
-            encoded = shared[page]
+            encoded = shared.setdefault(page, _SharedPage()).get(partial(self._read, page))
             if encoded.has_events or self._is_stopping():
                 return encoded.body
             # The new events belong to other clients.
@@ -203,13 +202,40 @@ class _EncodedPage:
     last: int
 
 
-# Readers that ask for the same page share one encoded page.
-_SharedPages = dict[EventPage, _EncodedPage]
+class _SharedPage:
+    """One page, for all readers that ask for it in a round: the first of them reads the store.
+
+    Without this, a thousand readers would read the same page at the same time. On PostgreSQL, where
+    a read lets other readers run, they would wait for the few connections.
+    """
+
+    __slots__ = ("_failure", "_reading", "encoded")
+
+    def __init__(self) -> None:
+        self._reading = threading.Lock()
+        self._failure: StoreUnavailable | None = None
+        self.encoded: _EncodedPage | None = None
+
+    def get(self, read: Callable[[], _EncodedPage]) -> _EncodedPage:
+        """Return the page. Raises StoreUnavailable if its read has failed, for every reader."""
+        with self._reading:
+            if self._failure is not None:
+                raise self._failure.copy()
+            if self.encoded is None:
+                try:
+                    self.encoded = read()
+                except StoreUnavailable as failure:
+                    self._failure = failure
+                    raise
+            return self.encoded
+
+
+_SharedPages = dict[EventPage, _SharedPage]
 
 
 def _lasting(shared: _SharedPages) -> _SharedPages:
     """Return the newest full pages, for readers that are behind. A full page never changes."""
-    full = [(page, encoded) for page, encoded in shared.items() if encoded.is_full]
+    full = [(page, each) for page, each in shared.items() if each.encoded and each.encoded.is_full]
     return dict(full[-_KEPT_MAX_PAGES:])
 
 

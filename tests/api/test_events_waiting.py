@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from orderapi.errors import StoreUnavailable
-from orderapi.events.feed import Feed
+from orderapi.events.feed import Feed, _EncodedPage, _SharedPage
 from orderapi.records import PUBLIC_CLIENT, EventPage
 from orderapi.store.contract import Store
 from orderapi.store.open import open_store
@@ -154,3 +154,32 @@ def test_waiting_readers_fail_when_the_store_becomes_unavailable(
     again = waiting(feed, 0, pool)
     place(store, "key-1")
     assert page(again.result(10))["next"] == 1
+
+
+def test_readers_of_the_same_page_wait_for_one_read_of_the_store(pool: ThreadPoolExecutor) -> None:
+    shared, reads, may_end = _SharedPage(), [], threading.Event()
+    encoded = _EncodedPage(b"a page", has_events=True, is_full=False, last=1)
+
+    def read() -> _EncodedPage:
+        reads.append(encoded)
+        assert may_end.wait(10)
+        return encoded
+
+    answers = [pool.submit(shared.get, read) for _ in range(8)]
+    wait_until(lambda: bool(reads))
+    may_end.set()
+    assert [answer.result(10) for answer in answers] == [encoded] * 8
+    assert len(reads) == 1
+
+
+def test_a_read_that_fails_is_not_repeated_by_each_reader_of_the_page() -> None:
+    shared, reads = _SharedPage(), []
+
+    def read() -> _EncodedPage:
+        reads.append(1)
+        raise StoreUnavailable("the store is away")
+
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="cannot be used"):
+            shared.get(read)
+    assert len(reads) == 1
