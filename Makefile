@@ -19,9 +19,10 @@ install: $(VENV)/.run
 test: $(VENV)/.test
 	$(BIN)/pytest -n 5
 
-# Runs the tests on every database engine, and what is specific to PostgreSQL.
+# Runs the tests on every database engine, and what is specific to PostgreSQL. The servers of PostgreSQL
+# need a part of the processor time.
 test-all: $(VENV)/.test
-	$(BIN)/pytest -n 5 --engine all
+	$(BIN)/pytest -n 4 --engine all
 
 # Boots a new Debian or Ubuntu, installs the service in it, and tries every operation under load. This
 # needs root, and takes about ten minutes. `make test-deploy DEPLOY="--help"` lists all options.
