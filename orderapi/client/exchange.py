@@ -121,8 +121,8 @@ class Exchange:
     def close(self) -> None:
         """Close the connections. In a forked process, they stay open for the parent process."""
         self._is_closed = True
-        # If another thread held a lock during the fork, this lock is never released in the forked
-        # process, and closing the connections could wait for it for ever.
+        # Another thread may have held a lock of the connections during the fork. In the forked
+        # process, this lock is never released, so a call that waits for it would never return.
         if self._process_id == os.getpid():
             self._http.close()
 

@@ -203,7 +203,9 @@ class _EncodedPage:
 
 
 class _SharedPage:
-    """One page, for all readers that ask for it in a round: the first of them reads the store.
+    """One page of events that several readers have requested at the same time.
+
+    The first reader reads the store, and the other readers wait for its result.
 
     Without this, a thousand readers would read the same page at the same time. On PostgreSQL, where
     a read lets other readers run, they would wait for the few connections.

@@ -8,7 +8,7 @@ import io
 import re
 from typing import Any
 
-from orderapi.server.head import RequestRefused
+from orderapi.server.head_grammar import RequestRefused
 from orderapi.server.limits import (
     BODY_READ_MAX_BYTES,
     CHUNK_FRAMING_MAX_BYTES,

@@ -10,20 +10,14 @@ import time
 
 from orderapi.server import timing
 from orderapi.server.answer import encode_answer, join_answer, run_app
-from orderapi.server.head import NO_HEAD, Environ, RequestRefused
+from orderapi.server.head import NO_HEAD, Environ
+from orderapi.server.head_grammar import RequestRefused
 from orderapi.server.limits import DISCARD_MAX_BYTES, HEAD_MAX_S, PIPELINED_MAX_BYTES
 from orderapi.server.reader import BODY, HEAD, IDLE, Request, RequestReader
+from orderapi.server.states import CLOSED, DISCARDING, HANDLING, READING, SENDING
 from orderapi.server.transport import Transport
 from orderapi.server.worker_context import WorkerContext
 from orderapi.web import this_request
-
-# The states of a connection:
-# READING: it waits for a request, or reads one.
-# HANDLING: the app handles a request.
-# SENDING: the client has not read the whole answer yet.
-# DISCARDING: the last answer was sent, and what the client still sends is discarded.
-# CLOSED: the connection is closed.
-READING, HANDLING, SENDING, DISCARDING, CLOSED = range(5)
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -279,17 +273,7 @@ class Connection:
             self._fail()
 
     def _is_late(self) -> bool:
-        return self._client_wait.exceeds(self._time_limits())
-
-    def _time_limits(self) -> timing.TimeLimits:
-        if self._state == READING and self._reader.phase == HEAD:
-            is_stopping = self._connections.is_stopping
-            return timing.HEAD_LIMITS_WHEN_STOPPING if is_stopping else timing.HEAD_LIMITS
-        if self._state == READING:
-            return timing.BODY_LIMITS
-        if self._state == SENDING:
-            return timing.SEND_LIMITS
-        return timing.DISCARD_LIMITS if self._state == DISCARDING else timing.NO_LIMITS
+        return self._client_wait.exceeds(self._state, reads_head=self._reader.phase == HEAD)
 
     def _time_out(self) -> None:
         """Refuse or cut short the request of a client that is too slow, or close the connection.

@@ -1,7 +1,7 @@
 """Reads the head of a request: it checks a strict grammar, runs httptools, and finds the framing.
 
-The grammar is that of RFC 9112, sections 3 and 5, without its obsolete forms. httptools alone would
-also accept malformed heads, for example a line feed without a carriage return before a request.
+`orderapi/server/head_grammar.py` has the grammar. httptools alone would also accept malformed
+heads, for example a line feed without a carriage return before a request.
 """
 
 import re
@@ -11,23 +11,18 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import httptools
 
-from orderapi.server.limits import (
-    FIELD_MAX_BYTES,
-    FIELDS_MAX,
-    HEAD_MAX_BYTES,
-    REQUEST_LINE_MAX_BYTES,
+from orderapi.server.head_grammar import (
+    END,
+    FIELDS,
+    REQUEST_LINE,
+    RequestRefused,
+    broken_rule,
+    check_sizes,
 )
 from orderapi.web.this_request import REQUEST_ID_MAX_CHARS
 
-END = b"\r\n\r\n"
 CHUNKED = -1
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-# The names of registered methods have 3 to 20 capital letters, and some have a hyphen.
-_REQUEST_LINE = re.compile(rb"([!$%&'*+\-.^_`|~0-9A-Z]{3,20}+) ([\x21-\x7e]++) HTTP/1\.([01])\r\n")
-_PARTIAL_REQUEST_LINE = re.compile(rb"[ -~]*+\r?+")
-_FIELDS = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 _REQUEST_ID = re.compile(
     rb"\r\nx-request-id:[ \t]*+([!-~]{1,%d}+)[ \t]*+\r\n" % REQUEST_ID_MAX_CHARS, re.IGNORECASE
 )
@@ -52,10 +47,6 @@ _ONCE_ONLY = frozenset(("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRA
 _SEPARATORS = {"HTTP_IDEMPOTENCY_KEY": "\x7f"}
 
 Environ = dict[str, Any]
-
-
-class RequestRefused(Exception):
-    """The request cannot be read. The message is a sentence for the client that says why."""
 
 
 class Head:
@@ -103,11 +94,11 @@ def read_head(data: bytes, base: Environ) -> Head:
 
     Raises RequestRefused if the head breaks a rule of HTTP or a limit.
     """
-    line = _REQUEST_LINE.match(data)
-    if line is None or _FIELDS.fullmatch(data, line.end()) is None:
-        raise RequestRefused(_broken_rule(data))
+    line = REQUEST_LINE.match(data)
+    if line is None or FIELDS.fullmatch(data, line.end()) is None:
+        raise RequestRefused(broken_rule(data))
     method, target, minor = line.groups()
-    _check_sizes(data, line.end())
+    check_sizes(data, line.end())
     head = Head(base.copy(), "HTTP/1.1" if minor == b"1" else "HTTP/1.0")
     _parse_fields(head, data if method in _METHODS_PARSED else b"GET" + data[len(method) :])
     environ = head.environ
@@ -124,64 +115,10 @@ def read_head(data: bytes, base: Environ) -> Head:
     return head
 
 
-def check_incomplete_head(data: bytes) -> None:
-    """Check the first bytes of a head, before the rest has arrived.
-
-    Raises RequestRefused if no further bytes can make the head valid.
-    """
-    line = data.partition(b"\r\n")[0]
-    if _BARE_LF.search(data):
-        raise RequestRefused("A line of the head ends with a line feed alone.")
-    if not _PARTIAL_REQUEST_LINE.fullmatch(line):
-        raise RequestRefused("The request line is not printable ASCII.")
-    if len(line) > REQUEST_LINE_MAX_BYTES + len(b"\r"):
-        raise RequestRefused(_line_too_long())
-    if len(data) > HEAD_MAX_BYTES:
-        raise RequestRefused(_head_too_long())
-
-
 def sent_request_id(data: bytes) -> str:
     """Return the X-Request-ID of a head that may be malformed, or an empty string."""
     found = _REQUEST_ID.search(data, 0, data.find(END) + len(END) if END in data else len(data))
     return found[1].decode("latin-1") if found else ""
-
-
-def _broken_rule(data: bytes) -> str:
-    """Return a sentence for the client that says which rule the head breaks."""
-    line, _, fields = data.partition(b"\r\n")
-    if _BARE_LF.search(data):
-        return "A line of the head ends with a line feed alone."
-    if _REQUEST_LINE.fullmatch(line + b"\r\n") is None:
-        return "The request line is not 'METHOD target HTTP/1.1'."
-    for field in fields.removesuffix(END).split(b"\r\n"):
-        if field[:1] in (b" ", b"\t"):
-            return "A field of the head is folded over two lines."
-        if not re.match(_TOKEN + rb"++:", field):
-            return "A header field does not begin with a valid name and a colon."
-        if not re.fullmatch(rb"[^:]++:[\t\x20-\x7e\x80-\xff]*+", field):
-            return "A field of the head has a control character in its value."
-    return "The head of the request is malformed."
-
-
-def _check_sizes(data: bytes, line_end: int) -> None:
-    if line_end > REQUEST_LINE_MAX_BYTES + len(b"\r\n"):
-        raise RequestRefused(_line_too_long())
-    if len(data) > HEAD_MAX_BYTES:
-        raise RequestRefused(_head_too_long())
-    if data.count(b"\r\n") - 2 > FIELDS_MAX:
-        raise RequestRefused(f"The head has more than {FIELDS_MAX} fields.")
-    if len(data) > FIELD_MAX_BYTES:
-        longest = max(len(field) for field in data[line_end:].split(b"\r\n"))
-        if longest + len(b"\r\n") > FIELD_MAX_BYTES:
-            raise RequestRefused(f"A field of the head is longer than {FIELD_MAX_BYTES} bytes.")
-
-
-def _line_too_long() -> str:
-    return f"The request line is longer than {REQUEST_LINE_MAX_BYTES} bytes."
-
-
-def _head_too_long() -> str:
-    return f"The head of the request is longer than {HEAD_MAX_BYTES} bytes."
 
 
 def _parse_fields(head: Head, data: bytes) -> None:

@@ -4,17 +4,8 @@ import io
 from typing import Any
 
 from orderapi.server.body import ChunkedBody, SizedBody, UnreadableBody
-from orderapi.server.head import (
-    CHUNKED,
-    END,
-    NO_HEAD,
-    Environ,
-    Head,
-    RequestRefused,
-    check_incomplete_head,
-    read_head,
-    sent_request_id,
-)
+from orderapi.server.head import CHUNKED, NO_HEAD, Environ, Head, read_head, sent_request_id
+from orderapi.server.head_grammar import END, RequestRefused, check_incomplete_head
 from orderapi.server.limits import BODY_READ_MAX_BYTES
 
 # The next bytes of a connection are the first bytes of a request, or they continue its head or its

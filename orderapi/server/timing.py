@@ -1,4 +1,7 @@
-"""How long a connection may wait for its client in the middle of a request or of an answer."""
+"""Limits the time for which a connection waits for a slow client.
+
+Such a wait begins in the middle of a request or of an answer. Idle connections have another limit.
+"""
 
 from math import inf
 from typing import NamedTuple
@@ -12,6 +15,7 @@ from orderapi.server.limits import (
     LINGER_S,
     SEND_SILENCE_MAX_S,
 )
+from orderapi.server.states import DISCARDING, READING, SENDING
 
 
 class TimeLimits(NamedTuple):
@@ -26,7 +30,7 @@ HEAD_LIMITS_WHEN_STOPPING = TimeLimits(LINGER_S, HEAD_MAX_S)
 BODY_LIMITS = TimeLimits(BODY_SILENCE_MAX_S, BODY_MAX_S)
 SEND_LIMITS = TimeLimits(SEND_SILENCE_MAX_S, inf)
 DISCARD_LIMITS = TimeLimits(inf, DISCARD_MAX_S)
-# While the app handles a request, the connection does not wait for its client.
+# While the app handles a request, nothing is expected from the client.
 NO_LIMITS = TimeLimits(inf, inf)
 
 
@@ -43,15 +47,26 @@ class ClientWait:
         self._began_at_s = self._active_at_s = connections.clock_s
 
     def begin(self) -> None:
-        """Note that the connection begins to wait for its client."""
+        """Note that a wait begins now: the client must send or read something next."""
         self._began_at_s = self._active_at_s = self._connections.clock_s
 
     def note_activity(self) -> None:
         """Note that the client has sent or read something."""
         self._active_at_s = self._connections.clock_s
 
-    def exceeds(self, limits: TimeLimits) -> bool:
-        """Return whether the wait has exceeded one of these limits."""
+    def exceeds(self, state: int, *, reads_head: bool) -> bool:
+        """Return whether the wait has exceeded a limit of a connection in this state."""
+        limits = _limits(state, reads_head=reads_head, is_stopping=self._connections.is_stopping)
         now_s = self._connections.clock_s
         is_silent = now_s - self._active_at_s > limits.silence_max_s
         return is_silent or now_s - self._began_at_s > limits.total_max_s
+
+
+def _limits(state: int, *, reads_head: bool, is_stopping: bool) -> TimeLimits:
+    if state == READING and reads_head:
+        return HEAD_LIMITS_WHEN_STOPPING if is_stopping else HEAD_LIMITS
+    if state == READING:
+        return BODY_LIMITS
+    if state == SENDING:
+        return SEND_LIMITS
+    return DISCARD_LIMITS if state == DISCARDING else NO_LIMITS

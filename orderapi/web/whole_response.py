@@ -17,8 +17,8 @@ class WholeResponse:
     """A response that a view returns, and that the server calls as a WSGI application.
 
     `body` is bytes, or a text that is sent in UTF-8. Without a `media_type` there is no body.
-    `cache` is the header that says whether caches may store the response. A response of Flask would
-    take more time, because it makes objects for its headers that this service does not need.
+    `cache` is the header that says whether caches may store the response. A response of Flask
+    would take more time, because it makes an object for its headers, and this service needs none.
     """
 
     __slots__ = ("_body", "headers", "status")

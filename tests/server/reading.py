@@ -9,7 +9,7 @@ from gunicorn.http.message import Request as GunicornRequest
 from gunicorn.http.unreader import IterUnreader
 from gunicorn.http.wsgi import create
 
-from orderapi.server.head import RequestRefused
+from orderapi.server.head_grammar import RequestRefused
 from orderapi.server.limits import FIELD_MAX_BYTES, REQUEST_LINE_MAX_BYTES
 from orderapi.server.reader import RequestReader
 
