@@ -1,6 +1,6 @@
 """Reads the head of a request: it checks a strict grammar, runs httptools, and finds the framing.
 
-`orderapi/server/head_grammar.py` has the grammar. httptools alone would also accept malformed
+The grammar is in `orderapi/server/head_grammar.py`. httptools alone would also accept malformed
 heads, for example a line feed without a carriage return before a request.
 """
 
