@@ -67,6 +67,12 @@ class Engine(Protocol):
         """Delete the data, of which no store is open any more."""
 
 
+# What libpq says of a connection that was not open yet when its server ended.
+_ENDED_WHILE_OPENING = (
+    "server closed the connection unexpectedly|Connection reset by peer|terminating connection"
+)
+
+
 class SqliteEngine:
     """The engine behind `sqlite:///`."""
 
@@ -147,7 +153,10 @@ class PostgresEngine:
     """
 
     constraint_error: type[Exception] = psycopg.IntegrityError
-    why_away = "is not currently accepting connections|did not finish by its deadline"
+    why_away = (
+        "is not currently accepting connections|did not finish by its deadline|"
+        + _ENDED_WHILE_OPENING
+    )
 
     def __init__(
         self, directory: Path, server: PostgresServer | None = None, options: str = ""
@@ -234,7 +243,7 @@ class PostgresEngine:
 class PgBouncerEngine(PostgresEngine):
     """The engine behind `postgresql://`, through a PgBouncer that pools transactions."""
 
-    why_away = "Connection refused"
+    why_away = f"Connection refused|{_ENDED_WHILE_OPENING}"
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
