@@ -54,7 +54,7 @@ def test_every_other_path_needs_a_token(shared_guarded: Server) -> None:
     for path in GUARDED:
         answer = shared_guarded.request("GET", path)
         check_problem(answer, "unauthorized")
-        # RFC 6750 section 3: no error code where no token was sent.
+        # RFC 6750, section 3: without a token in the request, the answer has no error code.
         assert answer.headers["www-authenticate"] == 'Bearer realm="orderapi"'
     check_problem(shared_guarded.order("key-1"), "unauthorized")
     # A path or a method that does not exist is answered as such before the token is checked.

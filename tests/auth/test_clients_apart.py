@@ -1,4 +1,4 @@
-"""One client tries to see, guess, replay and block what belongs to another one."""
+"""One client tries to see, guess, replay and block the orders of another client."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -49,15 +49,15 @@ def test_a_revocation_reaches_every_process_within_a_second_under_load(guarded: 
     # `pytest -s` shows how long it took.
     last_s = max(load.accepted_at) - revoked_at
     print(f"\nthe last accepted request was sent {last_s:.3f} s after the revocation")  # noqa: T201 - a measurement
-    # A request that was sent later than that is refused by every process.
+    # Every process refuses a request that is sent after that time.
     assert max(load.accepted_at) < revoked_at + REACHES_ALL_WITHIN_S
     assert guarded.counts()["orders"] == len(load.accepted_at)
 
 
-def test_after_a_pause_no_request_of_many_at_once_is_let_in_with_a_revoked_token(
+def test_after_a_pause_many_requests_at_once_with_a_revoked_token_are_all_refused(
     tmp_path: Path, engine: Engine
 ) -> None:
-    """The first request reads the tokens again. The others do not use the old ones meanwhile."""
+    """The first request reads the tokens again, and the other requests wait for it."""
     with serving(tmp_path, engine, AUTH="required", WORKERS="1") as server:
         token_id, token = create(engine, "shop")
         with ThreadPoolExecutor(CLIENTS) as pool:
@@ -68,7 +68,7 @@ def test_after_a_pause_no_request_of_many_at_once_is_let_in_with_a_revoked_token
             def ask(_: int) -> Answer:
                 return get(server, "/orders", token)
 
-            # The first requests of a new process know no token yet.
+            # A new process knows no token before its first request.
             assert statuses() == {200}
             revoke(engine, token_id)
             time.sleep(REACHES_ALL_WITHIN_S)

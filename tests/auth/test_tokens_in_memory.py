@@ -39,7 +39,7 @@ def test_known_tokens_go_on_working_while_the_store_cannot_be_read(
     assert known.find_caller(token).client_id == "shop"
     with engine.away():
         assert known.find_caller(token).client_id == "shop"
-        # An unknown token may have been created a moment ago: nobody can say that it is not valid.
+        # An unknown token may have been created a moment ago, so the process cannot refuse it.
         with pytest.raises(StoreUnavailable):
             known.find_caller(new_token())
         with pytest.raises(Unauthorized):
@@ -48,7 +48,7 @@ def test_known_tokens_go_on_working_while_the_store_cannot_be_read(
         known.find_caller(new_token())
 
 
-def test_a_process_that_never_read_the_tokens_refuses_nobody_as_unknown(
+def test_a_process_that_never_read_the_tokens_refuses_no_token_as_unknown(
     store: Store, engine: Engine
 ) -> None:
     token = create(store)
@@ -59,7 +59,7 @@ def test_a_process_that_never_read_the_tokens_refuses_nobody_as_unknown(
 
 
 class SlowStore(SqliteStore):
-    """A store whose reads wait until the test lets them go on, as a server far away."""
+    """A store whose reads wait until the test releases them, as with a slow server."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -1,4 +1,4 @@
-"""Two thousand calls through a network, and a server, that fail in every way there is."""
+"""Two thousand calls, while the network and the server fail in every way that `Fault` lists."""
 
 import os
 import random
@@ -25,16 +25,16 @@ pytestmark = pytest.mark.without_pgbouncer(
 
 CALLS = 2000
 CLIENTS = 24
-# Most faults hit one request in twenty; a late one costs its caller an attempt's whole time.
+# A late answer takes longer than an attempt, so the attempt fails at its time limit.
 ATTEMPT_S = 1.0
 LATE_S = 1.5
-# Between a kill and the next start all calls wait.
-KILLS_MOST = 24
+# More kills would make the test too long, because all calls wait until the next start.
+KILLS_MAX = 24
 WEIGHTS = dict.fromkeys(Fault, 5.0) | {Fault.NONE: 55.0, Fault.LATE: 2.0}
 
 
 class Callers:
-    """Threads that share one client and make `CALLS` different orders with keys of its own."""
+    """Threads that share one client and make `CALLS` orders. The client chooses the keys."""
 
     def __init__(self, url: str) -> None:
         self.client = OrderClient(url, deadline_s=90, attempt_s=ATTEMPT_S)
@@ -103,7 +103,7 @@ def test_calls_through_a_bad_network_to_a_server_that_is_killed_make_one_order_e
             callers = Callers(proxy.url)
             while callers.are_calling:
                 time.sleep(chance.uniform(0.2, 0.8))
-                if sum(kills.values()) >= KILLS_MOST:
+                if sum(kills.values()) >= KILLS_MAX:
                     continue
                 if kills["workers"] <= kills["masters"]:
                     kills["workers"] += kill_worker(server, chance)

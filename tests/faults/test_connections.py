@@ -1,4 +1,4 @@
-"""Connections that are slow, silent, kept, no HTTP, or a thousand at once: nothing is lost."""
+"""Connections that are slow, silent, idle or not HTTP, and a thousand connections at once."""
 
 import http.client
 import json
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.without_pgbouncer(
 BODY = json.dumps(ORDER).encode()
 
 
-def test_a_connection_is_kept_while_its_client_says_nothing(server: Server) -> None:
-    """Longer than a client may be silent in the middle of a body."""
+def test_a_connection_stays_open_while_its_client_is_silent(server: Server) -> None:
+    """Between two requests, a client may be silent for longer than in the middle of a body."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     connection.request("GET", "/healthz")
     connection.getresponse().read()
@@ -39,22 +39,22 @@ def test_a_connection_is_kept_while_its_client_says_nothing(server: Server) -> N
     assert {line["level"] for line in server.log_lines()} == {"INFO"}
 
 
-def test_an_answer_leaves_in_one_piece(shared_server: Server) -> None:
-    """A worker that is killed leaves no head without its body, which no proxy could mend."""
+def test_an_answer_is_sent_in_one_piece(shared_server: Server) -> None:
+    """A proxy cannot retry after a head without its body, so a killed worker must not send one."""
     first = shared_server.order("first")
     with socket.create_connection(("127.0.0.1", shared_server.port), timeout=20) as connection:
         for _ in range(200):
             connection.sendall(raw_order("first", BODY))
             assert connection.recv(65_536).endswith(first.body)
-        # What has no body has a head all the same.
+        # An answer without a body is one piece too.
         for method in ("HEAD", "OPTIONS"):
             connection.sendall(raw_request(method, "/orders"))
             assert connection.recv(65_536).endswith(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize("part", ["headers", "body"])
-def test_slow_clients_are_served_and_hold_up_nobody(server: Server, part: str) -> None:
-    """Each sends a byte at a time."""
+def test_slow_clients_are_served_and_delay_no_other_client(server: Server, part: str) -> None:
+    """Each client sends one byte at a time."""
     count = 200
     slow = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(count)]
     messages = [raw_order(f"slow-{n}", BODY) for n in range(count)]
@@ -76,10 +76,10 @@ def test_slow_clients_are_served_and_hold_up_nobody(server: Server, part: str) -
     assert_exactly_once(server.engine, made)
 
 
-def test_a_body_that_takes_longer_than_a_request_may_wait_for_the_store_is_an_order(
+def test_an_order_whose_body_takes_longer_than_the_deadline_of_a_write_is_accepted(
     server: Server,
 ) -> None:
-    """It is the client that is slow, and it would be so with each retry."""
+    """The client is slow, and a retry would be as slow. The deadline begins after the body."""
     message = raw_order("uploaded-slowly", BODY)
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         for at in range(6):
@@ -91,15 +91,15 @@ def test_a_body_that_takes_longer_than_a_request_may_wait_for_the_store_is_an_or
     assert_exactly_once(server.engine, {"uploaded-slowly": answer.body})
 
 
-def test_a_body_without_end_is_cut_off(server: Server) -> None:
-    """Read on and on, it would leave an event loop no time for anybody else."""
+def test_a_connection_with_an_endless_body_is_cut_off(server: Server) -> None:
+    """An event loop that read it to the end would have no time for other requests."""
     workers = server.workers()
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(
             b"POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n\r\n"
         )
         with pytest.raises(ConnectionError):
-            # More than all buffers on the way take.
+            # This is more than all buffers between client and server can hold.
             connection.sendall(bytes(64 * 1024 * 1024))
     assert server.request("GET", "/healthz").status == 200
     assert server.workers() == workers
@@ -108,7 +108,7 @@ def test_a_body_without_end_is_cut_off(server: Server) -> None:
 
 
 def answer_on(connection: socket.socket) -> Answer:
-    """Read one answer, and be the side that closes."""
+    """Read one answer, and close the connection."""
     response = http.client.HTTPResponse(connection)
     response.begin()
     answer = Answer(response.status, {}, response.read())
@@ -116,22 +116,23 @@ def answer_on(connection: socket.socket) -> Answer:
     return answer
 
 
-def test_a_connection_that_is_no_http_gets_an_answer_and_an_end(shared_server: Server) -> None:
-    """What was sent and not read must not turn the answer into a reset."""
+def test_bytes_that_are_not_http_get_400_and_the_connection_is_closed(
+    shared_server: Server,
+) -> None:
+    """The server has not read all bytes, and its close must still not discard the answer."""
     for _ in range(10):
         answer = shared_server.raw(b"GET / HTTP/9.9\r\n\r\n" + b"x" * 4000)
         assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-# A thousand at once.
-
+# The number of requests that wait at once.
 WAITING = 1000
 
 
-def test_a_thousand_requests_that_wait_cost_no_threads_and_nobody_time(
+def test_a_thousand_waiting_requests_need_no_threads_and_delay_no_other_request(
     tmp_path: Path, engine: Engine
 ) -> None:
-    """In one worker, while another process holds the lock."""
+    """They wait in one worker, while another process holds the lock."""
     with serving(tmp_path, engine, WORKERS="1") as server:
         first = server.order("first")
         (worker,) = server.workers()
@@ -139,14 +140,14 @@ def test_a_thousand_requests_that_wait_cost_no_threads_and_nobody_time(
         with server.engine.held():
             waiting = [send_order(server, "waiting-0")]
             if isinstance(engine, PostgresEngine):
-                # Until the process has noticed that writes do not commit, a replay waits with them.
+                # A replay waits too until the process has found out that writes do not commit.
                 time.sleep(2 * SLOW_S)
             waiting += [send_order(server, f"waiting-{number}") for number in range(1, WAITING)]
             wait_until(lambda: server.accepted() >= WAITING)
             for _ in range(10):
                 started = awake_s()
                 assert_reads_go_on(server, "first", first.body, first.headers["location"])
-                # Nobody would call that waiting for the others, who wait for up to 8 s.
+                # The waiting requests need up to 8 s. These requests must not wait for them.
                 assert awake_s() - started < 2.0
             assert threads(worker) <= threads_before + 1
         answers = [answer_on(connection) for connection in waiting]
@@ -183,10 +184,10 @@ def threads(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
-def test_more_connections_than_descriptors_by_default_are_served(
+def test_more_connections_than_the_soft_limit_of_descriptors_are_served(
     tmp_path: Path, engine: Engine
 ) -> None:
-    """A login's soft limit is 1,024; the server raises its own."""
+    """The server raises its soft limit of descriptors to the hard limit."""
     import resource
 
     def limit() -> None:

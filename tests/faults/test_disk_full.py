@@ -1,4 +1,4 @@
-"""Disks that are full, limited or hang: whole orders or none, and everything works afterwards."""
+"""Disks that are full, limited or hang: no order exists in part, and orders succeed afterwards."""
 
 import os
 import resource
@@ -30,7 +30,7 @@ NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
 def fill(server: Server) -> tuple[dict[str, bytes], str]:
-    """Place orders until one is refused; gives what was made, and the key that was not."""
+    """Place orders until one is refused. Gives the answers by key, and the key that was refused."""
     made: dict[str, bytes] = {}
     for number in range(20_000):
         key = f"filling-{number}"
@@ -39,7 +39,7 @@ def fill(server: Server) -> tuple[dict[str, bytes], str]:
         if answer.status == 503:
             return made, key
         made[key] = answer.body
-    raise AssertionError("never full")
+    raise AssertionError("the disk never became full")
 
 
 @promise("bad days lose nothing")
@@ -92,8 +92,8 @@ def test_a_restart_on_a_full_file_system_goes_on_reading(tmp_path: Path) -> None
 
 @promise("bad days lose nothing")
 @promise("an error is not a verdict")
-def test_a_disk_that_hangs_makes_nobody_wait_for_it() -> None:
-    """A frozen file system: the write of a COMMIT does not come back."""
+def test_no_request_waits_for_a_disk_that_hangs() -> None:
+    """The file system is frozen, so that the write of a COMMIT does not return."""
     with (
         directory_with_a_disk() as directory,
         serving_in(directory / "disk", directory / "server.log") as server,
@@ -109,7 +109,7 @@ def test_a_disk_that_hangs_makes_nobody_wait_for_it() -> None:
         finally:
             subprocess.run(["fsfreeze", "--unfreeze", str(server.directory)], check=True)
         assert len(crowd.refused) == 40
-        # One that had begun is committed without a listener; its retry gives it.
+        # A write that had begun is committed later. The retry replays it.
         made = retried(server, crowd.refused) | {"first": first.body}
         assert_exactly_once(server.engine, made)
 
@@ -117,8 +117,8 @@ def test_a_disk_that_hangs_makes_nobody_wait_for_it() -> None:
 def warm_up(server: Server, connections: int) -> None:
     """Let every worker open all the connections that it can use.
 
-    To open one as root hangs on a frozen file system, since SQLite gives the WAL to the database's
-    owner then; and so does moving a reader's mark after a commit.
+    On a frozen file system, root cannot open a connection, because SQLite changes the owner of the
+    WAL to that of the database. A reader's mark cannot be moved after a commit either.
     """
     give_up_at = awake_s() + 20
     while min(map(open_connections, server.workers())) < connections:
@@ -131,13 +131,13 @@ def warm_up(server: Server, connections: int) -> None:
 def open_connections(worker: int) -> int:
     opened = 0
     for link in Path(f"/proc/{worker}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
+        with suppress(FileNotFoundError):  # The worker has closed it in the meantime.
             opened += link.readlink().name == "orders.db-wal"
     return opened
 
 
 def made_and_refused(server: Server) -> tuple[dict[str, bytes], list[str]]:
-    """Fill the disk, hold what that does to a crowd, and give what was made and what was not."""
+    """Fill the disk, and let 40 clients order. Gives the answers by key, and the refused keys."""
     made, refused_key = fill(server)
     crowd = Crowd(lambda key: server.order(key, LARGE_ORDER), 40, "full", count=2).start().join()
     made |= crowd.created

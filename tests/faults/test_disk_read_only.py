@@ -17,7 +17,7 @@ pytestmark = pytest.mark.sqlite_only("the disk under a database file is what bec
 
 
 def fail_file_system(disk: Path) -> None:
-    """Let the kernel find an error in the ext4 on `disk`, and remount it for reading alone."""
+    """Let the kernel find an error in the ext4 on `disk`, so that it remounts it read-only."""
     (device,) = [
         line.split()[0]
         for line in Path("/proc/mounts").read_text().splitlines()

@@ -51,7 +51,8 @@ def test_after_a_power_cut_every_acknowledged_order_is_there_and_none_in_part(
                 clients = ImpatientClients(server, f"cut-{number}")
                 wait_until(lambda: len(clients.acknowledged) > CLIENTS)  # noqa: B023 - ends here
                 time.sleep(chance.uniform(0.0, 0.3))
-                # A sync that this power cut overtakes may report success, unlike a real one.
+                # The answers are copied before the cut, because a sync during this simulated cut
+                # may report success. A sync during a real power cut reports nothing.
                 acknowledged |= dict(clients.acknowledged)
                 cut_power(disk)
                 clients.stop()
@@ -77,7 +78,7 @@ def test_no_201_leaves_before_the_fsync_of_its_commit(
 
 
 class ImpatientClients:
-    """Clients that send new orders, and repeat at once what fails, until they are stopped."""
+    """Clients that send new orders, and retry a failed one at once, until they are stopped."""
 
     def __init__(self, server: Server, prefix: str) -> None:
         self.acknowledged: dict[str, bytes] = {}
@@ -92,7 +93,7 @@ class ImpatientClients:
             thread.start()
 
     def stop(self) -> None:
-        """Let each client end its last order, whatever the answer is."""
+        """Wait until each client has an answer, or a failure, for its last order."""
         self._is_over.set()
         for thread in self._threads:
             thread.join(60)
@@ -143,9 +144,9 @@ def is_traced(process: int) -> bool:
 
 
 def calls_before_each_201(trace: str) -> list[list[str]]:
-    """Say for each 201 what happened to the WAL since the one before, without repetitions.
+    """Give the calls on the WAL between one 201 and the next, without repetitions.
 
-    A sync counts when it has returned; a write and an answer count when they begin.
+    A sync counts when it has returned. A write and an answer count when they begin.
     """
     found: list[list[str]] = []
     since: list[str] = []

@@ -1,4 +1,4 @@
-"""The feed while many write, many wait, and processes end."""
+"""The feed of events while many clients write, many readers wait, and processes end."""
 
 import os
 import random
@@ -34,12 +34,12 @@ def reading(server: Server, count: int, limit: int = 1000) -> Iterator[Readers]:
 
 
 def wait_for_pollers(server: Server, count: int) -> None:
-    """Wait until workers have accepted so many connections, each of somebody who polls."""
+    """Wait until the workers have accepted `count` connections, each of a waiting reader."""
     wait_until(lambda: server.accepted() >= count, timeout_s=60)
 
 
 class Polled:
-    """A poll that waits; and afterwards, when it was answered and by which process."""
+    """A long poll in a thread. It notes when it was answered."""
 
     def __init__(self, server: Server, after: int, pool: ThreadPoolExecutor, name: str) -> None:
         self.name = name
@@ -58,7 +58,7 @@ class Polled:
 
 
 def process_of(server: Server, request_id: str) -> int:
-    """Tell from its log which process answered a request."""
+    """Read from the log which process answered a request."""
     return int(server.lines_of(request_id)[0]["process"])
 
 
@@ -84,7 +84,9 @@ def test_readers_see_every_event_once_and_in_order_while_32_write(
         assert assert_exactly_once(server.engine, crowd.created) == 32 * 12
 
 
-def test_a_reader_that_waits_gets_an_order_of_another_worker(server: Server) -> None:
+def test_a_waiting_reader_gets_the_event_of_an_order_that_another_worker_made(
+    server: Server,
+) -> None:
     with ThreadPoolExecutor(1) as pool:
         for number in range(200):
             waiting = Polled(server, number, pool, f"waits-{number}")
@@ -95,11 +97,11 @@ def test_a_reader_that_waits_gets_an_order_of_another_worker(server: Server) -> 
             processes = {process_of(server, f"{who}-{number}") for who in ("waits", "orders")}
             if len(processes) == 2:
                 return
-    raise AssertionError("one worker took all")
+    raise AssertionError("one worker answered all requests")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_reader_that_waits_is_answered_when_its_worker_should_end(
+def test_a_waiting_reader_is_answered_when_its_worker_is_told_to_stop(
     server: Server, number: signal.Signals
 ) -> None:
     server.order("key-1")
@@ -116,7 +118,9 @@ def test_a_reader_that_waits_is_answered_when_its_worker_should_end(
     assert server.stop() == 0
 
 
-def test_orders_go_on_beside_many_readers_and_a_restart(tmp_path: Path, engine: Engine) -> None:
+def test_no_order_is_refused_while_many_readers_wait_and_workers_restart(
+    tmp_path: Path, engine: Engine
+) -> None:
     with serving(tmp_path, engine) as server, reading(server, MANY) as readers:
         readers.wait_until_all_ask()
         first = Crowd(server.order, 8, "beside", count=15).start().join()
@@ -131,7 +135,7 @@ def test_orders_go_on_beside_many_readers_and_a_restart(tmp_path: Path, engine: 
 
 
 def test_a_stop_does_not_wait_for_many_readers(tmp_path: Path, engine: Engine) -> None:
-    """Each is answered at once. gunicorn would wait for 20 s, and the readers for 30 s."""
+    """Each reader is answered at once. Without that, gunicorn would wait for 20 s."""
     with serving(tmp_path, engine) as server, reading(server, MANY) as readers:
         readers.wait_until_all_ask()
         wait_for_pollers(server, MANY)
@@ -140,7 +144,7 @@ def test_a_stop_does_not_wait_for_many_readers(tmp_path: Path, engine: Engine) -
         assert awake_s() - began_at < 20
 
 
-def test_readers_miss_and_double_nothing_when_workers_are_killed(
+def test_readers_get_each_event_once_when_workers_are_killed(
     tmp_path: Path, engine: Engine
 ) -> None:
     chance = random.Random(5)
@@ -157,7 +161,9 @@ def test_readers_miss_and_double_nothing_when_workers_are_killed(
         readers.wait_until_all_have(orders)
 
 
-def test_readers_go_on_where_they_were_when_all_was_killed(tmp_path: Path, engine: Engine) -> None:
+def test_readers_continue_after_their_last_event_when_the_service_was_killed(
+    tmp_path: Path, engine: Engine
+) -> None:
     with serving(tmp_path, engine) as server, reading(server, 20) as readers:
         made = Crowd(server.order, 4, "before", count=5).start().join()
         readers.wait_until_all_have(20)

@@ -1,4 +1,4 @@
-"""Processes that die at any moment, and a load of clients that go on retrying."""
+"""Processes are killed at random moments, while clients retry."""
 
 import http.client
 import json
@@ -25,7 +25,7 @@ KILLING_S = 10.0
 
 
 class RetryingClients:
-    """Clients that send each order until it is acknowledged, and note the answer by key."""
+    """Clients that retry each order until it is acknowledged, and note the answer by key."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -41,7 +41,7 @@ class RetryingClients:
             thread.start()
 
     def stop(self) -> None:
-        """Let every client bring its last order to an end."""
+        """Wait until the last order of every client is acknowledged."""
         self.is_over.set()
         for thread in self.threads:
             thread.join(60)
@@ -68,7 +68,7 @@ class RetryingClients:
 
 @promise("one key, one effect")
 @promise("a 201 is durable")
-def test_random_kills_lose_and_double_nothing(tmp_path: Path, engine: Engine) -> None:
+def test_random_kills_lose_no_order_and_make_none_twice(tmp_path: Path, engine: Engine) -> None:
     chance = random.Random(20_000)
     worker_kills = master_kills = 0
     with serving(tmp_path, engine) as server:
@@ -96,11 +96,11 @@ def test_random_kills_lose_and_double_nothing(tmp_path: Path, engine: Engine) ->
     assert assert_exactly_once(server.engine, clients.acknowledged) == orders
 
 
-def test_a_killed_master_takes_its_workers_and_its_port_along(server: Server) -> None:
+def test_the_workers_of_a_killed_master_end_and_its_port_is_free(server: Server) -> None:
     workers = server.workers()
     server.order("before")
     server.kill()
-    # Seconds would be enough for two generations to write at once.
+    # If the workers lived for seconds, they would write beside those of the next start.
     wait_until(
         lambda: not any(is_running(worker) for worker in workers) and is_free(server.port),
         timeout_s=1.0,
@@ -109,10 +109,10 @@ def test_a_killed_master_takes_its_workers_and_its_port_along(server: Server) ->
     assert server.order("before").headers["idempotent-replayed"] == "true"
 
 
-def test_a_start_waits_for_a_port_that_a_killed_generation_still_holds(
+def test_a_start_waits_for_a_port_that_a_dying_process_still_has(
     tmp_path: Path, engine: Engine
 ) -> None:
-    """As a worker does that cannot die before its disk has answered."""
+    """A worker that waits for its disk dies only when the disk has answered."""
     server = Server(tmp_path, engine)
     with socket.socket() as dying:
         dying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -128,8 +128,8 @@ def test_a_start_waits_for_a_port_that_a_killed_generation_still_holds(
 
 
 @promise("an error is not a verdict")
-def test_a_commit_whose_answer_died_with_its_worker_is_replayed(server: Server) -> None:
-    """The client cannot know; its retry gives the same order, or the first one."""
+def test_a_retry_after_a_killed_worker_makes_or_replays_one_order(server: Server) -> None:
+    """The client does not know whether its order was committed. Its retry is right in any case."""
     for number in range(6):
         key = f"dying-{number}"
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
@@ -150,8 +150,8 @@ def test_a_commit_whose_answer_died_with_its_worker_is_replayed(server: Server) 
 @promise("an error is not a verdict")
 @promise("a replay is the same answer")
 @pytest.mark.parametrize("reads", [0, 20])
-def test_a_lost_answer_is_given_again(server: Server, reads: int) -> None:
-    """A client that closes before it has read all."""
+def test_a_retry_after_a_lost_answer_is_a_replay(server: Server, reads: int) -> None:
+    """The client closes its connection before it has read the whole answer."""
     body = json.dumps(ORDER).encode()
     head = (
         "POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -170,11 +170,8 @@ def test_a_lost_answer_is_given_again(server: Server, reads: int) -> None:
     assert assert_exactly_once(server.engine, made) == 10
 
 
-def test_sigterm_finishes_what_is_in_flight(tmp_path: Path, engine: Engine) -> None:
-    """The lock is held while SIGTERM comes; what waits for it is still answered, and whole.
-
-    Each has a thread, or else some were refused after a second.
-    """
+def test_on_sigterm_the_requests_in_flight_are_answered(tmp_path: Path, engine: Engine) -> None:
+    """The lock is held when SIGTERM arrives. The waiting requests commit after its release."""
     with serving(tmp_path, engine) as server:
         with server.engine.held():
             crowd = Crowd(server.order, 20, "in-flight").start()
@@ -203,10 +200,8 @@ def test_sighup_under_load_fails_no_request(server: Server) -> None:
 
 
 @promise("one key, one effect")
-def test_a_restart_under_load_on_one_database_keeps_one_writer(
-    tmp_path: Path, engine: Engine
-) -> None:
-    """Two servers on one database, as in a deployment that overlaps: still once each."""
+def test_two_servers_on_one_database_make_each_order_once(tmp_path: Path, engine: Engine) -> None:
+    """Both servers get the same keys at the same time, as in a deployment that overlaps."""
     with serving(tmp_path, engine) as old, serving(tmp_path, engine) as new:
         first = Crowd(old.order, 8, "shared", count=20).start()
         second = Crowd(new.order, 8, "shared", count=20).start()

@@ -1,4 +1,4 @@
-"""Locks held by others, by the living, the slow and the stopped, with more clients than threads."""
+"""Other processes hold the lock of the database: for a time, again and again, or suspended."""
 
 import os
 import signal
@@ -77,16 +77,16 @@ def test_requests_that_failed_at_a_held_lock_succeed_after_its_release(
         assert server.request("GET", "/readyz").status == 503
     made = retried(server, crowd.refused[:40])
     wait_until(lambda: server.request("GET", "/readyz").status == 200)
-    # A job that had begun when its request gave up may be committed all the same.
+    # A write that had begun when its request reached its deadline may still be committed.
     assert assert_exactly_once(server.engine, made | {"first": first.body}) <= CLIENTS + 1
 
 
 @promise("bad days lose nothing")
 @pytest.mark.parametrize("script", [HOLD_FLOCK, HOLD_TRANSACTION], ids=["flock", "transaction"])
-def test_a_lock_held_for_long_lets_no_waits_add_up_over_four_workers(
+def test_while_a_lock_is_held_for_12_s_the_waits_of_four_workers_do_not_add_up(
     tmp_path: Path, script: str
 ) -> None:
-    """While one process waits with the lock, the waits of later requests do not add up."""
+    """Each request is answered within the promised time, however many requests wait before it."""
     with serving(tmp_path, WORKERS="4") as server:
         first = server.order("first")
         crowds: list[Crowd] = []
@@ -121,7 +121,7 @@ def test_waiting_writes_commit_when_the_lock_is_released_in_time(server: Server)
 def test_a_process_that_holds_the_lock_again_and_again_delays_no_request_too_long(
     server: Server,
 ) -> None:
-    """Each turn is progress, of a few orders a second; the queue is longer than that."""
+    """Few orders commit between its turns, and more orders wait than can commit in time."""
     first = server.order("first")
     neighbour = DatabaseFiles(server.database).lock
     is_over = threading.Event()
@@ -171,7 +171,7 @@ def test_a_database_moved_away_and_back_serves_again(server: Server) -> None:
 def test_a_worker_that_is_suspended_while_it_writes_does_not_block_the_others_permanently(
     tmp_path: Path,
 ) -> None:
-    """A whole worker under SIGSTOP, perhaps with the lock; its clients are left to time out."""
+    """The worker gets SIGSTOP, perhaps while it holds the lock, and is killed 2 s later."""
     with serving(tmp_path, WORKERS="3") as server:
         crowd = Crowd(lambda key: server.order(key, timeout_s=60), 60, "busy", count=5).start()
         victim = server.workers()[0]
@@ -187,8 +187,8 @@ def test_a_worker_that_is_suspended_while_it_writes_does_not_block_the_others_pe
 
 
 @promise("bad days lose nothing")
-def test_a_program_that_locks_out_readers_delays_requests_only_shortly(tmp_path: Path) -> None:
-    """Nobody can, while the service has connections open; but this one has just started."""
+def test_a_program_that_prevents_reads_too_does_not_keep_requests_waiting(tmp_path: Path) -> None:
+    """This is possible only while the service has no connection open, as after a start."""
     with serving(tmp_path) as server:
         with closing(sqlite3.connect(server.database, isolation_level=None)) as outside:
             outside.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -205,8 +205,10 @@ def test_a_program_that_locks_out_readers_delays_requests_only_shortly(tmp_path:
         assert assert_exactly_once(server.engine, made) == 20
 
 
-def test_an_exclusive_reader_delays_but_fails_nobody(tmp_path: Path) -> None:
-    """A backup by hand may hold the database exclusively for a while; here all have a thread."""
+def test_an_exclusive_transaction_of_another_program_delays_requests_and_fails_none(
+    tmp_path: Path,
+) -> None:
+    """A person who makes a backup by hand may hold the database exclusively for a short time."""
     with serving(tmp_path) as server:
         first = server.order("first")
         with closing(sqlite3.connect(server.database, isolation_level=None, timeout=0)) as outside:

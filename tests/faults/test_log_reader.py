@@ -1,4 +1,4 @@
-"""The reader of the log may stop reading: no request and no stop waits for it."""
+"""If the reader of the log stops reading, neither a request nor a stop waits for it."""
 
 import json
 import os
@@ -24,7 +24,7 @@ REQUESTS = 300
 
 @contextmanager
 def unread_pipe(directory: Path) -> Iterator[tuple[int, int]]:
-    """A named pipe that is open for reading, and that nobody reads."""
+    """A named pipe that is open for reading, and from which nothing is read."""
     path = directory / "log"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -63,7 +63,7 @@ def test_requests_and_a_stop_do_not_wait_for_the_reader_of_the_log(
     assert_exactly_once(server.engine, made)
 
 
-def test_the_log_goes_on_when_its_reader_reads_again(tmp_path: Path) -> None:
+def test_the_log_continues_when_its_reader_reads_again(tmp_path: Path) -> None:
     server = Server(tmp_path, WORKERS="1")
     received = b""
     with unread_pipe(tmp_path) as (reader, writer), started(server, stderr=writer):

@@ -1,4 +1,4 @@
-"""Keys of ten years ago: nothing that happens to a database in its life makes it forget one."""
+"""Keys of ten years ago are still known after an upgrade, a kill and a restore."""
 
 import sqlite3
 from contextlib import closing

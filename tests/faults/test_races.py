@@ -1,4 +1,4 @@
-"""One key, many requests at once, over real connections to several processes."""
+"""Many requests with one key at once, over real connections to several processes."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ OTHER_ORDER = {"customer_id": "cust1", "item_id": "item1", "quantity": 5}
 
 
 def race(server: Server, key: str, payloads: list[dict[str, object]]) -> list[Answer]:
-    """Send one request per payload at the same moment and give the answers in that order."""
+    """Send one request per payload at the same moment. Gives the answers in the same order."""
     start = threading.Barrier(len(payloads))
     answers: dict[int, Answer] = {}
 
@@ -39,7 +39,7 @@ def race(server: Server, key: str, payloads: list[dict[str, object]]) -> list[An
 
 @pytest.fixture
 def roomy(tmp_path: Path, engine: Engine) -> Iterator[Server]:
-    """A server that refuses none of them, should the disk take more than a second."""
+    """A server of the race, which serves until the test has ended."""
     with serving(tmp_path, engine) as running:
         yield running
 
@@ -110,7 +110,7 @@ def test_duplicates_of_a_request_that_waits_for_its_commit_wait_with_it(
 
 
 @promise("one key, one effect")
-def test_many_keys_in_flight_at_once_get_an_order_each(server: Server) -> None:
+def test_many_keys_at_once_get_one_order_each(server: Server) -> None:
     made: dict[str, bytes] = {}
 
     def send(client: int) -> None:
@@ -131,7 +131,7 @@ def test_many_keys_in_flight_at_once_get_an_order_each(server: Server) -> None:
 
 
 def test_several_workers_take_part_in_a_race(server: Server) -> None:
-    """Otherwise the races above would prove less than they say."""
+    """Otherwise the races above would not test several processes."""
     processes: set[int] = set()
     for round_number in range(200):
         race(server, f"spread-{round_number}", [ORDER] * REQUESTS)
@@ -139,4 +139,4 @@ def test_several_workers_take_part_in_a_race(server: Server) -> None:
         processes |= {line["process"] for line in lines if line["message"] == "request"}
         if len(processes) >= 2:
             return
-    raise AssertionError("one worker took all")
+    raise AssertionError("one worker answered all requests")

@@ -1,4 +1,4 @@
-"""Workers that come and go, and the connections they had: nothing is lost."""
+"""A stop or a replacement of workers ends no request that they have accepted."""
 
 import http.client
 import json
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.without_pgbouncer(
 )
 
 BODY = json.dumps(ORDER).encode()
-# A stop that waits for what nobody will send takes `graceful_timeout`, 20 s.
+# A stop that waits for a request that never comes takes `graceful_timeout`, 20 s.
 STOPPED_WITHIN_S = 17.0
 
 
 def replace_workers(server: Server) -> float:
-    """Send SIGHUP and give the seconds until no worker of before is left."""
+    """Send SIGHUP. Gives how many seconds it takes until all old workers have ended."""
     before = set(server.workers())
     started = awake_s()
     server.signal(signal.SIGHUP)
@@ -48,7 +48,7 @@ def stop(server: Server) -> float:
 
 
 @pytest.mark.parametrize("end", [replace_workers, stop])
-def test_a_stop_does_not_wait_for_connections_that_say_nothing(
+def test_a_stop_does_not_wait_for_idle_connections(
     server: Server, end: Callable[[Server], float]
 ) -> None:
     idle = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=20) for _ in range(20)]
@@ -58,17 +58,17 @@ def test_a_stop_does_not_wait_for_connections_that_say_nothing(
         assert connection.getresponse().read()
     assert end(server) < STOPPED_WITHIN_S
     for connection in idle:
-        assert connection.sock.recv(1) == b""  # an orderly end, not a reset
+        assert connection.sock.recv(1) == b""  # The connection was closed, and not reset.
         connection.close()
     assert {line["level"] for line in server.log_lines()} == {"INFO"}
 
 
 @promise("an error is not a verdict")
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_request_whose_head_comes_at_the_very_end_is_answered_whole_or_not_at_all(
+def test_a_request_that_arrives_as_its_worker_ends_is_answered_completely_or_not_at_all(
     tmp_path: Path, engine: Engine, whole: bool
 ) -> None:
-    """To a worker that stops, and has no time just now, the connection was silent until then."""
+    """The worker is suspended when the request arrives, so it still sees an idle connection."""
     with serving(tmp_path, engine, WORKERS="1") as server:
         (worker,) = server.workers()
         message = raw_order("late", BODY)
@@ -78,13 +78,13 @@ def test_a_request_whose_head_comes_at_the_very_end_is_answered_whole_or_not_at_
             server.signal(signal.SIGTERM)
             time.sleep(0.2)
             received = b""
-            with suppress(OSError):  # it may have ended already
+            with suppress(OSError):  # The worker may have ended already.
                 os.kill(worker, signal.SIGSTOP)
                 connection.sendall(message if whole else message[: -len(BODY)])
                 time.sleep(0.6)
                 os.kill(worker, signal.SIGCONT)
                 received = connection.recv(65_536)
-        # Without an answer its client sends it again, as after a crash.
+        # Without an answer, the client retries, as after a crash.
         assert received == b"" or (whole and received.startswith(b"HTTP/1.1 201 "))
         assert server.stop() == 0
         assert server.counts()["orders"] == 1 + (received != b"")
@@ -94,18 +94,18 @@ def test_a_request_whose_head_comes_at_the_very_end_is_answered_whole_or_not_at_
 def test_a_stop_does_not_wait_for_workers_that_are_still_starting(
     tmp_path: Path, engine: Engine, workers: int
 ) -> None:
-    """A stop sends SIGTERM once, perhaps to one that has no handlers yet; a race, so four tries."""
+    """A worker may get SIGTERM before it has a handler. Four variants make this moment likely."""
     server = Server(tmp_path, engine, WORKERS="4")
     server.start(wait=False)
     wait_until(lambda: len(server.workers()) >= workers, pause_s=0.001)
     assert stop(server) < STOPPED_WITHIN_S
 
 
-def test_new_workers_cost_no_client_a_request(server: Server) -> None:
-    """Kept connections, too, if their clients are silent for less than a worker lingers.
+def test_no_request_fails_when_workers_are_replaced(server: Server) -> None:
+    """This is also true on a kept connection if its client is silent only for a short time.
 
-    Whoever speaks after a longer silence may do so at the very moment of the closing: no HTTP
-    server can help that, and such a client sends the same key again.
+    After a longer silence, a client may send its request at the moment at which the server closes
+    the connection. No HTTP server can prevent this, and the client retries with the same key.
     """
     busy = [KeptClient(server, f"busy-{n}", pause_s=0.03 * n).start() for n in range(6)]
     sleepy = [KeptClient(server, f"sleepy-{n}", pause_s=1.4 + 0.2 * n).start() for n in range(3)]
@@ -117,17 +117,17 @@ def test_new_workers_cost_no_client_a_request(server: Server) -> None:
     made = all_created([*busy, *sleepy])
     assert [client.failed_kept for client in busy] == [[]] * 6
     assert [client.failed_new for client in (*busy, *sleepy)] == [[]] * 9
-    # They did keep their connections, and had to change them.
+    # The clients have kept their connections, and they had to replace them.
     assert all(1 < client.connections < len(client.created) for client in busy)
     made |= retried(server, [key for client in sleepy for key in client.failed_kept])
     assert assert_exactly_once(server.engine, made) == len(made)
 
 
 @promise("a 201 is durable")
-def test_a_server_that_stops_under_load_answers_whatever_it_has_accepted(
+def test_a_server_that_stops_under_load_answers_every_request_that_it_has_accepted(
     tmp_path: Path, engine: Engine
 ) -> None:
-    """New connections may be refused, or reset before anything was read; kept ones may not."""
+    """A new connection may be refused, or reset before its request is read. A kept one may not."""
     with serving(tmp_path, engine) as server:
         clients = [KeptClient(server, f"load-{n}").start() for n in range(12)]
         wait_until(lambda: all(len(client.created) > 2 for client in clients))
@@ -138,12 +138,12 @@ def test_a_server_that_stops_under_load_answers_whatever_it_has_accepted(
         assert [client.failed_kept for client in clients] == [[]] * 12
         assert assert_exactly_once(server.engine, made) >= len(made) > 12
         server.start()
-        # To the client all failures look alike; the same keys give an order each, at most once.
+        # The client cannot distinguish the failures. A retry makes the order, or replays it.
         unsure = [key for client in clients for key in client.failed_new][:30]
         assert assert_exactly_once(server.engine, made | retried(server, unsure)) >= len(made)
 
 
-def test_workers_that_end_after_so_many_requests_fail_none(
+def test_workers_that_end_after_max_requests_fail_no_request(
     tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--max-requests 60 --max-requests-jitter 30")

@@ -1,8 +1,8 @@
-"""Streams of bytes that requests are sent as: ordinary ones, and the known ways to smuggle one.
+"""Streams of bytes that contain requests: valid ones, and the known ways to smuggle a request.
 
-The catalogue's kinds are those of the HTTP Desync research (CL.TE, TE.CL, TE.TE, CL.0, 0.CL, H2
-downgrades aside) and of RFC 9112, sections 2.2, 5.2, 6.1, 6.3 and 7.1. A stream is refused if two
-readers of HTTP could find different requests in it.
+The kinds of smuggling come from the HTTP Desync research (CL.TE, TE.CL, TE.TE, CL.0 and 0.CL; not
+the downgrades from HTTP/2) and from RFC 9112, sections 2.2, 5.2, 6.1, 6.3 and 7.1. The server must
+refuse a stream if two readers of HTTP could find different requests in it.
 """
 
 from itertools import product
@@ -124,7 +124,7 @@ _FIELDS = [
     b"X-A: \x1b[31m", b"\r\x00: a", b"X-A: a\r",
 ]  # fmt: skip
 
-# Streams in which different readers may find different requests: each is refused.
+# Streams in which two readers may find different requests. The server must refuse each of them.
 AMBIGUOUS: dict[str, bytes] = (
     {f"line {n}": message(line, b"Host: a") + SMUGGLED for n, line in enumerate(_LINES)}
     | {f"field {n}": get(field) + SMUGGLED for n, field in enumerate(_FIELDS)}
@@ -159,7 +159,7 @@ AMBIGUOUS: dict[str, bytes] = (
         "a space before": b" " + get(),
     }
 )
-# Streams whose head is clean and whose chunks are not.
+# Streams with a valid head and invalid chunks.
 BROKEN_CHUNKS: dict[str, bytes] = {
     f"chunks {n}": post(CHUNKED, body=chunks + SMUGGLED) for n, chunks in enumerate(_CHUNKS)
 }

@@ -5,7 +5,7 @@ import random
 from tests.server.corpus import AMBIGUOUS, BROKEN_CHUNKS, CLEAN
 
 _STREAMS = list((CLEAN | AMBIGUOUS | BROKEN_CHUNKS).values())
-# What a mutation puts into a stream: what parsers stumble over.
+# A mutation inserts one of these into a stream. Parsers often handle them wrongly.
 _PIECES = [
     b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b",", b";", b"=", b'"', b"\0", b"\xff", b"0", b"5",
     b"_", b"%", b"?", b"#", b"*", b"/", b"http://", b"GET", b"POST", b"HTTP/1.0", b"HTTP/1.1",

@@ -1,4 +1,4 @@
-"""Playing streams of bytes to a server, and checking that each request in them is answered once."""
+"""Send streams of bytes to a server, and check that each request in them is answered once."""
 
 import random
 import socket
@@ -15,7 +15,7 @@ SILENCE_MAX_S = 20.0
 
 
 def random_stream(generator: random.Random) -> bytes:
-    """Give some clean streams, and in most cases a mutated one behind them."""
+    """Give some valid streams. In most cases, a mutated one follows them."""
     streams = generator.choices(_CLEAN, k=generator.randrange(4))
     if not streams or generator.random() < 0.7:
         streams.append(mutated(generator))
@@ -43,7 +43,7 @@ def play(port: int, stream: bytes, generator: random.Random) -> bytes:
 
 
 def check(stream: bytes, received: bytes) -> int:
-    """Assert that each request in a stream got one whole answer; give how many there were."""
+    """Assert that each request in a stream got one complete answer. Gives the number of answers."""
     found = ours(stream)
     methods = [request["REQUEST_METHOD"] for request in found.requests]
     if found.end in ("refused", "cut"):

@@ -1,4 +1,4 @@
-"""What a reader finds in a stream of bytes, in a form in which two readers can be compared."""
+"""The requests that a reader of HTTP finds in a stream, in a form that can be compared."""
 
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +14,7 @@ from orderapi.server.limits import FIELD_MAX_BYTES, REQUEST_LINE_MAX_BYTES
 from orderapi.server.reader import RequestReader
 
 BASE = {"REMOTE_ADDR": "127.0.0.1", "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8000"}
-# What makes a request the one that it is. Other keys are the server's own.
+# These keys of the environ describe the request. The other keys describe the server.
 _KEYS = ("REQUEST_METHOD", "RAW_URI", "PATH_INFO", "QUERY_STRING", "SERVER_PROTOCOL")
 
 
@@ -23,9 +23,10 @@ class Found:
     """The requests in a stream, in order, and how its reading ended."""
 
     requests: tuple[dict[str, Any], ...]
-    # "whole", "cut" (more bytes are needed), "refused", or "last": what follows is not read.
+    # "whole" (no byte is left), "cut" (more bytes are needed), "refused" (the last request is not
+    # valid), or "last" (the body of the last request cannot be read, so reading ends there).
     end: str
-    # Why it was refused, in the reader's own words.
+    # The reader's own text about why it refused the stream.
     why: str = field(default="", compare=False)
 
     @property
@@ -58,7 +59,7 @@ def ours(*parts: bytes) -> Found:
 
 @cache
 def _config() -> Config:
-    """Give gunicorn's settings as this service needs them if gunicorn were to read."""
+    """Give the settings with which gunicorn's own parser has the limits of this service."""
     cfg = Config()
     cfg.set("limit_request_line", REQUEST_LINE_MAX_BYTES)
     cfg.set("limit_request_field_size", FIELD_MAX_BYTES)
@@ -68,7 +69,7 @@ def _config() -> Config:
 
 
 class _Sink:
-    """A socket that forgets what is sent on it."""
+    """A socket that discards what is sent on it."""
 
     def send(self, data: bytes) -> int:
         return len(data)

@@ -1,4 +1,4 @@
-"""A client is not blamed for time in which the service was away, nor for a clock that is set."""
+"""Time limits of a client count neither a pause of the service nor a change of the clock."""
 
 import http.client
 import os
@@ -22,7 +22,7 @@ from tests.support.waiting import awake_s
 
 @contextmanager
 def stopped(server: Server) -> Iterator[None]:
-    """Stop all processes of a service for the block, as a machine that stalls does."""
+    """Stop all processes of a service until the block ends, as on a machine that stalls."""
     assert server.process is not None
     pids = [server.process.pid, *server.workers()]
     for pid in pids:
@@ -37,7 +37,10 @@ def stopped(server: Server) -> Iterator[None]:
 
 @dataclass
 class HalfSent:
-    """A request of which the service had read a part when it was stopped."""
+    """A request whose first part the service has read before it is stopped.
+
+    `at` is the number of bytes in the first part. The rest is sent while the service is stopped if
+    `comes_meanwhile` is true, and after that otherwise."""
 
     message: bytes
     at: int
@@ -51,8 +54,10 @@ class HalfSent:
         self.connection.sendall(self.message[self.at :])
 
 
-def test_a_request_half_sent_before_a_pause_of_the_service_is_an_order(server: Server) -> None:
-    """Its rest may come while the service is away, or soon after it goes on."""
+def test_a_request_that_was_half_sent_before_a_pause_of_the_service_is_accepted(
+    server: Server,
+) -> None:
+    """The rest may arrive while the service is stopped, or soon after it continues."""
     halves = [
         HalfSent(message, at, comes_meanwhile)
         for comes_meanwhile in (True, False)
@@ -76,7 +81,7 @@ def test_a_request_half_sent_before_a_pause_of_the_service_is_an_order(server: S
     assert server.counts()["orders"] == 2
 
 
-def test_a_pause_longer_than_a_heartbeat_may_be_old_does_not_blame_the_client(
+def test_after_a_pause_longer_than_the_limit_of_the_heartbeat_no_request_is_refused(
     server: Server,
 ) -> None:
     message = raw_order("paused", ORDER_BODY)
@@ -86,7 +91,7 @@ def test_a_pause_longer_than_a_heartbeat_may_be_old_does_not_blame_the_client(
         with stopped(server):
             time.sleep(20)
             connection.sendall(message[-5:])
-        with suppress(OSError):  # no answer is allowed; its client sends the request again
+        with suppress(OSError):  # A killed worker gives no answer. The client then retries.
             response = http.client.HTTPResponse(connection)
             response.begin()
             assert response.status in (201, 503)
@@ -94,7 +99,9 @@ def test_a_pause_longer_than_a_heartbeat_may_be_old_does_not_blame_the_client(
     assert server.counts()["orders"] == 1
 
 
-def test_time_in_which_the_service_was_away_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_of_the_connections_does_not_count_a_pause_of_the_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     connections = ConnectionTable(10)
@@ -116,7 +123,7 @@ exec(compile(open("deploy/gunicorn.conf.py").read(), "deploy/gunicorn.conf.py", 
 """
 
 
-def test_a_clock_that_is_set_an_hour_ahead_during_a_stop_cuts_no_request_off(
+def test_a_clock_that_is_set_an_hour_ahead_during_a_stop_ends_no_request(
     tmp_path: Path,
 ) -> None:
     flag, config = tmp_path / "jump", tmp_path / "conf.py"

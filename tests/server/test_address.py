@@ -56,7 +56,7 @@ def on_path(directory: Path, path: Path) -> Iterator[OnPath]:
 
 
 def refused(server: Server) -> str:
-    """Start a server that must not, and give its last line."""
+    """Start a server, assert that it ends with status 1, and give the last message of its log."""
     server.start(wait=False)
     assert server.process is not None
     assert server.process.wait(30) == 1
@@ -88,8 +88,8 @@ def test_of_two_starts_at_once_one_serves_and_the_other_is_refused(tmp_path: Pat
     assert serving.stop() == 0
 
 
-def test_no_other_start_passes_until_a_service_listens_on_its_path(tmp_path: Path) -> None:
-    """Else two starts could both find that nobody listens."""
+def test_a_second_start_waits_until_the_first_one_listens_on_the_path(tmp_path: Path) -> None:
+    """Otherwise both starts could find that no service listens there."""
     first, second = (Address(f"unix:{tmp_path}/http.sock") for _ in range(2))
     first.reserve()
     with ThreadPoolExecutor(1) as pool:
@@ -109,7 +109,7 @@ def test_a_start_on_a_port_of_a_running_service_is_refused(server: Server, tmp_p
     assert server.request("GET", "/healthz").status == 200
 
 
-def test_a_dead_services_socket_is_replaced(tmp_path: Path) -> None:
+def test_the_socket_of_a_killed_service_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
     with on_path(tmp_path / "first", path) as first:
         first.kill()
@@ -119,10 +119,10 @@ def test_a_dead_services_socket_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])
-def test_a_stop_leaves_what_is_not_its_own_and_cuts_no_request_off(
+def test_a_stop_removes_no_socket_of_another_service_and_ends_no_request(
     tmp_path: Path, is_replaced: bool
 ) -> None:
-    """The socket's file is gone, or another service's, when the stop comes to remove it."""
+    """Before the stop, the socket's file is deleted, or replaced by that of another service."""
     path = tmp_path / "http.sock"
     with on_path(tmp_path / "first", path) as server, server.connect() as connection:
         connection.sendall(raw_order("first", ORDER_BODY))

@@ -1,4 +1,4 @@
-"""The app is run as WSGI (PEP 3333) says, and what it gives leaves as one well-framed answer."""
+"""The server runs the app as WSGI (PEP 3333) says, and sends one well-framed answer."""
 
 import io
 import logging
@@ -17,7 +17,7 @@ LINES = CommonHeaderLines("gunicorn")
 
 
 def answered(app: Any, method: bytes = b"GET") -> bytes:
-    """Give the bytes of an app's answer; `FAILED` stands for that of a failed app."""
+    """Give the bytes of an app's answer. If the app fails, its status is `500 FAILED`."""
     head = read_head(message(method + b" / HTTP/1.1", b"Host: a"), dict(BASE))
     head.environ["wsgi.input"] = io.BytesIO()
     failure = Answer("500 FAILED", [("X", "failed")], b"failed")
@@ -126,7 +126,7 @@ def _starts_twice(_: Environ, start_response: Any) -> list[bytes]:
         giving([b"abc"], "200 OK", ("X", "\u20ac")),
     ],
 )
-def test_an_app_that_gives_no_valid_answer_is_answered_for(
+def test_an_app_that_gives_no_valid_answer_is_answered_with_500(
     app: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):

@@ -1,4 +1,6 @@
-"""At the limit of connections, the longest idle ones give way at once; requests in flight never."""
+"""At the limit of connections, the one that is idle for longest is closed for a new one.
+
+A connection with a request in flight is never closed for a new one."""
 
 import resource
 import socket
@@ -33,10 +35,10 @@ def connect(server: Server, sent: bytes = b"") -> socket.socket:
 
 
 @pytest.mark.parametrize("kept", [b"", HEALTH, HEALTH[:-10]])
-def test_new_connections_are_served_beside_more_idle_ones_than_there_is_room_for(
+def test_new_connections_are_served_beside_more_idle_ones_than_the_limit_allows(
     small: Server, kept: bytes
 ) -> None:
-    """Idle before their first request, after one, or in the middle of a head."""
+    """A connection is idle before its first request, after one, or in the middle of a head."""
     idle = []
     for _ in range(2 * DESCRIPTORS):
         idle.append(connect(small, kept))
@@ -44,7 +46,7 @@ def test_new_connections_are_served_beside_more_idle_ones_than_there_is_room_for
             assert idle[-1].recv(65_536).startswith(b"HTTP/1.1 200 ")
     for _ in range(20):
         assert small.request("GET", "/healthz", timeout_s=5).status == 200
-    # The youngest have stayed, and the oldest have ended in order.
+    # The oldest connection was closed, and the newest one is still open.
     assert idle[0].recv(1) == b""
     if kept != HEALTH[:-10]:
         idle[-1].sendall(HEALTH)
@@ -53,8 +55,8 @@ def test_new_connections_are_served_beside_more_idle_ones_than_there_is_room_for
         connection.close()
 
 
-def test_a_request_in_flight_never_gives_way(small: Server) -> None:
-    """One that waits for the store, and one whose body is still being sent."""
+def test_a_connection_with_a_request_in_flight_is_never_closed_for_a_new_one(small: Server) -> None:
+    """Some requests wait for the store, and the body of another one is still being sent."""
     small.order("first")
     in_body = connect(small, raw_order("in-body", ORDER_BODY)[:-5])
     with held(small.database):

@@ -1,6 +1,6 @@
-"""What the server replaces or relies on in gunicorn and gevent still exists, as it was written for.
+"""The parts of gunicorn and gevent that the server replaces or uses still exist.
 
-Each test fails when an upgrade changes a name or a signature, and a replacement would do nothing.
+If an upgrade changes a name or a signature, a replacement would have no effect. A test fails then.
 """
 
 import inspect
@@ -72,7 +72,7 @@ class Recording:
         self.lines.append(line % values)
 
 
-def test_gunicorns_stop_still_counts_by_the_name_time_in_its_module() -> None:
+def test_gunicorns_stop_still_reads_the_clock_by_the_name_time_of_its_module() -> None:
     source = inspect.getsource(arbiter.Arbiter.stop)
     assert "limit = time.time() + self.cfg.graceful_timeout" in source
     used = {
@@ -95,7 +95,7 @@ def test_gunicorns_arbiter_still_kills_workers_by_the_method_that_is_replaced() 
     assert list(inspect.signature(arbiter.Arbiter.murder_workers).parameters) == ["self"]
 
 
-def test_a_master_that_was_away_does_not_kill_its_workers_at_once(
+def test_a_master_that_was_suspended_does_not_kill_its_workers_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, killings = 100.0, []
@@ -118,14 +118,14 @@ def test_gunicorns_logger_still_has_the_method_that_is_extended() -> None:
     assert "self.error_log" in inspect.getsource(Logger)
 
 
-def test_the_environ_begins_as_gunicorns() -> None:
+def test_gunicorns_base_environ_still_has_the_keys_that_the_server_needs() -> None:
     environ = base_environ(Config())
     for key in ("wsgi.errors", "wsgi.version", "wsgi.multithread", "wsgi.multiprocess"):
         assert key in environ
     assert environ["wsgi.input_terminated"] is True
 
 
-def test_gevents_loop_still_has_what_the_server_drives() -> None:
+def test_gevents_loop_still_has_the_watchers_and_callbacks_that_the_server_uses() -> None:
     loop = get_hub().loop
     reading, timer = loop.io(0, 1), loop.timer(0.1, 0.1)
     for watcher in (reading, timer):

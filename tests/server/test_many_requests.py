@@ -1,4 +1,4 @@
-"""Thousands of random requests, most of them malformed: each gets one answer, nothing is left."""
+"""Thousands of random requests, most of them malformed, get one answer each."""
 
 import random
 import threading
@@ -12,7 +12,9 @@ THREADS = 8
 STREAMS_PER_THREAD = 150
 
 
-def test_each_of_many_random_requests_is_answered_once_and_leaves_nothing(server: Server) -> None:
+def test_each_of_many_random_requests_is_answered_once_and_its_connection_is_closed(
+    server: Server,
+) -> None:
     before, workers = descriptors(server), server.workers()
     answered, failures = [0] * THREADS, []
 

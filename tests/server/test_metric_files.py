@@ -1,4 +1,4 @@
-"""The files in which workers count: whose they are, how many there are, and what they keep."""
+"""The files of the metrics: which worker uses which, how many there are, and what they keep."""
 
 import atexit
 import os
@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory for the files of the metrics of each server that this test starts."""
+    """A directory in which each server of this test creates the directory of its metrics."""
     directory = tmp_path / "runtime"
     directory.mkdir()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(directory))
@@ -43,7 +43,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MetricFil
 
 
 class Master:
-    """A master as far as slots are concerned: it has workers until it has reaped them."""
+    """A fake of gunicorn's master. A worker is in `WORKERS` until the master has reaped it."""
 
     def __init__(self, files: MetricFiles) -> None:
         self.WORKERS: dict[int, SimpleNamespace] = {}
@@ -64,7 +64,7 @@ class Master:
 
 
 def replace_workers(server: Server) -> None:
-    """Kill every worker, and wait for as many others."""
+    """Kill every worker, and wait until the same number of new workers serves."""
     killed = set(server.workers())
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
@@ -113,7 +113,9 @@ def test_no_counter_goes_down_when_workers_are_killed_or_replaced(
         assert all(counted[name] >= value for name, value in counters(before))
 
 
-def test_a_reader_that_waited_in_a_killed_worker_waits_no_more(server: Server) -> None:
+def test_a_reader_that_waited_in_a_killed_worker_is_no_longer_counted_as_waiting(
+    server: Server,
+) -> None:
     process = subprocess.Popen(
         ["curl", "--silent", f"{server.url}/events?wait=30"], stdout=subprocess.DEVNULL
     )
@@ -127,7 +129,7 @@ def test_a_reader_that_waited_in_a_killed_worker_waits_no_more(server: Server) -
     process.wait()
 
 
-def test_the_directory_goes_when_the_service_stops(tmp_path: Path, runtime: Path) -> None:
+def test_the_directory_is_removed_when_the_service_stops(tmp_path: Path, runtime: Path) -> None:
     with serving(tmp_path) as server:
         (directory,) = directories(runtime)
         assert directory.stat().st_mode & 0o777 == 0o700
@@ -135,7 +137,7 @@ def test_the_directory_goes_when_the_service_stops(tmp_path: Path, runtime: Path
         assert directories(runtime) == []
 
 
-def test_a_start_removes_what_a_killed_service_left_and_nothing_else(
+def test_a_start_removes_the_directory_of_a_killed_service_and_nothing_else(
     tmp_path: Path, runtime: Path
 ) -> None:
     for name in ("killed", "lives", "later"):
@@ -156,7 +158,9 @@ def test_a_start_removes_what_a_killed_service_left_and_nothing_else(
     assert (runtime / "other").is_dir()
 
 
-def test_checking_the_configuration_leaves_nothing_behind(tmp_path: Path, runtime: Path) -> None:
+def test_gunicorns_check_of_the_configuration_leaves_no_directory(
+    tmp_path: Path, runtime: Path
+) -> None:
     command = [str(Path(sys.executable).parent / "gunicorn"), "--check-config"]
     command += ["-c", "deploy/gunicorn.conf.py", "wsgi:app"]
     subprocess.run(command, cwd=REPOSITORY, env=Server(tmp_path).environ(), check=True)
@@ -190,7 +194,7 @@ def test_a_start_uses_the_next_directory_if_the_first_has_no_room(
         assert samples(server.request("GET", "/metrics"))["orderapi_orders_created_total"] == 1
 
 
-def test_a_slot_is_not_given_again_before_its_worker_was_reaped(files: MetricFiles) -> None:
+def test_a_slot_is_not_used_again_before_its_worker_was_reaped(files: MetricFiles) -> None:
     master = Master(files)
     first, second = master.fork(), master.fork()
     assert (first.metrics_slot, second.metrics_slot) == ("0", "1")
@@ -200,7 +204,7 @@ def test_a_slot_is_not_given_again_before_its_worker_was_reaped(files: MetricFil
     assert master.fork().metrics_slot == "3"
 
 
-def test_what_waited_in_a_dead_worker_is_gone_and_what_it_counted_stays(files: MetricFiles) -> None:
+def test_the_gauges_of_a_dead_worker_are_removed_and_its_counters_stay(files: MetricFiles) -> None:
     master, telemetry = Master(files), Telemetry()
 
     def counted() -> dict[str, float]:
@@ -250,7 +254,7 @@ def test_the_files_have_the_content_that_prometheus_clients_own_values_write(
     assert content(files.directory, "0") == content(own, "own")
 
 
-def test_all_that_can_be_counted_fits_into_the_files_as_they_were_allocated(
+def test_every_possible_series_fits_into_the_allocated_files(
     files: MetricFiles, tmp_path: Path
 ) -> None:
     master = Master(files)
@@ -276,7 +280,7 @@ def test_all_that_can_be_counted_fits_into_the_files_as_they_were_allocated(
 
 
 def fill(directory: Path) -> None:
-    """Write a file until there is no room for another byte."""
+    """Write a file until the file system is full."""
     with (directory / "filler").open("wb", buffering=0) as filler:
         try:
             while True:

@@ -1,4 +1,4 @@
-"""A reader finds the same requests however their bytes arrive, and those that gunicorn finds."""
+"""Our reader finds the requests that gunicorn finds, in whatever pieces their bytes arrive."""
 
 import random
 from itertools import pairwise
@@ -12,19 +12,19 @@ from tests.server.mutations import mutated
 from tests.server.reading import Found, gunicorns, ours
 
 ALL = CLEAN | AMBIGUOUS | BROKEN_CHUNKS
-# Why this service refuses what gunicorn's parser accepts, by what it tells the client.
+# Why this service refuses a request that gunicorn's parser accepts, by the text of the refusal.
 STRICTER = {
-    "The head has no field 'Host'.": "RFC 9112, section 3.2, asks for one in HTTP/1.1",
-    "The field 'Host' is not a host and a port.": "RFC 9112, section 3.2, asks for this refusal",
+    "The head has no field 'Host'.": "RFC 9112, section 3.2, requires one in HTTP/1.1",
+    "The field 'Host' is not a host and a port.": "RFC 9112, section 3.2, requires this refusal",
     "The request line is not 'METHOD target HTTP/1.1'.": "no later HTTP/1 than 1.1 exists",
     "The only supported Transfer-Encoding is 'chunked', in HTTP/1.1.": (
-        "the app would refuse each other coding, and a proxy may frame it in another way"
+        "the app would refuse any other coding, and a proxy may frame its body differently"
     ),
     "The head cannot be read: Unexpected char in url schema.": "httptools reads a URL strictly",
     "The head cannot be read: Unexpected char in url server.": "httptools reads a URL strictly",
     "The head cannot be read: Unexpected start char in url.": "httptools reads a URL strictly",
     "The head cannot be read: Request has invalid `Transfer-Encoding`.": (
-        "httptools accepts no white space behind the coding but spaces"
+        "after the coding, httptools accepts spaces and no other white space"
     ),
     "A line between the chunks of the body is too long, or not ended by CRLF.": (
         "the limits on extensions and trailers are smaller than gunicorn's"
@@ -78,11 +78,11 @@ def test_a_mutated_stream_has_the_requests_that_gunicorn_finds(generator: random
 
 
 def compare(stream: bytes) -> None:
-    """Assert that both readers find the same requests, but for the listed differences."""
+    """Assert that both readers find the same requests, except for the listed differences."""
     found, theirs = ours(stream), gunicorns(stream)
     if found.accepted == theirs.accepted:
         return
-    # One that is stricter has the first of the other's requests, and no other ones.
+    # If our reader is stricter, it finds only the first requests that gunicorn finds.
     assert found.accepted == theirs.accepted[: len(found.accepted)], explained(found, theirs)
     assert found.why in STRICTER, explained(found, theirs)
 

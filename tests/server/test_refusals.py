@@ -1,4 +1,4 @@
-"""What the server refuses itself is answered as the app would: a document, an id, one log line."""
+"""A request that the server itself refuses gets a problem document, an id and one log line."""
 
 import socket
 import uuid
@@ -50,7 +50,7 @@ def test_a_request_that_cannot_be_read_gets_a_problem_document_and_one_line(
 
 
 @pytest.mark.parametrize("name", BROKEN_CHUNKS)
-def test_broken_chunks_get_one_answer_that_says_close(clean: Server, name: str) -> None:
+def test_broken_chunks_get_one_answer_that_closes_the_connection(clean: Server, name: str) -> None:
     stream = BROKEN_CHUNKS[name].replace(b"Host: a", b"Host: a\r\nIdempotency-Key: broken", 1)
     answer = one_answer(clean.raw(stream))
     check_problem(answer, "bad-request")
@@ -68,7 +68,7 @@ def test_chunks_beyond_a_limit_are_refused(clean: Server, name: str) -> None:
     check_problem(one_answer(clean.raw(stream)), "bad-request")
 
 
-def test_what_is_just_within_the_limits_is_served(clean: Server) -> None:
+def test_a_request_exactly_at_a_limit_is_served(clean: Server) -> None:
     for request in (
         raw_request("GET", "/healthz?" + "a" * (limits.REQUEST_LINE_MAX_BYTES - 22)),
         raw_request("GET", "/healthz", "X: " + "a" * (limits.FIELD_MAX_BYTES - 5)),
@@ -87,10 +87,10 @@ def test_a_refused_request_keeps_the_id_that_it_sent(clean: Server) -> None:
 
 @pytest.mark.parametrize("expects", [(), ("Expect: 100-continue",)])
 @pytest.mark.parametrize("length", [2 * 1024 * 1024, 6 * 1024 * 1024])
-def test_a_body_over_a_mebibyte_gets_its_answer_although_it_is_sent_first(
+def test_a_client_that_sends_a_large_body_before_it_reads_gets_the_refusal(
     clean: Server, length: int, expects: tuple[str, ...]
 ) -> None:
-    """A client that writes all before it reads must not lose the answer to a connection reset."""
+    """A connection reset must not discard the answer before the client reads it."""
     for framing, body in (
         ((), b" " * length),
         (("Transfer-Encoding: chunked",), chunk(b" " * length) + b"0\r\n\r\n"),
@@ -106,14 +106,14 @@ def test_a_body_over_a_mebibyte_gets_its_answer_although_it_is_sent_first(
         assert answer.headers["connection"] == "close"
 
 
-def test_a_large_body_is_not_asked_for(clean: Server) -> None:
+def test_a_body_that_is_announced_as_too_large_gets_no_100_continue(clean: Server) -> None:
     head = raw_order("large", b"", "Content-Length: 20000", "Expect: 100-continue")
     with socket.create_connection(("127.0.0.1", clean.port), timeout=30) as connection:
         connection.sendall(head)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_is_asked_for_before_it_is_sent(shared_server: Server) -> None:
+def test_a_body_that_is_expected_gets_100_continue(shared_server: Server) -> None:
     length = f"Content-Length: {len(ORDER_BODY)}"
     with socket.create_connection(("127.0.0.1", shared_server.port), timeout=30) as connection:
         connection.sendall(raw_order("asked", b"", length, "Expect: 100-continue"))
@@ -122,7 +122,7 @@ def test_a_body_is_asked_for_before_it_is_sent(shared_server: Server) -> None:
         assert connection.recv(65_536).startswith(b"HTTP/1.1 201 ")
 
 
-def test_a_client_that_has_ended_its_side_gets_all_its_answers(clean: Server) -> None:
+def test_a_client_that_has_closed_its_sending_side_gets_all_its_answers(clean: Server) -> None:
     for count in (1, 2, 50):
         received = clean.raw(raw_request("GET", "/healthz") * count)
         assert [answer.status for answer in answers(received)] == [200] * count
@@ -149,7 +149,7 @@ def test_an_answer_says_whether_its_connection_is_kept(
     assert len(found) == (2 if says == "keep-alive" else 1)
 
 
-def test_an_answer_without_a_body_announces_none(clean: Server) -> None:
+def test_an_answer_with_204_has_no_content_length_and_one_to_head_has(clean: Server) -> None:
     options = one_answer(clean.raw(raw_request("OPTIONS", "/orders")))
     assert options.status == 204
     assert "content-length" not in options.headers

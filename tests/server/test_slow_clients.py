@@ -1,4 +1,4 @@
-"""Slow senders and readers cost a connection, and nobody else anything."""
+"""A client that reads slowly, or sends very much, does not delay the other clients."""
 
 import os
 import signal
@@ -12,13 +12,13 @@ from tests.support.http_messages import answers, raw_request
 from tests.support.running import Server, serving
 from tests.support.waiting import wait_until
 
-# Together more than a kernel holds for a client.
+# So many pages are more bytes than the kernel buffers for one client.
 PAGES = 60
 EVENTS = raw_request("GET", "/events?limit=1000")
 
 
 def test_a_client_that_reads_long_answers_slowly_gets_all_of_them(server: Server) -> None:
-    """It reads for longer than a client may be silent in the middle of a body."""
+    """The client reads for longer than a client may be silent in the middle of a body."""
     fill(server)
     expected = server.request("GET", "/events?limit=1000").body
     received = b""
@@ -48,7 +48,7 @@ def test_a_client_that_reads_nothing_delays_nobody(tmp_path: Path) -> None:
 def test_a_client_that_sends_many_requests_at_once_does_not_keep_others_waiting(
     tmp_path: Path,
 ) -> None:
-    """Both have sent everything before the worker reads any of it."""
+    """Both clients have sent everything before the worker reads any of it."""
     count = 500
     with serving(tmp_path, WORKERS="1") as server:
         (worker,) = server.workers()
@@ -72,13 +72,13 @@ def test_a_client_that_sends_many_requests_at_once_does_not_keep_others_waiting(
 
 
 def fill(server: Server) -> None:
-    """Make so many events that a few pages of them are more than a kernel holds for a client."""
+    """Make so many events that `PAGES` pages are more than the kernel buffers for one client."""
     crowd = Crowd(server.order, 20, "fill", count=10).start().join()
     assert len(crowd.created) == 200
 
 
 def slow_reader(server: Server) -> socket.socket:
-    """Give a connection whose kernel holds little of what has arrived."""
+    """Give a connection whose receive buffer is small."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(30)

@@ -1,6 +1,6 @@
-"""A client that is too slow is given up, so that it does not keep its connection for ever.
+"""The server refuses or cuts off a client that is too slow, so that its connection is free again.
 
-The service has shorter limits here, because the test would otherwise take minutes.
+The service has shorter limits here, because the tests would otherwise take minutes.
 """
 
 import socket
@@ -24,12 +24,12 @@ limits.IDLE_MAX_S = 1
 exec(compile(open("deploy/gunicorn.conf.py").read(), "deploy/gunicorn.conf.py", "exec"))
 """
 PAUSE_S = 0.2
-# A client that is not given up within this time is never given up.
+# If the server does not end a connection within this time, the test fails.
 PATIENCE_S = 30.0
 
 
 def server_in(directory: Path, **settings: str) -> Server:
-    """Give a server whose limits on time are short."""
+    """Give a server whose time limits are short."""
     config = directory / "conf.py"
     config.write_text(SHORT)
     server = Server(directory, WORKERS="1", **settings)
@@ -52,7 +52,7 @@ def drip(connection: socket.socket, message: bytes) -> None:
         with suppress(TimeoutError):
             connection.recv(1, socket.MSG_PEEK)
             return
-    raise AssertionError("the client was not given up")
+    raise AssertionError("the server did not answer the slow client")
 
 
 def rest_of(connection: socket.socket) -> bytes:
@@ -89,8 +89,8 @@ def test_an_idle_connection_is_closed(impatient: Server) -> None:
         assert rest_of(connection) == b""
 
 
-def test_a_client_that_sends_on_and_does_not_read_its_answers_is_cut_off(tmp_path: Path) -> None:
-    """Over a unix socket, because the kernel keeps megabytes of answers of a TCP connection."""
+def test_a_client_that_keeps_sending_and_reads_no_answer_is_cut_off(tmp_path: Path) -> None:
+    """The test uses a unix socket, because the kernel buffers megabytes of a TCP connection."""
     path = tmp_path / "orders.sock"
     server = server_in(tmp_path, BIND=f"unix:{path}")
     server.start(wait=False)

@@ -1,4 +1,4 @@
-"""What a client does not read at once is sent later, in order, and to the end."""
+"""The transport sends the rest of an answer later if its client does not read it at once."""
 
 import socket
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ ANSWER = bytes(range(256)) * 4096
 
 
 class Sides:
-    """A transport whose kernel holds little, and its client's socket."""
+    """A transport whose send buffer is small, and the socket of its client."""
 
     def __init__(self) -> None:
         ours, self.client = socket.socketpair()
@@ -31,7 +31,7 @@ class Sides:
         self.sent_calls += 1
 
     def read_by_client(self, size: int) -> bytes:
-        """Let the client read `size` bytes, and the loop send on meanwhile."""
+        """Let the client read `size` bytes, while the loop sends more."""
         read = b""
         while len(read) < size:
             try:
@@ -60,7 +60,9 @@ def test_the_rest_of_an_answer_is_sent_as_its_client_reads(sides: Sides) -> None
     assert sides.read_by_client(5) == b"whole"
 
 
-def test_a_client_that_leaves_in_the_middle_of_an_answer_ends_the_sending(sides: Sides) -> None:
+def test_after_a_client_has_closed_in_the_middle_of_an_answer_nothing_more_is_sent(
+    sides: Sides,
+) -> None:
     assert not sides.transport.send(ANSWER)
     sides.client.close()
     gevent.sleep(0.01)
@@ -69,7 +71,7 @@ def test_a_client_that_leaves_in_the_middle_of_an_answer_ends_the_sending(sides:
         sides.transport.send(b"more")
 
 
-def test_a_paused_transport_reads_on_when_it_is_resumed(sides: Sides) -> None:
+def test_a_paused_transport_reads_again_when_it_is_resumed(sides: Sides) -> None:
     sides.transport.pause()
     sides.client.send(b"early")
     gevent.sleep(0.01)

@@ -35,6 +35,6 @@ def store(url: str) -> Iterator[PostgresStore]:
 @pytest.fixture
 def other_store(url: str, store: PostgresStore) -> Iterator[PostgresStore]:
     """A store as another process has it, which has written nothing."""
-    del store  # it has made the tables
+    del store  # This store has made the tables.
     with closing(PostgresStore(PostgresUrl(url))) as other:
         yield other

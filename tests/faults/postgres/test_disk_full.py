@@ -1,4 +1,4 @@
-"""The disk of a PostgreSQL server is full: whole orders or none, and all works afterwards."""
+"""The disk of a PostgreSQL server is full. No order exists in part, and orders succeed later."""
 
 import subprocess
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ LARGE_ORDER = {"customer_id": "c" * 128, "item_id": "i" * 128, "quantity": 1}
 
 @contextmanager
 def small_disk(size: str) -> Iterator[Path]:
-    """Give a directory of the servers' user that has only so much room."""
+    """Give a directory of the servers' user on a file system of this size."""
     with server_directory() as directory:
         disk = directory / "disk"
         disk.mkdir()
@@ -40,7 +40,7 @@ def enlarge(disk: Path, size: str) -> None:
 
 
 def fill(server: Server) -> tuple[dict[str, bytes], str]:
-    """Place orders until one is refused; gives what was made, and the key that was not."""
+    """Place orders until one is refused. Gives the answers by key, and the key that was refused."""
     made: dict[str, bytes] = {}
     for number in range(50_000):
         key = f"filling-{number}"
@@ -51,13 +51,13 @@ def fill(server: Server) -> tuple[dict[str, bytes], str]:
         if answer.status == 503:
             return made, key
         made[key] = answer.body
-    raise AssertionError("never full")
+    raise AssertionError("the disk never became full")
 
 
 @promise("bad days lose nothing")
 @promise("a failure is not remembered")
 def test_a_full_disk_of_the_tables_refuses_whole_orders_until_there_is_room(tmp_path: Path) -> None:
-    """The server says 53100 (disk full). It goes on, and so do reads and replays."""
+    """The server answers 53100 (disk full). It still runs, and reads and replays succeed."""
     with small_disk("12m") as disk, postgres_server() as postgres:
         postgres.query(f"CREATE TABLESPACE small LOCATION '{disk}'")
         engine = PostgresEngine(tmp_path, postgres, "TABLESPACE small")
@@ -78,7 +78,7 @@ def test_a_full_disk_of_the_tables_refuses_whole_orders_until_there_is_room(tmp_
 @promise("bad days lose nothing")
 @promise("a 201 is durable")
 def test_a_full_disk_of_the_log_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """PostgreSQL itself ends (PANIC), so that reads end too. It starts again when there is room."""
+    """PostgreSQL itself ends (PANIC), so reads fail too. It starts again when there is space."""
     with small_disk("12m") as disk, postgres_server(max_wal_size="512MB") as postgres:
         move_log(postgres, disk)
         engine = PostgresEngine(tmp_path, postgres)
@@ -97,7 +97,7 @@ def test_a_full_disk_of_the_log_loses_nothing_that_was_acknowledged(tmp_path: Pa
 
 
 def start_if_it_has_ended(postgres: PostgresServer) -> None:
-    """Wait until a server that has crashed serves again. It may have found no room to recover."""
+    """Wait until a crashed server serves again. Start it if its recovery has found no space."""
     process = postgres.process
     assert process is not None
 

@@ -1,4 +1,4 @@
-"""The primary dies, and its standby takes over: the service goes on without a restart."""
+"""The primary dies, and its standby takes over. The service continues without a restart."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +63,7 @@ def test_while_there_is_no_primary_requests_are_refused_in_time(
 def test_orders_in_flight_when_the_primary_dies_are_made_once(
     pair: Pair, store: PostgresStore
 ) -> None:
-    """Each call is sent again to the new primary, which may have its orders already."""
+    """The service sends each call again to the new primary, which may already have the orders."""
     place(store, "earlier")
     with ThreadPoolExecutor(16) as pool:
         deadline = time.monotonic() + 60
@@ -81,7 +81,9 @@ def test_orders_in_flight_when_the_primary_dies_are_made_once(
 
 
 @promise("bad days lose nothing")
-def test_a_primary_that_has_become_a_standby_is_left(pair: Pair, store: PostgresStore) -> None:
+def test_the_service_leaves_a_primary_that_has_become_a_standby(
+    pair: Pair, store: PostgresStore
+) -> None:
     """PgBouncer keeps the connection of the service while the server behind it changes its role."""
     with pgbouncer(pair.primary) as bouncer:
         hosts = f"127.0.0.1:{bouncer.port},127.0.0.1:{pair.standby.port}"

@@ -22,7 +22,7 @@ from tests.support.replication import Pair
 from tests.support.waiting import awake_s, wait_until
 
 WAITS_S = 3.0
-# A COMMIT that is in the log of the primary, and not in that of the standby.
+# Finds a COMMIT that is in the log of the primary and waits for that of the standby.
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = 'orders'"
 ORDERS = "SELECT COUNT(*) FROM orders"
 
@@ -34,7 +34,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def in_time() -> float:
-    """Give a deadline that is shorter than that of a request, so that the test is."""
+    """Give a deadline that is shorter than that of a request, so that the test is shorter."""
     return time.monotonic() + WAITS_S
 
 
@@ -43,10 +43,10 @@ def orders_on(pair: Pair) -> int:
     return int(number)
 
 
-def placing_in_vain(
+def placing_without_standby(
     pool: ThreadPoolExecutor, store: PostgresStore, pair: Pair, key: str
 ) -> tuple[Future[Reply], int]:
-    """Place an order while the standby is paused. Gives the process that waits for the standby."""
+    """Place an order while the standby is paused. Gives the server process that waits for it."""
     placed = pool.submit(place, store, key, deadline=in_time())
     wait_until(lambda: bool(pair.primary.query(WAITING)), "a COMMIT that waits for the standby")
     return placed, pair.primary.query(WAITING)[0][0]
@@ -78,10 +78,10 @@ def test_without_the_standby_no_order_is_acknowledged_and_reads_and_replays_go_o
 def test_a_commit_that_no_longer_waits_for_the_standby_is_no_success(
     pair: Pair, store: PostgresStore, pool: ThreadPoolExecutor, act: str
 ) -> None:
-    """The server answers with a warning, and the order is visible on the primary alone."""
+    """The server answers with a warning, and the order is visible only on the primary."""
     place(store, "before")
     pair.standby.pause()
-    placed, pid = placing_in_vain(pool, store, pair, "key")
+    placed, pid = placing_without_standby(pool, store, pair, "key")
     assert pair.primary.query(f"SELECT {act}({pid})") == [(True,)]
     wait_until(lambda: orders_on(pair) == 2, "an order that is on the primary alone")
     with pytest.raises(StoreUnavailable):
@@ -97,10 +97,11 @@ def test_a_commit_that_no_longer_waits_for_the_standby_is_no_success(
 def test_another_process_replays_no_order_that_it_only_sees(
     pair: Pair, store: PostgresStore, other_store: PostgresStore, pool: ThreadPoolExecutor
 ) -> None:
-    """It replays what it knows to be on the standby, and it shows every order that it can read."""
+    """It replays only orders that it knows to be on the standby. It shows all that it can read."""
     before = place(other_store, "before")
-    pair.standby.kill()  # a paused one would still get what the network has in its buffers
-    placed, pid = placing_in_vain(pool, store, pair, "key")
+    # A paused standby would still receive what is in the buffers of the network.
+    pair.standby.kill()
+    placed, pid = placing_without_standby(pool, store, pair, "key")
     pair.primary.query(f"SELECT pg_cancel_backend({pid})")
     wait_until(lambda: orders_on(pair) == 2, "an order that is on the primary alone")
     with pytest.raises(StoreUnavailable):
@@ -125,7 +126,7 @@ def test_another_process_replays_no_order_that_it_only_sees(
 def test_no_reader_of_events_gets_one_that_a_failover_loses(
     pair: Pair, store: PostgresStore, other_store: PostgresStore, pool: ThreadPoolExecutor
 ) -> None:
-    """The event of another order gets its number then, and nobody may miss that one."""
+    """After the failover, another event gets its number, and each reader must get that event."""
     place(store, "before")
     feed = Feed(other_store)
     receiver = FakeReceiver()
@@ -133,7 +134,7 @@ def test_no_reader_of_events_gets_one_that_a_failover_loses(
     assert deliverer.run_once() == 1
     assert events_of(feed, after=0) == [1]
     pair.standby.kill()
-    placed, pid = placing_in_vain(pool, store, pair, "key")
+    placed, pid = placing_without_standby(pool, store, pair, "key")
     pair.primary.query(f"SELECT pg_cancel_backend({pid})")
     wait_until(lambda: orders_on(pair) == 2, "an order that is on the primary alone")
     assert events_of(feed, after=0) == [1]
@@ -189,7 +190,7 @@ def test_a_rare_write_without_the_standby_is_no_success(
 def test_the_settings_of_a_role_do_not_keep_a_commit_from_waiting(
     pair: Pair, store: PostgresStore, url: str
 ) -> None:
-    """`local` waits for the disk of the primary alone."""
+    """With `local`, a COMMIT would wait only for the disk of the primary."""
     place(store, "before")
     pair.primary.query("ALTER ROLE postgres SET synchronous_commit = 'local'")
     with closing(PostgresStore(PostgresUrl(url))) as store_with_role:
