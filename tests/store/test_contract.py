@@ -1,4 +1,4 @@
-"""What `contract.Store` promises, whichever engine is behind it."""
+"""What `contract.Store` promises, on each engine."""
 
 import _thread
 import queue
@@ -23,7 +23,7 @@ EVERYTHING = OrderPage(PUBLIC_CLIENT, None, None, None, 100)
 
 
 def on_bare_thread(act: Callable[[], Any]) -> Any:
-    """Run `act` on a thread that neither threading nor gevent knows of."""
+    """Run `act` on a thread that neither `threading` nor gevent knows."""
     outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:
@@ -40,7 +40,7 @@ def on_bare_thread(act: Callable[[], Any]) -> Any:
 
 
 class BareThreadStore:
-    """The store, with every `fn` run on a bare native thread in the middle of its transaction."""
+    """A store that runs every `fn` on a bare native thread, in the middle of its transaction."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -76,8 +76,8 @@ def test_a_read_of_one_statement_gives_what_fn_gives(store: Store) -> None:
             store.read_one(lambda tx: find_reply(tx, conflicting))
 
 
-def test_several_statements_are_refused_where_one_is_promised(store: Store) -> None:
-    """Each of them would see a snapshot of its own."""
+def test_a_read_of_one_statement_refuses_a_second_one(store: Store) -> None:
+    """The second statement would see another snapshot than the first one."""
     with pytest.raises(RuntimeError, match="ran several"):
         store.read_one(lambda tx: (tx.events.last_sequence(), tx.events.last_sequence()))
     assert store.read_one(lambda tx: tx.events.last_sequence()) == 0
@@ -109,15 +109,15 @@ def test_a_write_returns_only_after_its_commit(store: Store, engine: Engine) -> 
         assert engine.query(f"SELECT 1 FROM orders WHERE order_id = '{reply.order_id}'")
 
 
-def test_what_fn_wrote_is_seen_by_nobody_before_the_commit(store: Store, engine: Engine) -> None:
+def test_no_reader_sees_what_fn_wrote_before_the_commit(store: Store, engine: Engine) -> None:
     claim, new_order = request_for("unseen")
     seen: list[list[int]] = []
 
-    def look_before_the_commit(tx: WriteTx) -> None:
+    def read_before_the_commit(tx: WriteTx) -> None:
         place_order(tx, claim, new_order)
         seen.append(engine.counts())
 
-    store.write(look_before_the_commit)
+    store.write(read_before_the_commit)
     assert seen == [[0, 0, 0, 0]]
     assert engine.counts() == [1, 1, 1, 1]
 
@@ -154,7 +154,7 @@ def test_a_broken_constraint_undoes_all_that_fn_wrote(store: Store, engine: Engi
     assert not place(store, "constraint").replayed
 
 
-def test_a_failed_write_leaves_the_store_as_good_as_before(store: Store, engine: Engine) -> None:
+def test_after_a_failed_write_the_store_still_works(store: Store, engine: Engine) -> None:
     for number in range(30):
         with pytest.raises(ZeroDivisionError):
             store.write(touch_and_fail)
@@ -217,8 +217,10 @@ def reply_of(order_id: str) -> Reply:
     return Reply(201, "{}", order_id)
 
 
-def test_an_events_id_is_in_time_order_as_its_orders_is(store: Store, engine: Engine) -> None:
-    """A random one would touch a page of its own in the index of ids, for each event."""
+def test_the_ids_of_events_grow_with_time_as_those_of_orders_do(
+    store: Store, engine: Engine
+) -> None:
+    """With random ids, each event would change another page of the index of ids."""
     for number in range(20):
         place(store, f"key-{number}")
     rows = engine.query("SELECT order_id, event_id FROM events ORDER BY sequence")
@@ -226,7 +228,9 @@ def test_an_events_id_is_in_time_order_as_its_orders_is(store: Store, engine: En
     assert len({event_id for _, event_id in rows}) == 20
 
 
-def test_writes_in_hand_are_those_that_wait_for_their_commit(store: Store, engine: Engine) -> None:
+def test_writes_in_hand_counts_the_writes_that_wait_for_their_commit(
+    store: Store, engine: Engine
+) -> None:
     assert store.writes_in_hand() == 0
     place(store, "before")
     with engine.held():

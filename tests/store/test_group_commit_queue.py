@@ -1,4 +1,4 @@
-"""The queue of group commit: order, deadlines, dead jobs, what it does when stuck, its end."""
+"""The queue of the group commit: its order, deadlines, dead jobs, a stuck commit, and closing."""
 
 import threading
 import time
@@ -15,7 +15,9 @@ from tests.support.waiting import wait_until
 
 
 class Bench:
-    """Group commit behind a lock that tests can hold; jobs run as they are, a list per batch."""
+    """A group commit without a database. A test can hold its lock, so that no batch begins.
+
+    `batches` has the results of each batch."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -66,15 +68,15 @@ def test_jobs_run_in_order_of_arrival(bench: Bench) -> None:
     assert crowd.outcomes == {number: number for number in range(20)}
 
 
-def test_what_waits_is_one_batch(bench: Bench) -> None:
+def test_jobs_that_wait_together_are_one_batch(bench: Bench) -> None:
     with bench.lock:
         crowd = Crowd(bench.submit, 20, bench.commits.in_hand)
     crowd.join()
-    # The first drain may have begun before the others came.
+    # The first batch may have begun before the other jobs were queued.
     assert len(bench.batches) <= 2
 
 
-def test_a_batch_has_a_limit_and_the_rest_is_the_next_one() -> None:
+def test_a_batch_has_a_maximum_size_and_the_rest_is_the_next_batch() -> None:
     bench = Bench()
     with bench.lock:
         crowd = Crowd(bench.submit, JOBS_MAX + 50, bench.commits.in_hand)
@@ -91,7 +93,7 @@ def test_no_wake_up_is_lost_among_many_submitters(bench: Bench) -> None:
     assert crowd.outcomes == {number: number for number in range(16)}
 
 
-def test_no_outcome_leaves_before_its_batch_has_ended(bench: Bench) -> None:
+def test_no_job_has_an_outcome_before_its_batch_has_ended(bench: Bench) -> None:
     bench.seconds_per_batch = 0.4
     early: list[Any] = []
     with bench.lock:
@@ -123,8 +125,10 @@ def test_dead_jobs_do_not_count_towards_the_size_of_a_batch(bench: Bench) -> Non
     assert set(bench.ran) == {"alive 0", "alive 1"}
 
 
-def test_requests_that_gave_up_leave_nothing_behind_a_drain_that_is_stuck(bench: Bench) -> None:
-    """It takes none of them; while a disk hangs for hours, they would fill the memory."""
+def test_jobs_that_reached_their_deadline_are_removed_from_the_queue_of_a_stuck_drain(
+    bench: Bench,
+) -> None:
+    """While a disk hangs for hours, they would otherwise fill the memory."""
     with bench.lock:
         crowd = Crowd(lambda number: bench.submit(number, within_s=0.1), 20)
         crowd.join()
@@ -142,7 +146,7 @@ def test_a_job_whose_deadline_is_past_is_never_run(bench: Bench) -> None:
     assert bench.ran == ["alive"]
 
 
-def test_a_job_that_has_begun_ends_although_its_request_has_given_up(bench: Bench) -> None:
+def test_a_job_that_has_begun_ends_although_its_request_reached_its_deadline(bench: Bench) -> None:
     gave_up = threading.Event()
 
     def hang(_: list[Any]) -> None:
@@ -157,8 +161,8 @@ def test_a_job_that_has_begun_ends_although_its_request_has_given_up(bench: Benc
     assert bench.ran == ["begun", "next"]
 
 
-def test_all_wait_for_a_store_that_is_stuck() -> None:
-    """Where a request that waits costs no thread."""
+def test_every_request_waits_for_a_store_that_is_stuck() -> None:
+    """A waiting request needs no thread of the server, so none is refused before its deadline."""
     bench = Bench()
     with bench.lock:
         crowd = Crowd(bench.submit, 40, bench.commits.in_hand)
@@ -173,7 +177,7 @@ ERRORS = [StoreUnavailable("no lock"), OSError("bad"), SystemExit(1)]
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_commit_that_cannot_begin_fails_each_job_and_kills_no_drain(
+def test_a_commit_that_cannot_begin_fails_each_job_and_the_next_batch_succeeds(
     bench: Bench, error: BaseException
 ) -> None:
     bench.error = error
@@ -195,7 +199,7 @@ def test_a_thread_that_cannot_start_is_tried_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class NoThreads:
-        """What Python does when the system gives it no more threads."""
+        """Fails as `threading.Thread` does when the system gives no more threads."""
 
         def __init__(self, **_: Any) -> None:
             pass

@@ -24,7 +24,7 @@ def _no_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def other(store: Store, engine: Engine) -> Iterator[Store]:
     """Another store on the same data as `store`, as another process has it."""
-    del store  # it has made the data
+    del store  # `store` has made the data.
     with closing(open_store(engine.url)) as other:
         yield other
 
@@ -53,7 +53,7 @@ def test_leases_of_different_names_are_independent(store: Store, other: Store) -
     assert not other.lease("relay")
 
 
-def test_a_lease_keeps_nobody_from_writing(store: Store, other: Store) -> None:
+def test_another_store_can_write_while_a_lease_is_held(store: Store, other: Store) -> None:
     assert other.lease("relay")
     assert not place(store, "meanwhile").replayed
 
@@ -76,7 +76,7 @@ def test_a_lease_is_renewed_in_the_background(
 def test_a_lease_that_was_not_renewed_goes_to_another_store(
     store: Store, other: Store, engine: Engine, expires_ms: str
 ) -> None:
-    """A time far in the future is one that was written before the clock was set back."""
+    """An expiry far in the future was written before the clock was set back."""
     first = taken(store)
     assert not other.lease("relay")
     engine.execute(f"UPDATE leases SET expires_ms = {expires_ms}")
@@ -100,7 +100,7 @@ def test_a_store_that_has_lost_a_lease_is_refused_once_even_if_the_lease_is_free
 
 
 @pytest.mark.usefixtures("_no_renewal")
-def test_a_lease_that_expired_but_that_nobody_took_is_confirmed_and_renewed(
+def test_an_expired_lease_that_no_other_store_took_is_confirmed_and_renewed(
     store: Store, other: Store, engine: Engine
 ) -> None:
     first = taken(store)

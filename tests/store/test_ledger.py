@@ -1,4 +1,4 @@
-"""The database itself keeps the ledger as it was written, whichever program tries to change it."""
+"""The database itself refuses a change of the ledger by any program."""
 
 import pytest
 

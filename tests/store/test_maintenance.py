@@ -1,4 +1,4 @@
-"""What `maintenance.Maintenance` promises, whichever engine is behind it."""
+"""What `maintenance.Maintenance` promises, on each engine."""
 
 from collections.abc import Iterator
 from contextlib import closing

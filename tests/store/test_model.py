@@ -1,4 +1,4 @@
-"""The store against a model of it, by a state machine of random operations."""
+"""A state machine compares the store with a model, in random sequences of operations."""
 
 import tempfile
 from pathlib import Path
@@ -27,7 +27,7 @@ CUSTOMERS = st.sampled_from(["cust1", "cust2", "'; DROP TABLE orders; --"])
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Orders by key in a dict: what the store must be indistinguishable from."""
+    """The model is a dict of orders by key. The store must give the same results."""
 
     engine_name: str
 

@@ -1,4 +1,4 @@
-"""Order ids as RFC 9562 has them, growing whatever the clock does."""
+"""Order ids are UUIDs of version 7 (RFC 9562), and grow even if the clock is set back."""
 
 from uuid import UUID
 
@@ -40,14 +40,14 @@ def test_an_id_never_lags_behind_the_clock(earlier_ms: int, later_by_ms: int) ->
 
 
 @given(st.integers(min_value=0, max_value=0x018F_0000_0000))
-def test_a_full_counter_goes_on_in_the_next_millisecond(now_ms: int) -> None:
+def test_after_a_full_counter_the_next_id_is_of_the_next_millisecond(now_ms: int) -> None:
     made = uuid7.after(FULL_COUNTER, now_ms)
     assert made > FULL_COUNTER
     assert UUID(made).int >> 80 == (UUID(FULL_COUNTER).int >> 80) + 1
     assert UUID(made).version == 7
 
 
-def test_ids_of_one_millisecond_are_not_to_be_guessed_from_their_neighbour() -> None:
+def test_an_id_cannot_be_guessed_from_another_id_of_its_millisecond() -> None:
     first = uuid7.after(None, 1)
     nexts = {uuid7.after(first, 1) for _ in range(200)}
     assert len(nexts) == 200

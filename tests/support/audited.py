@@ -31,8 +31,8 @@ def place(store: SqliteStore, number: int) -> None:
 
 
 def wal_can_be_reset(database: Path) -> bool:
-    """Tell whether no process holds a snapshot of the database."""
-    # A checkpoint of another store ends soon. A snapshot that is held fails every attempt.
+    """Tell whether the WAL can be reset, which means that no process holds a snapshot."""
+    # A checkpoint of another store makes only one attempt fail. A held snapshot makes all fail.
     with closing(sqlite3.connect(database, timeout=0.1)) as db:
         for _ in range(100):
             ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -43,6 +43,6 @@ def wal_can_be_reset(database: Path) -> bool:
 
 
 def break_invariant(database: Path) -> None:
-    """Delete the second event, as no service does."""
+    """Delete the second event, which breaks the invariant of gapless numbers."""
     with closing(sqlite3.connect(database)) as db, db:
         assert db.execute("DELETE FROM events WHERE sequence = 2").rowcount == 1

@@ -99,7 +99,7 @@ class Browser:
         ]
 
     def use_scheme(self, scheme: str) -> None:
-        """Prefer `light` or `dark` colours from now on, and no transition from one to the other."""
+        """Prefer `light` or `dark` colours from now on, and show no transition between them."""
         features = [
             {"name": "prefers-color-scheme", "value": scheme},
             {"name": "prefers-reduced-motion", "value": "reduce"},

@@ -1,4 +1,4 @@
-"""A proxy between a client and a server that does to requests and answers what networks do."""
+"""A proxy between a client and a server that simulates the faults of a network."""
 
 import enum
 import random
@@ -34,14 +34,14 @@ class Fault(enum.Enum):
     LATE = "executed after the client gave up"
     DUPLICATED = "sent twice at once"
     CUT_ANSWER = "answer cut"
-    SHORTENED = "answer shortened, its length mended"
+    SHORTENED = "answer shortened, with a Content-Length that fits"
     BAD_GATEWAY = "answer replaced by a 502"
 
 
 class ChaosProxy:
-    """Does to each request what `choose()` says, and counts it.
+    """Applies the fault that `choose()` gives to each request, and counts the faults.
 
-    `late_s` is longer than the client waits for an answer.
+    `late_s` is a delay in seconds that is longer than the client waits for an answer.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ChaosProxy:
         self._lock = threading.Lock()
 
     def pass_on(self, request: bytes) -> tuple[bytes, bool]:
-        """Give what the client gets to see, and whether its connection lives on."""
+        """Give the bytes that the client receives, and whether its connection stays open."""
         with self._lock:
             fault = self.choose()
             self.counts[fault] += 1
@@ -93,7 +93,7 @@ class ChaosProxy:
             connection.sendall(data)
 
     def _exchange(self, request: bytes) -> bytes:
-        """Give the answer, or what there is of it when the server dies."""
+        """Give the answer, or its first part if the server dies."""
         answer = b""
         with suppress(OSError), self._connection() as connection:
             connection.sendall(_closing(request))
@@ -113,7 +113,7 @@ def chaos(
     late_s: float = 1.5,
     chance: random.Random | None = None,
 ) -> Iterator[ChaosProxy]:
-    """Run a proxy in front of a server; at its end nothing is on the way any more."""
+    """Run a proxy in front of a server until the block ends. Then no request is in flight."""
     proxy = ChaosProxy(server, choose, late_s, chance or random.Random(1))
 
     class Handler(socketserver.StreamRequestHandler):
@@ -129,7 +129,7 @@ def chaos(
                         break
 
         def _reset_every_other_time(self) -> None:
-            """Let the closing that follows be a reset, where chance has it so."""
+            """Make the following close a reset, with a probability of one half."""
             if proxy.chance.random() < 0.5:
                 no_lingering = struct.pack("ii", 1, 0)
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_lingering)
@@ -150,7 +150,7 @@ def chaos(
 
 
 def _read_request(stream: BufferedIOBase) -> bytes:
-    """Read a request with its body; nothing if the client has closed."""
+    """Read a request with its body. It is empty if the client has closed the connection."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         line = stream.readline()
@@ -162,7 +162,7 @@ def _read_request(stream: BufferedIOBase) -> bytes:
 
 
 def _closing(request: bytes) -> bytes:
-    """Ask the server to close after its answer: that is then all there is to read."""
+    """Ask the server to close after its answer, so that the end of the answer is known."""
     head, end, body = request.partition(b"\r\n\r\n")
     kept = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head)
     return kept + b"\r\nConnection: close" + end + body
@@ -178,12 +178,12 @@ def _spoiled(answer: bytes, fault: Fault, share: float) -> tuple[bytes, bool]:
             return _shortened(answer), bool(answer)
         case Fault.BAD_GATEWAY:
             return BAD_GATEWAY, True
-    # A server that died has given nothing.
+    # The answer is empty if the server died. The connection is then closed too.
     return answer, bool(answer)
 
 
 def _shortened(answer: bytes) -> bytes:
-    """Give half of the body, as if it were all of it: what a client can only see by parsing it."""
+    """Give half of the body as a complete answer. A client notices this only when it parses it."""
     head, _, body = answer.partition(b"\r\n\r\n")
     half = body[: len(body) // 2]
     length = b"Content-Length: %d" % len(half)

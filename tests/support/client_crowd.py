@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from tests.support.running import Answer, Server
 from tests.support.waiting import awake_s
 
-# What the contract promises to everybody, whatever has happened to the store.
+# The contract promises an answer within this time, whatever has happened to the store.
 ANSWERED_WITHIN_S = 10.0
 
 
 @dataclass
 class Sent:
-    """A request's answer, and how long that took in seconds."""
+    """The answer to one request, and after how many seconds it arrived."""
 
     key: str
     answer: Answer
@@ -23,7 +23,7 @@ class Sent:
 
 @dataclass
 class Crowd:
-    """Clients in threads; each sends `count` requests made by `send(key)`."""
+    """Clients in threads. Each of them calls `send(key)` with `count` keys of its own."""
 
     send: Callable[[str], Answer]
     clients: int
@@ -53,7 +53,7 @@ class Crowd:
                 self.sent.append(Sent(key, answer, awake_s() - started))
 
     def join(self, timeout_s: float = 60.0) -> "Crowd":
-        """Wait for all, and assert that each request was answered in time with 201 or 503."""
+        """Wait for all clients, and assert that each answer came in time and was a 201 or a 503."""
         give_up_at = awake_s() + timeout_s
         for thread in self.threads:
             thread.join(max(0.0, give_up_at - awake_s()))
@@ -84,9 +84,9 @@ def assert_created_or_unavailable(answer: Answer) -> None:
 
 
 def retried(server: Server, keys: list[str]) -> dict[str, bytes]:
-    """Send the same keys again, one after another, and give the answers' bodies by key.
+    """Retry keys one after another until each gets 201. Gives the bodies of the answers by key.
 
-    A store that has just come back may still refuse; within the promised time it must not.
+    A store that works again may still refuse some requests, but not longer than the promised time.
     """
     bodies = {}
     give_up_at = awake_s() + ANSWERED_WITHIN_S

@@ -1,4 +1,4 @@
-"""The console without a server: its pages through a client that has been let in."""
+"""The console without a server: a client of Flask that has entered it reads its pages."""
 
 import html
 import re

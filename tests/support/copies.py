@@ -112,7 +112,7 @@ def _place_all(tx: WriteTx, orders: int) -> None:
 
 
 def _use(store: Store) -> None:
-    """Let the store have tokens, a relay that is blocked, and a lease that was held twice."""
+    """Give the store tokens, a relay that is blocked, and a lease that was taken twice."""
     store.write(lambda tx: tx.tokens.insert_token(_token("a")))
     store.write(lambda tx: tx.tokens.insert_token(_token("b")))
     store.write(lambda tx: tx.tokens.revoke(1))

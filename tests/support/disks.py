@@ -94,7 +94,7 @@ def _is_in_use(disk: Path) -> bool:
 def serving_in(
     directory: Path, log_path: Path, preexec_fn: Callable[[], None] | None = None, **settings: str
 ) -> Iterator[Server]:
-    """Run a server whose log does not lie in the directory of its database."""
+    """Run a server whose log is not in the directory of its database."""
     server = Server(directory, LOG_LEVEL="warning", **settings)
     server.log_path = log_path
     try:

@@ -28,7 +28,7 @@ class Engine(Protocol):
     directory: Path
     # What the engine raises for a row that breaks a constraint.
     constraint_error: type[Exception]
-    # A regular expression for what the log says of data that is away.
+    # A regular expression for the reason in the log while the data is unreachable.
     why_away: str
 
     @property
@@ -40,10 +40,10 @@ class Engine(Protocol):
         """The URL as it is written in ORDERAPI_DATABASE_URL."""
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Ask on a connection that is not the store's."""
+        """Query on a connection that does not belong to the store."""
 
     def counts(self) -> list[int]:
-        """Count the rows of each table, on a connection that is not the store's."""
+        """Count the rows of each table, on a connection that does not belong to the store."""
 
     def dump(self) -> list[str]:
         """Give every row of every table as text."""
@@ -61,13 +61,13 @@ class Engine(Protocol):
         """Make every write wait, as a process does that writes for a long time."""
 
     def away(self) -> AbstractContextManager[None]:
-        """Let no store reach the data, which is unchanged afterwards."""
+        """Make the data unreachable for every store. Afterwards the data is unchanged."""
 
     def remove(self) -> None:
-        """Delete the data, of which no store is open any more."""
+        """Delete the data. No store may have it open any more."""
 
 
-# What libpq says of a connection that was not open yet when its server ended.
+# The message of libpq about a connection that was not open yet when its server ended.
 _ENDED_WHILE_OPENING = (
     "server closed the connection unexpectedly|Connection reset by peer|terminating connection"
 )

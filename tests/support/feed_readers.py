@@ -12,12 +12,12 @@ from tests.support.running import Server
 from tests.support.waiting import awake_s, wait_until
 
 _HEAD_END = b"\r\n\r\n"
-# Where no more may wait, one is answered at once with nothing; it should not ask again at once.
+# A reader that may not wait gets an empty answer at once. It pauses before its next request.
 _PAUSE_S = 0.05
 
 
 class Reader:
-    """One that waits for events, goes on where it was, and notes what it should not see."""
+    """A reader that polls for events after its last one, and notes every wrong answer."""
 
     def __init__(self, port: int, limit: int) -> None:
         self.port = port
@@ -30,7 +30,7 @@ class Reader:
         self._received = b""
 
     def ask(self) -> None:
-        """Ask for what comes next, over a new connection if need be."""
+        """Ask for the next events, on a new connection if the last one has ended."""
         if self.connection is None:
             self.connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
             self.connection.setblocking(False)
@@ -39,7 +39,7 @@ class Reader:
         self.connection.sendall(f"GET /events?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
     def take(self) -> bool:
-        """Take what has arrived; tells whether that was the whole answer.
+        """Receive a part of the answer. Tells whether the answer is now complete.
 
         Raises OSError if the connection has ended.
         """
@@ -77,7 +77,7 @@ class Reader:
 
 
 class Readers:
-    """`count` readers that go on until they are stopped."""
+    """`count` readers that poll until they are stopped."""
 
     def __init__(self, server: Server, count: int, limit: int = 1000) -> None:
         _allow_descriptors(count + 200)
@@ -95,14 +95,14 @@ class Readers:
         return sum(reader.answers for reader in self.readers)
 
     def wait_until_all_ask(self, timeout_s: float = 60) -> None:
-        """Wait until each of them has a connection and has asked."""
+        """Wait until each reader has a connection and has sent its request."""
         wait_until(
             lambda: all(reader.connection is not None for reader in self.readers),
             timeout_s=timeout_s,
         )
 
     def wait_until_all_have(self, sequence: int, timeout_s: float = 60) -> None:
-        """Wait until each of them has seen every event up to that number."""
+        """Wait until each reader has received every event up to this number."""
         give_up_at = awake_s() + timeout_s
         while any(reader.after < sequence for reader in self.readers):
             assert self.surprises == [], self.surprises[:3]
@@ -150,7 +150,7 @@ class Readers:
             return True
 
     def _part(self, reader: Reader, arrivals: selectors.BaseSelector) -> None:
-        """Let a broken connection go; the reader asks again, where it was, over another."""
+        """Close a broken connection. The reader then asks for the same events on a new one."""
         with suppress(KeyError, ValueError):
             if reader.connection is not None:
                 arrivals.unregister(reader.connection)

@@ -1,4 +1,4 @@
-"""Runs one scenario in a process of its own, patched by gevent before anything else is imported."""
+"""Runs one scenario in a process of its own, in which gevent patches before all other imports."""
 
 import os
 import sqlite3
@@ -24,9 +24,9 @@ getattr(importlib.import_module(module), scenario)(pathlib.Path(path), *argument
 
 
 def run_in_greenlets(scenario: Callable[..., Any], path: Path, *arguments: str) -> str:
-    """Run `scenario(path, *arguments)` as a gevent worker would; gives what it printed.
+    """Run `scenario(path, *arguments)` as in a gevent worker. Gives its output.
 
-    Nothing may come on stderr, neither its failure nor what gevent would print of others.
+    Asserts that stderr is empty, because gevent prints the failures of other greenlets there.
     """
     command = [sys.executable, "-c", _RUN, scenario.__module__, scenario.__name__, str(path)]
     ended = subprocess.run(

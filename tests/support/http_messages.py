@@ -13,7 +13,7 @@ from tests.support.running import ORDER, Answer, Server
 
 JSON_TYPE = "Content-Type: application/json"
 
-# slug: status, retryable, key_action; as the contract's table has them.
+# By slug: the status, `retryable` and `key_action`, as in the table of the contract.
 PROBLEMS = {
     "bad-request": (400, False, "reuse"),
     "idempotency-key-missing": (400, False, "none"),
@@ -39,7 +39,7 @@ _NEVER_SHOWN = ("Traceback", "sqlite", "SELECT ", "INSERT ", ".py", "site-packag
 
 
 def raw_request(method: str, target: str, *headers: str, body: bytes = b"") -> bytes:
-    """Write an HTTP/1.1 request; a body gets a Content-Length unless the headers frame it."""
+    """Write an HTTP/1.1 request. A body gets a Content-Length unless the headers frame it."""
     lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *headers]
     framing = ("content-length", "transfer-encoding")
     if body and not any(header.lower().startswith(framing) for header in headers):
@@ -80,7 +80,7 @@ def one_answer(received: bytes) -> Answer:
 
 
 def from_client(response: TestResponse) -> Answer:
-    """Make an answer of what Flask's test client received; its JSON matches its schema."""
+    """Convert an answer of Flask's test client, and assert that its JSON matches its schema."""
     check_schema(response)
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Answer(response.status_code, headers, response.data)
@@ -93,7 +93,7 @@ def ask(client: FlaskClient, target: str, method: str = "GET", **headers: str) -
 
 
 def order(client: FlaskClient, key: str | None, payload: Any = ORDER, **headers: str) -> Answer:
-    """Send `POST /orders`; bytes go as they are, all else as JSON."""
+    """Send `POST /orders`. A payload of bytes is sent unchanged, and any other one as JSON."""
     sent = {"Content-Type": "application/json"}
     if key is not None:
         sent["Idempotency-Key"] = key

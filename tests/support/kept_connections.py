@@ -1,4 +1,4 @@
-"""Clients that keep their connections, and what becomes of these while a server changes."""
+"""Clients that keep their connections open while the server replaces its workers or stops."""
 
 import http.client
 import json
@@ -12,11 +12,11 @@ from tests.support.running import ORDER, Answer, Server, answer_of
 
 @dataclass
 class KeptClient:
-    """A client that sends one order after another over one connection, until told to stop.
+    """A client that sends one order after another over one connection, until it is stopped.
 
-    A connection that the server has announced to close, or has closed while nothing was said, is
-    replaced, as every client does. What fails is noted by key: `failed_kept` on a connection that
-    had answered before, `failed_new` on one that had not.
+    If the server has announced that it closes the connection, or has closed it while it was idle,
+    the client opens another one, as every client does. The key of a failed order is noted in
+    `failed_kept` if the connection had answered before, and otherwise in `failed_new`.
     """
 
     server: Server

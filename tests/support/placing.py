@@ -1,4 +1,4 @@
-"""Orders placed as the view places them, without HTTP; and the files, seen from outside."""
+"""Places orders as the view does, without HTTP, and holds or spoils the lock of the database."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ def placing(key: str, quantity: int = 1, customer_id: str = "cust1") -> Fn:
 
 
 def place_for(store: Store, client_id: str) -> None:
-    """Let a client other than the public one have an order."""
+    """Make an order of another client than the public one."""
 
     def put(tx: WriteTx) -> None:
         made = tx.orders.insert_order(NewOrder(client_id, "cust1", "item1", 1), ORDER_STATUS)
@@ -51,7 +51,7 @@ def request_for(key: str, quantity: int = 1, customer_id: str = "cust1") -> tupl
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock between processes: what is written meanwhile waits, as one batch."""
+    """Hold the lock between processes. Writes that are queued in the meantime become one batch."""
     holder = DatabaseFiles(path).lock
     holder.take()
     try:
@@ -61,9 +61,10 @@ def held(path: Path) -> Iterator[None]:
 
 
 def spoil_lock_file(path: Path) -> Path:
-    """Put a directory in the lock file's place, in one step; unlink what this gives to end it.
+    """Replace the lock file by a link to a directory. Gives the link; unlink it to end this.
 
-    A checkpoint after the last order may be running, and would make a lock file that is gone anew.
+    The link replaces the file in one step. If the file were deleted first, a checkpoint that is
+    still running could create it again.
     """
     lock = path.with_name(path.name + "-lock")
     spoilt = path.with_name("spoilt")

@@ -10,9 +10,10 @@ _ports_given: deque[int] = deque(maxlen=500)
 
 
 def free_port() -> int:
-    """Give a port where nobody listens, below those that outgoing connections are given.
+    """Give a free port, below the ports that the system chooses for outgoing connections.
 
-    Processes that run tests side by side draw from different ones, and none twice soon.
+    Processes that run tests at the same time choose from different ports. A process does not choose
+    one of its last 500 ports.
     """
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:

@@ -58,7 +58,7 @@ class PostgresServer:
         run_as_owner("cp", "--recursive", "--reflink=auto", str(_template()), str(self.data))
 
     def start(self, *, wait: bool = True) -> None:
-        """Start the server, and wait until it lets clients in."""
+        """Start the server. With `wait`, this returns when the server accepts connections."""
         settings = _SMALL | self.settings
         settings |= {
             "port": str(self.port),
@@ -75,7 +75,7 @@ class PostgresServer:
             self.wait_until_serving()
 
     def wait_until_serving(self) -> None:
-        """Wait until the server lets clients in."""
+        """Wait until the server accepts connections."""
 
         def serves() -> bool:
             assert self.process is not None
@@ -85,10 +85,10 @@ class PostgresServer:
                 return True
             return False
 
-        wait_until(serves, "a PostgreSQL server that lets clients in", timeout_s=60)
+        wait_until(serves, "a PostgreSQL server that accepts connections", timeout_s=60)
 
     def stop(self) -> None:
-        """End the server at once, in the way in which it writes a last checkpoint."""
+        """Stop the server at once, with a last checkpoint (pg_ctl's mode `fast`)."""
         self._end(signal.SIGINT)
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""What must hold after every bad day, in SQL of its own."""
+"""Checks that a database keeps the promises, in SQL that is independent of the product."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.engines import Engine, SqliteEngine, engine_of
 
-# Each counts what must not be there.
+# Each statement counts rows that break a promise.
 VIOLATIONS = {
     "orders without exactly one ledger entry that agrees": """
         SELECT COUNT(*) FROM orders WHERE 1 != (SELECT COUNT(*) FROM ledger
@@ -34,7 +34,7 @@ VIOLATIONS = {
     "gaps in the sequence": """
         SELECT COALESCE(MAX(sequence), 0) - COUNT(*) FROM events""",
 }
-# What only SQLite can be asked about itself.
+# These checks exist only in SQLite.
 VIOLATIONS_OF_SQLITE = {
     "damaged pages": "SELECT COUNT(*) FROM pragma_integrity_check WHERE integrity_check != 'ok'",
     "broken references": "SELECT COUNT(*) FROM pragma_foreign_key_check",
@@ -43,12 +43,12 @@ ANSWERS = """
     SELECT idempotency_key, response_body, order_id, customer_id, item_id, quantity
     FROM idempotency_keys JOIN orders USING (order_id)"""
 
-# Runs a statement on a connection that is not the store's.
+# A query runs a statement on a connection that does not belong to the store.
 Query = Callable[[str], list[tuple[Any, ...]]]
 
 
 def assert_exactly_once(database: Path | Engine, acknowledged: Mapping[str, bytes]) -> int:
-    """Assert that a database is whole and has every acknowledged answer, by key, once.
+    """Assert that a database breaks no promise and has each acknowledged answer once, by key.
 
     The database is an engine, or a file of SQLite. Gives the number of orders.
     """
@@ -59,7 +59,7 @@ def assert_exactly_once(database: Path | Engine, acknowledged: Mapping[str, byte
 
 
 def assert_exactly_once_in(query: Query, acknowledged: Mapping[str, bytes]) -> int:
-    """Assert that a database has no violation, and every acknowledged answer, by key, once.
+    """Assert that a database has no violation and has each acknowledged answer once, by key.
 
     Gives the number of orders.
     """
@@ -77,6 +77,6 @@ def assert_exactly_once_in(query: Query, acknowledged: Mapping[str, bytes]) -> i
 
 
 def violations(query: Query, counted: Mapping[str, str] = VIOLATIONS) -> dict[str, int]:
-    """Give how often each violation was found, without those that were not found."""
+    """Count the violations by name. A name without a violation is left out."""
     found = {name: int(query(sql)[0][0]) for name, sql in counted.items()}
     return {name: number for name, number in found.items() if number}

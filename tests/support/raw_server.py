@@ -1,4 +1,4 @@
-"""A server that answers with any bytes, whatever it was asked."""
+"""A server that sends the bytes that a test chooses, whatever the request is."""
 
 import re
 import socket
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class RawServer:
-    """`answers` is sent to the requests of these numbers, and `answer` to all others."""
+    """Sends the bytes in `answers` to the requests of these numbers, and `answer` to all others."""
 
     url: str
     answer: bytes = b""
@@ -45,7 +45,7 @@ def raw_server() -> Iterator[RawServer]:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Return a whole request with its body; nothing if the connection ends before."""
+    """Return a whole request with its body. It is empty if the connection ends before."""
     received = b""
     while b"\r\n\r\n" not in received or not is_whole(received):
         chunk = connection.recv(65536)

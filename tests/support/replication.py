@@ -66,7 +66,7 @@ def replicated(**settings: str) -> Iterator[Pair]:
         standby = PostgresServer(
             of_standby,
             primary_conninfo=f"{of_the_primary} application_name={_STANDBY}",
-            # It notices a killed primary that is started again within a second.
+            # Within a second, the standby notices that a killed primary was started again.
             wal_retrieve_retry_interval="500ms",
             **_KEPT,
         )

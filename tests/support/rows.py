@@ -1,4 +1,4 @@
-"""A database's rows, as people look at them: while it is served, and reading only."""
+"""The rows of a SQLite database, read on a read-only connection while the service uses it."""
 
 import os
 import sqlite3
@@ -11,7 +11,7 @@ TABLES = ("orders", "ledger", "idempotency_keys", "events")
 
 
 def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    """Ask a connection that is not the store's."""
+    """Query on a connection that does not belong to the store."""
     uri = f"file:{quote(os.fsencode(path))}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, timeout=5)) as db:
         return db.execute(sql).fetchall()

@@ -1,4 +1,4 @@
-"""A server that does not keep to HTTP."""
+"""A server that breaks the rules of HTTP."""
 
 import socket
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def socket_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server that reads a request's beginning and then talks as it likes, once."""
+    """Accept one connection, read the beginning of a request, and call `talk` with the socket."""
     done = threading.Event()
 
     def serve() -> None:

@@ -116,7 +116,8 @@ class Server:
         """Tell how many clients have a connection that a worker has accepted."""
         lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
         fields = [line.split() for line in lines]
-        # Local address, state and inode (proc(5)); what nobody has accepted has no inode.
+        # The fields are the local address, the state and the inode (proc(5)). A connection
+        # that no process has accepted has the inode 0.
         port = f":{self.port:04X}"
         return sum(f[1].endswith(port) and f[3] == "01" and f[9] != "0" for f in fields)
 
@@ -134,14 +135,14 @@ class Server:
             self.process = None
 
     def kill(self) -> None:
-        """Kill the master with SIGKILL; its workers must go with it."""
+        """Kill the master with SIGKILL. Its workers must end too."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
         self.process = None
 
     def wait_for_log(self, text: str) -> None:
-        """Wait until the log contains `text`. An answer may leave before its line is written."""
+        """Wait until the log contains `text`. An answer may be sent before its line is written."""
         wait_for_text(self.log_path, text)
 
     def log_lines(self) -> list[dict[str, Any]]:
@@ -149,7 +150,7 @@ class Server:
         return [json.loads(line) for line in whole.splitlines()]
 
     def lines_of(self, request_id: str) -> list[dict[str, Any]]:
-        """Give the lines of a request; the answer may leave before its line is written."""
+        """Wait for the log lines of a request. An answer may be sent before its line is written."""
         found: list[dict[str, Any]] = []
 
         def are_there() -> bool:
@@ -177,7 +178,7 @@ class Server:
     def order(
         self, key: str | None, payload: Any = ORDER, timeout_s: float = 30.0, **headers: str
     ) -> Answer:
-        """Send `POST /orders`; underscores in header names stand for hyphens."""
+        """Send `POST /orders`. Underscores in the names of headers stand for hyphens."""
         sent = {"Content-Type": "application/json"}
         if key is not None:
             sent["Idempotency-Key"] = key
@@ -186,7 +187,7 @@ class Server:
         return self.request("POST", "/orders", body, sent, timeout_s)
 
     def raw(self, data: bytes, timeout_s: float = 10.0) -> bytes:
-        """Send bytes as they are, end the sending side, and give all that comes back."""
+        """Send bytes unchanged, close the sending side, and give all that the server sends."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)

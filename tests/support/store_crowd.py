@@ -1,4 +1,4 @@
-"""Threads that submit to a store or its queue at once, each noting how that ended."""
+"""Threads that write to a store or its queue at the same time, and note their results."""
 
 import threading
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from tests.support.waiting import awake_s, wait_until
 
 
 class Crowd:
-    """`size` threads that submit, each noting its outcome and how long that took.
+    """`size` threads that call `submit(number)`, and note the outcome and the seconds by number.
 
-    An outcome is what `submit(number)` gives, or the reason or the exception of its failure.
-    With `in_hand`, which tells how many are queued, they are queued in this order, and all of them
-    when this returns: for a queue that somebody holds up.
+    The outcome is the result of `submit`, the reason of a StoreUnavailable, or any other exception.
+    `in_hand` counts the queued writes. If it is given, each thread starts when the write of the
+    thread before is queued. The queue must not be emptied in the meantime.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class TcpProxy:
         self.delay_s = delay_s
         self.silent = False
         self.port = 0
-        # How often an answer was lost, or a request.
+        # How many answers and requests the proxy has lost so far.
         self.lost = 0
         self._links: set[_Link] = set()
         self._lock = threading.Lock()

@@ -25,7 +25,7 @@ class Received:
 
 @dataclass
 class Upstream:
-    """The script has one entry per request: a way to fail, or the status of the response."""
+    """Answers as in its script, which has one entry per request: a fault, or a status."""
 
     script: list[str | int] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Waiting for a condition, never for a time; and time as far as the machine gave it to us."""
+"""Waits for conditions, and a clock that does not count the stalls of a shared machine."""
 
 import os
 import time
@@ -16,13 +16,13 @@ _start_native_thread: Callable[..., int] = monkey.get_original("_thread", "start
 
 
 class _Clock:
-    """Time that stands still while the machine does, as one shared with others may for seconds.
+    """A clock that stops while the whole machine stalls, as a shared machine may for seconds.
 
-    A thread that only sleeps notes how much later than asked for it was woken.
+    A thread only sleeps, and notes how much later than requested it was woken.
     """
 
     def __init__(self) -> None:
-        # When it was last woken, and how long it has stood still in all.
+        # When the thread was last woken, and how many seconds of stalls it has seen altogether.
         self._noted = (time.monotonic(), 0.0)
         _start_native_thread(self._tick, ())
 
@@ -43,14 +43,14 @@ class _Clock:
 
 
 _clock = cache(_Clock)
-# A child has no such thread.
+# A forked child does not have the thread, so it starts one of its own.
 os.register_at_fork(after_in_child=_clock.cache_clear)
 
 
 def awake_s() -> float:
-    """Give a time in seconds for upper bounds: one in which no stall of the machine counts.
+    """Give the time in seconds, for upper bounds. It does not count stalls of the machine.
 
-    What our processes make each other wait for counts.
+    It does count the time in which our processes wait for each other.
     """
     return _clock().seconds()
 
@@ -62,7 +62,7 @@ def wait_until(
     timeout_s: float = 30.0,
     pause_s: float = 0.01,
 ) -> None:
-    """Wait until `holds()`; fail, naming `what` was waited for, if it never does."""
+    """Wait until `holds()` is true. Fails after `timeout_s`, with `what` in its message."""
     give_up_at = awake_s() + timeout_s
     while not holds():
         assert awake_s() < give_up_at, f"not within {timeout_s:g} s: {what}"

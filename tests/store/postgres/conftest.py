@@ -1,4 +1,4 @@
-"""The tests of what is inside the store of PostgreSQL. They run whatever engine is chosen."""
+"""Fixtures of the tests of the PostgreSQL store. These tests do not depend on `--engine`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def engine(tmp_path: Path) -> Iterator[PostgresEngine]:
 
 @pytest.fixture
 def store(engine: PostgresEngine) -> Iterator[PostgresStore]:
-    """A real store, whose type says more."""
+    """A real store, with the type of this engine."""
     store = PostgresStore(engine.url)
     store.prepare()
     yield store

@@ -46,7 +46,7 @@ print(len(ticks))
 """
 
 
-def test_the_event_loop_runs_while_a_query_is_waited_for(engine: PostgresEngine) -> None:
+def test_the_event_loop_runs_while_a_greenlet_waits_for_a_query(engine: PostgresEngine) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WAIT_AND_COUNT, engine.url_text],
         cwd=REPOSITORY,

@@ -21,7 +21,8 @@ from tests.support.postgres_faults import (
 from tests.support.promises import promise
 from tests.support.waiting import awake_s, wait_until
 
-# How long a request waits here in vain. The margin before a lock is given up must fit in.
+# The deadline of a request that cannot succeed. It must be longer than the margin that the
+# server gets to stop waiting for a lock.
 SHORT_S = 2.0
 
 
@@ -91,7 +92,7 @@ def test_one_bad_row_fails_alone(
 
 
 @pytest.mark.parametrize("sqlstate", ["XX001", "XX002"])
-def test_damage_that_the_server_finds_is_told_apart(
+def test_damage_that_the_server_finds_is_reported_as_a_corrupt_store(
     store: PostgresStore, engine: PostgresEngine, sqlstate: str
 ) -> None:
     with raising(engine, sqlstate), pytest.raises(StoreCorrupt):
@@ -121,10 +122,10 @@ def test_what_was_only_committed_with_a_warning_is_not_replayed(
         for _ in range(2):
             with pytest.raises(StoreUnavailable):
                 place_soon(store, "second")
-        # The order is there, and what is only read shows it. But no answer says that it was made.
+        # The order exists, and reads show it. But no answer reports that it was made.
         assert engine.counts() == [2, 2, 2, 2]
         assert len(listed(store)) == 2
-        # What was committed before, without a warning, is replayed.
+        # An order that was committed earlier, without a warning, is replayed.
         assert place(store, "first").body == first.body
     assert place(store, "second").replayed
 
@@ -136,7 +137,7 @@ def test_a_lock_that_is_held_for_too_long_leaves_nothing_behind(
     with engine.held():
         with pytest.raises(StoreUnavailable):
             place_soon(store, "second")
-        # The server has given up too: nothing of the request waits there.
+        # The server has stopped waiting too, so no session still waits for the lock.
         wait_until(lambda: waiting_for_locks(engine) == 0)
     assert engine.counts() == [1, 1, 1, 1]
 
@@ -197,7 +198,7 @@ def test_a_server_that_may_only_be_read_is_written_again_when_it_can_be(
     assert not place(store, "second").replayed
 
 
-def test_sqlstate_25006_asks_for_another_connection(
+def test_sqlstate_25006_requires_another_connection(
     store: PostgresStore, engine: PostgresEngine
 ) -> None:
     place(store, "first")
@@ -227,7 +228,7 @@ def test_a_transaction_that_the_server_ends_for_being_idle_is_a_503(
     )
 
     def dawdle(tx: object) -> None:
-        placing("key")(tx)  # type: ignore[arg-type]  # it gets what `write` gives
+        placing("key")(tx)  # type: ignore[arg-type]  # it is called as `fn` is
         time.sleep(0.3)
 
     with pytest.raises(StoreUnavailable):

@@ -1,4 +1,4 @@
-"""A server that is killed, or that is silent for a while: nobody guesses what it has committed."""
+"""After a server was killed or silent, the store finds out what the server has committed."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.promises import promise
 from tests.support.waiting import awake_s, wait_until
 
-# How long a request waits here in vain.
+# The deadline of a request that cannot succeed.
 SHORT_S = 2.0
 
 
@@ -35,14 +35,14 @@ def test_a_server_that_was_killed_and_started_again_has_every_acknowledged_order
         with pytest.raises(StoreUnavailable):
             place(store, "second", deadline=time.monotonic() + SHORT_S)
         server.start()
-        # The process itself goes on: nothing is started again.
+        # The process of the service continues without a restart.
         assert place(store, "first").body == first.body
         wait_until(lambda: bool(place_or_none(store, "second")))
 
 
 @promise("an error is not a verdict")
 def test_a_batch_that_a_silent_server_has_is_never_cancelled(server: PostgresServer) -> None:
-    """The server goes on where it was: the order of a request that got 503 exists, once."""
+    """The server continues later, and the order of the request that got 503 exists once."""
     with closing(PostgresStore(PostgresUrl(server.create_database("orders")))) as store:
         store.prepare()
         first = place(store, "first")

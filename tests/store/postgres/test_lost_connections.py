@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that are lost at a chosen moment: nobody guesses what has happened."""
+"""After a connection to PostgreSQL is lost, the store finds out what the server has committed."""
 
 import time
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ def test_each_order_of_a_batch_whose_answer_is_lost_gets_its_own_outcome(
         with engine.held():
             first = pool.submit(place, store, "first")
             wait_until(lambda: store.writes_in_hand() == 1)
-            # The call that waits for the lock was sent. The next one has all the others.
+            # The call of the first order waits for the lock. The next call has all other orders.
             wait_until(lambda: bool(engine.query(WAITING)))
             proxy.lose_answer(CALL)
             new = [pool.submit(place, store, key) for key in ("a", "b", "a")]
@@ -97,10 +97,10 @@ WAITING = (
 
 @promise("bad days lose nothing")
 @promise("an error is not a verdict")
-def test_a_network_that_is_silent_makes_nobody_wait_for_it(
+def test_no_request_waits_longer_than_its_deadline_for_a_silent_network(
     store: PostgresStore, engine: PostgresEngine, proxy: TcpProxy
 ) -> None:
-    """No packet tells that the connection is dead, as behind a firewall that discards packets."""
+    """A firewall discards all packets, so no packet reports that the connection is dead."""
     assert store.read_one(lambda tx: tx.events.last_sequence()) == 1
     proxy.silent = True
     started = awake_s()
@@ -127,7 +127,7 @@ def test_a_rare_write_whose_commit_is_not_known_is_not_done_twice(
         runs += 1
         return write(tx)
 
-    store.write(lambda tx: tx.probe.touch())  # the connection for rare writes is open
+    store.write(lambda tx: tx.probe.touch())  # opens the connection for rare writes
     proxy.lose_answer(b"COMMIT\0")
     with pytest.raises(StoreUnavailable):
         store.write(counted)
@@ -151,7 +151,7 @@ def test_readers_survive_the_end_of_their_connections(
         proxy.cut()
 
 
-def test_a_server_that_is_away_for_a_moment_fails_no_order(
+def test_a_server_that_cannot_be_reached_for_a_moment_fails_no_order(
     store: PostgresStore, engine: PostgresEngine
 ) -> None:
     with ThreadPoolExecutor(1) as pool, engine.away():

@@ -1,4 +1,4 @@
-"""`place_orders_v1`: what a batch of orders leaves behind, and how its ids and numbers follow."""
+"""`place_orders_v1`: the rows of a batch of orders, and the order of its ids and numbers."""
 
 import json
 import time
@@ -87,7 +87,7 @@ def test_a_batch_is_numbered_in_the_order_of_its_ids(
 def test_ids_grow_although_the_clock_was_set_back(
     store: PostgresStore, engine: PostgresEngine, last: str
 ) -> None:
-    """The greatest id is from the year 10889, and the ranks of its millisecond may be used up."""
+    """The greatest id is of the year 10889, and the ranks of its millisecond may be used up."""
     engine.execute(
         f"INSERT INTO orders VALUES ('{last}', 'public', 'cust1', 'item1', 1, 'created', '')"
     )
@@ -136,7 +136,7 @@ def test_the_saved_answer_has_the_bytes_that_this_program_writes(
     engine.remove()
 
 
-def test_an_order_is_known_again_by_the_random_end_of_its_id(store: PostgresStore) -> None:
+def test_an_order_is_recognised_by_the_random_end_of_its_id(store: PostgresStore) -> None:
     """The answer to a batch may be lost. The batch is then sent again, and its orders are new."""
     placement = placement_of(*request_for("key"), None)
     deadline = time.monotonic() + 60
@@ -158,7 +158,7 @@ def test_another_isolation_level_is_refused(engine: PostgresEngine, level: str) 
 
 @promise("a 201 is durable")
 @pytest.mark.usefixtures("store")
-def test_the_settings_that_a_commit_depends_on_hold_whatever_the_role_says(
+def test_the_settings_of_a_role_do_not_change_the_settings_of_a_commit(
     engine: PostgresEngine,
 ) -> None:
     with psycopg.connect(engine.url_text) as connection:

@@ -1,4 +1,4 @@
-"""The first server of the URL is silent, as a machine is that hangs: the next one is used."""
+"""The first server of the URL is silent, like a machine that hangs. The next one is used."""
 
 import socket
 import time
@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 
 # The driver does not wait for a server for a shorter time than this.
 CONNECT_S = 2
-# A request waits for a shorter time than it takes to give up the silent server.
+# The deadline of a request here. It is shorter than the time-out of the silent server.
 SHORT_S = 1.0
 OTHER_SESSIONS = (
     "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
@@ -37,7 +37,7 @@ def write_soon(store: PostgresStore) -> object:
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """A port on which the system accepts connections, and where nobody ever answers."""
+    """A port on which the system accepts connections, and no process answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.setblocking(False)
         yield silent

@@ -1,4 +1,4 @@
-"""What a start does with a database of PostgreSQL: it makes the tables, or refuses in one line."""
+"""A start makes the tables in a database of PostgreSQL, or refuses it in one line."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -121,7 +121,7 @@ def test_a_wrong_encoding_is_refused(engine: PostgresEngine) -> None:
         ("search_path = imitation, pg_catalog, public", "PostgreSQL 14 or newer is needed"),
     ],
 )
-def test_a_role_with_which_a_promise_would_not_hold_is_refused(
+def test_a_role_whose_settings_would_break_a_promise_is_refused(
     engine: PostgresEngine, setting: str, named: str
 ) -> None:
     engine.execute("CREATE SCHEMA imitation")
@@ -140,7 +140,9 @@ def test_a_server_that_may_lose_a_commit_is_refused(setting: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["nobody@127.0.0.1:{port}/{name}", "postgres@127.0.0.1:{port}/no"])
-def test_a_server_that_lets_nobody_in_is_refused_at_once(engine: PostgresEngine, url: str) -> None:
+def test_a_server_that_refuses_the_user_stops_the_start_at_once(
+    engine: PostgresEngine, url: str
+) -> None:
     given = "postgresql://" + url.format(port=engine.server.port, name=engine.database)
     assert "does not exist" in refusal(given)
 
@@ -165,7 +167,7 @@ def test_a_start_waits_for_a_server_that_starts(engine: PostgresEngine) -> None:
 
 @contextmanager
 def postgres_server_at(server: PostgresServer) -> Iterator[None]:
-    """Run a server that was only given a port so far."""
+    """Run a server that has had only a port so far."""
     with postgres_server() as other:
         other.stop()
         other.port = server.port

@@ -1,4 +1,4 @@
-"""Reads that the server cannot finish leave nothing behind there."""
+"""Reads that the server cannot finish in time leave no session there."""
 
 import time
 from collections.abc import Callable
@@ -19,21 +19,21 @@ SESSIONS = (
     "SELECT COUNT(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND application_name = 'orderapi'"
 )
-# Orders have a connection of their own, and so have other writes.
+# A process has one connection for orders, and one for other writes.
 WRITERS = 2
 Read = Callable[[ReadTx], object]
 
 
 @promise("bad days lose nothing")
 @pytest.mark.parametrize("name", ["read", "read_one"])
-def test_reads_that_wait_for_a_lock_in_vain_do_not_use_up_the_sessions_of_the_server(
+def test_reads_that_wait_for_a_held_lock_do_not_use_up_the_sessions_of_the_server(
     store: PostgresStore, engine: PostgresEngine, name: str
 ) -> None:
-    """A session that waits for a lock does not notice that its client has gone."""
+    """A session that waits for a lock does not notice that its client has disconnected."""
     made = place(store, "key").order_id
     read: Callable[[Read, float], object] = getattr(store, name)
 
-    def find_in_vain() -> int:
+    def sessions_after_a_failed_read() -> int:
         with pytest.raises(StoreUnavailable):
             read(lambda tx: tx.lookup.find_order(made), time.monotonic())
         return sessions(engine)
@@ -42,9 +42,9 @@ def test_reads_that_wait_for_a_lock_in_vain_do_not_use_up_the_sessions_of_the_se
         with psycopg.connect(engine.server.url(engine.database)) as operator:
             operator.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
             rounds = range(2 * CONNECTIONS_MAX)
-            most = max(pool.map(lambda _: find_in_vain(), rounds))
+            sessions_max = max(pool.map(lambda _: sessions_after_a_failed_read(), rounds))
         assert read(lambda tx: tx.lookup.find_order(made), time.monotonic() + READ_MIN_S)
-    assert most <= CONNECTIONS_MAX + WRITERS
+    assert sessions_max <= CONNECTIONS_MAX + WRITERS
 
 
 def sessions(engine: PostgresEngine) -> int:

@@ -1,4 +1,4 @@
-"""The tests of what is inside the store of SQLite."""
+"""Fixtures of the tests of the SQLite store."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ def engine(tmp_path: Path) -> SqliteEngine:
 
 @pytest.fixture
 def store(database: Path) -> Iterator[SqliteStore]:
-    """A real store in a temporary directory, whose type says more."""
+    """A real store in a temporary directory, with the type of this engine."""
     store = SqliteStore(database)
     store.prepare()
     yield store

@@ -1,4 +1,4 @@
-"""A batch whose requests give up, and a store that closes: what begins, and what is committed."""
+"""Writes whose requests reach their deadline, and a store that is closed during a write."""
 
 import sqlite3
 import threading
@@ -18,10 +18,10 @@ from tests.support.rows import counts, query
 from tests.support.store_crowd import Crowd
 from tests.support.waiting import wait_until
 
-# Deadlines, and requests that are gone.
 
-
-def test_a_job_whose_request_is_gone_is_not_begun(store: SqliteStore, database: Path) -> None:
+def test_a_job_whose_deadline_passes_in_the_queue_is_not_begun(
+    store: SqliteStore, database: Path
+) -> None:
     with held(database):
         dead = Crowd(lambda _: place(store, "dead", deadline=time.monotonic() + 0.3), 1)
         alive = Crowd(lambda _: place(store, "alive"), 1)
@@ -30,7 +30,7 @@ def test_a_job_whose_request_is_gone_is_not_begun(store: SqliteStore, database: 
     assert query(database, "SELECT idempotency_key FROM idempotency_keys") == [("alive",)]
 
 
-def test_a_job_whose_request_goes_while_its_batch_runs_is_not_begun(
+def test_a_job_whose_deadline_passes_while_its_batch_runs_is_not_begun(
     store: SqliteStore, database: Path
 ) -> None:
     def take_time(tx: WriteTx) -> None:
@@ -48,7 +48,7 @@ def test_a_job_whose_request_goes_while_its_batch_runs_is_not_begun(
     assert query(path, "SELECT idempotency_key FROM idempotency_keys") == [("last",)]
 
 
-def test_an_order_begun_whose_request_gave_up_is_committed_whole(
+def test_an_order_that_has_begun_is_committed_after_its_deadline(
     store: SqliteStore, database: Path
 ) -> None:
     claim, new_order = request_for("abandoned")
@@ -59,7 +59,7 @@ def test_an_order_begun_whose_request_gave_up_is_committed_whole(
         gave_up.wait(30)
         place_order(tx, claim, new_order)
 
-    store.write(lambda _: None)  # opened now
+    store.write(lambda _: None)  # opens the connection
     with pytest.raises(StoreUnavailable):
         store.write(place_slowly, time.monotonic() + 2.0)
     assert counts(database) == [0, 0, 0, 0]
@@ -68,7 +68,7 @@ def test_an_order_begun_whose_request_gave_up_is_committed_whole(
     assert counts(database) == [1, 1, 1, 1]
 
 
-def test_begin_waits_no_longer_than_the_oldest_request_that_still_does(
+def test_begin_waits_only_until_the_deadline_of_the_oldest_waiting_request(
     store: SqliteStore, database: Path
 ) -> None:
     """A process that waits while it holds the lock makes all other processes wait."""
@@ -100,11 +100,8 @@ def test_a_process_has_one_writer_at_a_time(store: SqliteStore) -> None:
     assert not place(store, "first").replayed
 
 
-# Closing.
-
-
-def test_a_store_closed_in_the_middle_of_a_write_commits_it_whole(store: SqliteStore) -> None:
-    """Its connection must not be closed under the writer's hands."""
+def test_a_store_that_is_closed_during_a_write_commits_it(store: SqliteStore) -> None:
+    """The connection must not be closed while the writer uses it."""
     begun = threading.Event()
 
     def touch_slowly(tx: WriteTx) -> str:
@@ -120,7 +117,7 @@ def test_a_store_closed_in_the_middle_of_a_write_commits_it_whole(store: SqliteS
     assert crowd.outcomes == {0: "done"}
 
 
-def test_a_store_closed_while_stuck_leaves_the_write_to_its_end(
+def test_a_store_that_is_closed_while_a_write_waits_for_the_lock_commits_it(
     store: SqliteStore, database: Path
 ) -> None:
     place(store, "before")

@@ -1,4 +1,4 @@
-"""What one process leaves to another: the lock, a WAL that was written but not synced."""
+"""Several processes on one database: their lock, and a WAL that a killed process left."""
 
 import os
 import sqlite3
@@ -46,10 +46,10 @@ def test_a_symbolic_link_to_a_database_has_the_same_lock(
 
 
 @promise("a 201 is durable")
-def test_a_wal_that_a_killed_process_left_is_synced_before_it_is_answered_from(
+def test_the_wal_of_a_killed_process_is_synced_before_a_replay_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may have been killed between its write and its fsync; a replay does none of its own."""
+    """The process may have been killed between write and fsync, and a replay makes no fsync."""
     path = tmp_path / "orders.db"
     SqliteStore(path).prepare()
     pid = os.fork()
@@ -73,7 +73,7 @@ def test_a_wal_that_a_killed_process_left_is_synced_before_it_is_answered_from(
     store.close()
 
 
-def test_a_read_waits_for_somebody_who_has_the_database_for_himself(
+def test_a_read_waits_while_another_process_locks_the_database_exclusively(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orderapi.store.sqlite.readers.LOCKED_OUT_MAX_S", 30.0)

@@ -32,7 +32,7 @@ def test_the_wal_stays_small_under_writes(store: SqliteStore, database: Path) ->
         place(store, f"key-{number}")
         largest = max(largest, wal_bytes(path))
     assert largest < WAL_MAX_BYTES
-    # What was checkpointed lies in the database file.
+    # A checkpoint has written the orders into the database file.
     assert path.stat().st_size > 100 * 1024
 
 
@@ -50,7 +50,8 @@ def test_a_wal_that_a_crash_left_is_checkpointed_after_the_first_write(tmp_path:
     store = SqliteStore(path)
     place(store, "first")
     assert store.read(lambda tx: tx.keys.find_claim("public", "key-39")) is not None
-    store.write(lambda _: None)  # until the checkpoint after the first write is over
+    # This write begins after the checkpoint that follows the first write.
+    store.write(lambda _: None)
     with closing(sqlite3.connect(path)) as db:
         # Everything that is in the WAL is also in the database file.
         _, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -63,13 +64,13 @@ def test_a_wal_that_a_crash_left_is_checkpointed_after_the_first_write(tmp_path:
 def test_every_checkpoint_is_made_under_the_lock(
     store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A commit of another process that resets the WAL meanwhile could lose transactions."""
+    """Without the lock, another process could reset the WAL meanwhile, and lose transactions."""
     lock = os.open(database.with_name("orders.db-lock"), os.O_RDWR)
     seen: list[bool] = []
     original = Checkpointer.checkpoint
 
-    def look_at_the_lock(self: Checkpointer, execute: Any) -> None:
-        def execute_and_look(sql: str) -> Any:
+    def checkpoint_and_test_the_lock(self: Checkpointer, execute: Any) -> None:
+        def execute_and_test(sql: str) -> Any:
             if "wal_checkpoint" in sql:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,9 +81,9 @@ def test_every_checkpoint_is_made_under_the_lock(
                     seen.append(False)
             return execute(sql)
 
-        original(self, execute_and_look)
+        original(self, execute_and_test)
 
-    monkeypatch.setattr(Checkpointer, "checkpoint", look_at_the_lock)
+    monkeypatch.setattr(Checkpointer, "checkpoint", checkpoint_and_test_the_lock)
     monkeypatch.setattr(checkpoint, "PAGES_MAX", 10 * 11)
     for number in range(45):
         place(store, f"key-{number}")
@@ -91,7 +92,7 @@ def test_every_checkpoint_is_made_under_the_lock(
     assert seen == [True] * 5
 
 
-def test_a_checkpoint_that_fails_fails_nobody(
+def test_a_checkpoint_that_fails_does_not_fail_a_write(
     store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed: list[bool] = []
@@ -113,7 +114,7 @@ def resets(path: Path) -> int:
 
 
 class Clock:
-    """A `time.monotonic` that goes on only when told."""
+    """A clock that moves only when a test changes `now_s`."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -139,7 +140,7 @@ class Bench:
         return self.db.execute(sql)
 
     def write(self) -> bool:
-        """Fill a page and checkpoint if that is due; tells whether it insisted on a reset."""
+        """Write a page, and make a checkpoint if one is due. Tells whether it tried a reset."""
         self.statements.clear()
         self.db.execute("INSERT INTO filling VALUES (hex(zeroblob(2000)))")
         if self.checkpointer.is_due(1):
@@ -166,7 +167,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     bench.db.close()
 
 
-def test_below_the_limit_nothing_waits_for_readers(bench: Bench, clock: Clock) -> None:
+def test_below_the_limit_no_checkpoint_waits_for_readers(bench: Bench, clock: Clock) -> None:
     with closing(sqlite3.connect(bench.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM filling").fetchall()
@@ -201,14 +202,14 @@ def test_the_wal_is_reset_once_the_reader_is_gone(bench: Bench, clock: Clock) ->
     assert bench.write()
     bench.write()
     assert bench.frames() < 10
-    # From now on a reset is tried at once again when it is due.
+    # The next reset that is due will be tried without a longer pause.
     assert bench.checkpointer._pause_s == checkpoint.RESTART_PAUSE_S
 
 
 def test_overlapping_readers_do_not_let_the_wal_grow_without_limit(
     store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is always one reader with a snapshot; never one snapshot for long."""
+    """At every moment, some reader holds a snapshot, but no reader holds one for long."""
     monkeypatch.setattr(checkpoint, "PAGES_MAX", 5 * 11)
     monkeypatch.setattr(checkpoint, "WAL_MAX_FRAMES", 200)
     monkeypatch.setattr(checkpoint, "RESTART_PAUSE_S", 0.05)
@@ -218,7 +219,7 @@ def test_overlapping_readers_do_not_let_the_wal_grow_without_limit(
     before = resets(path)
     is_over = threading.Event()
 
-    def read_on_and_on() -> None:
+    def read_repeatedly() -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:
             while not is_over.is_set():
                 reader.execute("BEGIN")
@@ -226,11 +227,11 @@ def test_overlapping_readers_do_not_let_the_wal_grow_without_limit(
                 is_over.wait(0.005)
                 reader.execute("COMMIT")
 
-    readers = [threading.Thread(target=read_on_and_on) for _ in range(4)]
+    readers = [threading.Thread(target=read_repeatedly) for _ in range(4)]
     for thread in readers:
         thread.start()
     try:
-        # How often a reset meets a gap between readers depends on the machine; never is a failure.
+        # It depends on the machine how often a reset finds no snapshot. It must happen twice.
         for number in range(20_000):
             place(store, f"key-{number}")
             if resets(path) > before + 1:

@@ -1,4 +1,4 @@
-"""A database file that goes, comes back, or is replaced while it is served."""
+"""A database file that is moved away, moved back, or replaced while the service runs."""
 
 import errno
 import os
@@ -20,7 +20,9 @@ EVERYTHING = OrderPage(PUBLIC_CLIENT, None, None, None, 100)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_root_makes_beside_a_database_belongs_to_its_owner(tmp_path: Path) -> None:
+def test_files_that_root_makes_beside_a_database_belong_to_the_owner_of_the_database(
+    tmp_path: Path,
+) -> None:
     store = SqliteStore(tmp_path / "orders.db")
     store.prepare()
     for file in tmp_path.iterdir():
@@ -33,7 +35,7 @@ def test_what_root_makes_beside_a_database_belongs_to_its_owner(tmp_path: Path) 
     assert set(owners.values()) == {(12345, 12345)}
 
 
-def test_a_database_that_was_moved_away_is_not_created_again_and_works_when_back(
+def test_a_database_that_was_moved_away_is_not_created_again_and_works_when_moved_back(
     store: SqliteStore, database: Path
 ) -> None:
     path = database
@@ -66,7 +68,7 @@ def test_a_store_whose_database_is_missing_from_the_start_makes_none(tmp_path: P
 def test_another_file_in_the_databases_place_is_not_used(
     store: SqliteStore, database: Path, tmp_path: Path, replacement: str
 ) -> None:
-    """Its WAL lies there still: SQLite would take it for the new file's, and mix the two."""
+    """The WAL of the old file is still there. SQLite would use it for the new file."""
     path = database
     place(store, "before")
     away = path.rename(path.with_name("away.db"))
@@ -93,25 +95,25 @@ def test_another_file_in_the_databases_place_is_not_used(
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_a_write_into_a_file_that_left_meanwhile_is_not_acknowledged(
+def test_a_write_into_a_file_that_is_moved_away_meanwhile_is_not_acknowledged(
     store: SqliteStore, database: Path
 ) -> None:
     path = database
     place(store, "before")
     claim, new_order = request_for("leaving")
 
-    def leave_in_the_middle(tx: WriteTx) -> None:
+    def move_away_in_the_middle(tx: WriteTx) -> None:
         place_order(tx, claim, new_order)
         path.rename(path.with_name("away.db"))
 
     with pytest.raises(StoreUnavailable):
-        store.write(leave_in_the_middle)
+        store.write(move_away_in_the_middle)
     path.with_name("away.db").rename(path)
     place(store, "leaving")
     assert counts(path) == [2, 2, 2, 2]
 
 
-def test_a_lock_file_that_cannot_be_opened_is_unavailable_until_it_can(
+def test_writes_are_refused_while_the_lock_file_cannot_be_opened(
     store: SqliteStore,
     database: Path,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Reads go on wherever the file can be read: no read needs a write, an fsync or a new file.
+"""Reads succeed while the file can be read. No read needs a write, an fsync or a new file.
 
 Each case opens a new connection, as a worker does that has just started. There are two states in
 which a service may have left its files: it was stopped, or it was killed and has left a WAL.
@@ -136,7 +136,7 @@ def test_a_new_connection_reads_a_disk_that_refuses_every_write(
         finally:
             subprocess.run(["chattr", "-i", str(database)], check=False, capture_output=True)
     assert seen[:3] == ["True", str(is_killed), str(1 + is_killed)]
-    # A WAL that is there already may have room left in it.
+    # In a closed directory, an existing WAL can still be written.
     assert seen[3:] == ["unavailable"] or (kind == "closed directory" and is_killed)
 
 

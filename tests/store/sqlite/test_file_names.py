@@ -35,9 +35,6 @@ def is_read(store: SqliteStore, key: str) -> bool:
     return store.read(lambda tx: tx.keys.find_claim("public", key)) is not None
 
 
-# Hard links.
-
-
 @promise("one key, one effect")
 def test_no_service_starts_on_a_database_with_two_names(tmp_path: Path) -> None:
     first, second = tmp_path / "orders.db", tmp_path / "elsewhere" / "same.db"
@@ -71,7 +68,7 @@ def test_a_second_name_that_appears_while_serving_stops_writes_until_it_is_gone(
     assert counts(database) == [2, 2, 2, 2]
 
 
-def test_the_second_name_that_a_killed_restore_has_left_is_forgotten_by_a_start(
+def test_a_start_deletes_the_second_name_that_a_killed_restore_has_left(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "orders.db"
@@ -85,7 +82,7 @@ def test_the_second_name_that_a_killed_restore_has_left_is_forgotten_by_a_start(
 
 
 def test_a_database_that_a_restore_has_replaced_is_left_alone_by_a_start(tmp_path: Path) -> None:
-    """Only its WAL is the same file still: it is not whole without what has its name."""
+    """Only its WAL is still the same file, and without it the old database is not complete."""
     path = tmp_path / "orders.db"
     kept = tmp_path / "orders.db-replaced-20261129T010203.456789Z"
     SqliteStore(path).prepare()
@@ -94,9 +91,6 @@ def test_a_database_that_a_restore_has_replaced_is_left_alone_by_a_start(tmp_pat
     SqliteStore(path).prepare()
     assert kept.exists()
     assert kept.with_name(kept.name + "-wal").exists()
-
-
-# Mounts.
 
 
 @contextmanager
@@ -130,7 +124,7 @@ def test_a_mount_that_appears_while_serving_stops_writes_until_it_is_gone(
     place(store, "before")
     assert is_read(store, "before")
     file = database.with_name(name)
-    # The file itself once more, so that everything but the mount stays as it was.
+    # The same file is mounted on itself, so that only the mount is new.
     with bound(file, file):
         assert f"{file} is a mount point" in refusal_of_a_write(store, "meanwhile")
         assert is_read(store, "before")
@@ -138,7 +132,7 @@ def test_a_mount_that_appears_while_serving_stops_writes_until_it_is_gone(
 
 
 def test_an_overlay_of_two_file_systems_is_a_place_for_a_database(tmp_path: Path) -> None:
-    """There a file has another device number than its directory, as in some containers."""
+    """On an overlay, a file has another device number than its directory, as in some containers."""
     lower, disk, root = (tmp_path / name for name in ("lower", "disk", "root"))
     for directory in (lower, disk, root):
         directory.mkdir()
@@ -165,9 +159,6 @@ def test_names_with_unusual_characters_are_found_among_the_mounts(tmp_path: Path
     SqliteStore(path).prepare()
 
 
-# What is beside the database.
-
-
 @promise("a 201 is durable")
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
 def test_no_write_is_acknowledged_once_its_wal_is_deleted(
@@ -180,7 +171,7 @@ def test_no_write_is_acknowledged_once_its_wal_is_deleted(
         assert "was deleted or replaced" in refusal_of_a_write(store, "meanwhile")
         assert is_read(store, "before")
 
-    # The last connection writes everything into the database file.
+    # When the last connection closes, SQLite writes everything into the database file.
     store.close()
     again = SqliteStore(database)
     with suppress(StoreRefused):
@@ -192,7 +183,7 @@ def test_no_write_is_acknowledged_once_its_wal_is_deleted(
     again.close()
 
 
-def test_a_wal_that_is_deleted_during_a_write_takes_its_acknowledgement_along(
+def test_a_write_is_not_acknowledged_if_its_wal_is_deleted_meanwhile(
     store: SqliteStore, database: Path
 ) -> None:
     place(store, "before")
@@ -206,10 +197,10 @@ def test_a_wal_that_is_deleted_during_a_write_takes_its_acknowledgement_along(
         store.write(delete_in_the_middle)
 
 
-def test_a_process_that_finds_no_wal_beside_its_index_opens_nothing(
+def test_a_process_that_finds_an_index_without_its_wal_does_not_open_the_database(
     store: SqliteStore, database: Path
 ) -> None:
-    """It would make a new WAL, while others still write to the one that was deleted."""
+    """It would make a new WAL, while other processes still write to the deleted one."""
     place(store, "before")
     database.with_name("orders.db-wal").unlink()
     other = SqliteStore(database)

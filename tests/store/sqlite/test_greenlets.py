@@ -1,4 +1,4 @@
-"""The store in greenlets, as in a gevent worker: killed requests, and a loop that never stops.
+"""The store in greenlets, as in a gevent worker: killed requests, and native threads that fail.
 
 Each scenario runs in a process of its own, where gevent has patched what the store uses.
 """
@@ -35,10 +35,10 @@ def noting(key: str, begun: list[str]) -> Callable[[WriteTx], Any]:
     return note_and_place
 
 
-# Requests that are killed; gunicorn does that after `graceful_timeout`.
+# gunicorn kills the greenlets of requests after `graceful_timeout`.
 
 
-def test_a_request_killed_in_the_queue_takes_nothing_along(tmp_path: Path) -> None:
+def test_a_request_that_is_killed_in_the_queue_fails_no_other_request(tmp_path: Path) -> None:
     run_in_greenlets(kill_in_the_queue, tmp_path / "orders.db")
 
 
@@ -47,7 +47,7 @@ def kill_in_the_queue(path: Path) -> None:
     with held(path):
         requests = [gevent.spawn(place, store, f"key-{number}") for number in range(5)]
         gevent.sleep(0.1)
-        # Also the one whose arrival began the batch.
+        # Request 0 is the one whose arrival began the batch.
         for number in (0, 2):
             requests[number].kill()
             assert isinstance(requests[number].value, gevent.GreenletExit)
@@ -57,7 +57,7 @@ def kill_in_the_queue(path: Path) -> None:
     store.close()
 
 
-def test_a_request_killed_while_its_batch_is_committed_takes_nothing_along(
+def test_a_request_that_is_killed_during_the_commit_of_its_batch_fails_no_other_request(
     tmp_path: Path,
 ) -> None:
     run_in_greenlets(kill_in_the_batch, tmp_path / "orders.db")
@@ -77,19 +77,21 @@ def kill_in_the_batch(path: Path) -> None:
         assert keys(path) == set()
         requests[0].kill()
     gevent.joinall(requests[1:], timeout=10, raise_error=True)
-    # Begun, it was committed without a listener; its retry is a replay.
+    # The order of the killed request was committed, so its retry is a replay.
     assert keys(path) == {"a", "b", "c"}
     assert place(store, "a").replayed
     assert not place(store, "next").replayed
     store.close()
 
 
-def test_a_request_killed_at_any_moment_leaves_one_drain_that_goes_on(tmp_path: Path) -> None:
+def test_a_request_that_is_killed_at_any_moment_leaves_exactly_one_running_drain(
+    tmp_path: Path,
+) -> None:
     run_in_greenlets(kill_at_any_moment, tmp_path)
 
 
 def kill_at_any_moment(directory: Path) -> None:
-    """The first write also starts the drain, and may be killed in the middle of that."""
+    """The first write also starts the drain, and it may be killed while it does so."""
     for moment in range(8):
         database = directory / f"{moment}.db"
         store = prepared(database)
@@ -110,12 +112,12 @@ def kill_at_any_moment(directory: Path) -> None:
         store.close()
 
 
-def test_a_failure_on_a_native_thread_is_the_requests_and_nobody_elses(tmp_path: Path) -> None:
+def test_a_failure_on_a_native_thread_fails_only_its_request(tmp_path: Path) -> None:
     run_in_greenlets(fail_natively, tmp_path / "orders.db")
 
 
 def fail_natively(path: Path) -> None:
-    """Nothing is printed of it: what is on stderr is our log, a JSON object a line."""
+    """Nothing is printed, because stderr has only the JSON lines of the log."""
     store = prepared(path)
     place(store, "before")
     lock = spoil_lock_file(path)
@@ -147,7 +149,7 @@ def start_no_native_thread(path: Path) -> None:
 
 @contextmanager
 def no_more_native_threads() -> Iterator[None]:
-    """Let the system give no more threads."""
+    """Make the start of a native thread fail, as when the system gives no more threads."""
 
     def start(*_: Any) -> None:
         raise RuntimeError("can't start new thread")

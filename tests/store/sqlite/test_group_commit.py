@@ -1,4 +1,4 @@
-"""A batch on a real store: one COMMIT for all, and what a failure in the middle does to whom."""
+"""A batch on a real store has one COMMIT, and a failure undoes one job or the whole batch."""
 
 import sqlite3
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.support.store_crowd import Crowd
 
 
 def in_one_batch(store: SqliteStore, database: Path, fns: list[Fn]) -> dict[int, Any]:
-    """Write all `fns` in one batch, in this order; gives results, reasons or exceptions."""
+    """Write all `fns` in one batch, in this order. Gives the outcomes of a `Crowd`, by number."""
     with held(database):
         crowd = Crowd(lambda number: store.write(fns[number]), len(fns), store.writes_in_hand)
     crowd.join()
@@ -39,7 +39,9 @@ def commits_in_wal(path: Path) -> int:
     return sum(frame[4:8] != bytes(4) and frame[8:16] == salts for frame in frames)
 
 
-def test_what_is_queued_together_shares_one_commit(store: SqliteStore, database: Path) -> None:
+def test_writes_that_are_queued_together_share_one_commit(
+    store: SqliteStore, database: Path
+) -> None:
     path = database
     settle(store)
     before = commits_in_wal(path)
@@ -69,7 +71,7 @@ def test_two_requests_with_one_key_in_one_batch_are_an_order_and_a_replay(
     assert counts(database) == [1, 1, 1, 1]
 
 
-# What is our own failure: undone alone.
+# A failure of `fn` itself undoes only its own job.
 
 
 def refuse_after_writing(tx: WriteTx) -> None:
@@ -89,7 +91,7 @@ def fail_with_a_bug(tx: WriteTx) -> None:
     raise SystemExit(3)
 
 
-def test_a_failure_of_our_own_undoes_that_job_alone(store: SqliteStore, database: Path) -> None:
+def test_a_failure_of_fn_undoes_only_its_own_job(store: SqliteStore, database: Path) -> None:
     settle(store)
     before = commits_in_wal(database)
     failing = [refuse_after_writing, break_a_constraint, fail_with_a_bug]
@@ -114,7 +116,7 @@ def test_a_job_that_is_undone_leaves_no_gap_in_the_numbers(
     assert sorted(order_id for _, order_id in placed) == [order_id for _, order_id in placed]
 
 
-# What is the driver's: the whole batch.
+# A failure of SQLite fails the whole batch.
 
 
 def fill_the_database(tx: WriteTx) -> None:
@@ -123,7 +125,7 @@ def fill_the_database(tx: WriteTx) -> None:
 
 
 def fill_and_say_nothing(tx: WriteTx) -> None:
-    """As if `fn` had mistaken it for a failure of its own: the rollback is done all the same."""
+    """Catch the error of SQLite, as an `fn` must not do. SQLite has rolled back nevertheless."""
     with pytest.raises(sqlite3.OperationalError, match="full"):
         fill_the_database(tx)
 
@@ -132,23 +134,24 @@ def fill_and_say_nothing(tx: WriteTx) -> None:
 def test_a_driver_error_in_the_middle_fails_the_whole_batch(
     store: SqliteStore, database: Path, fill: Fn
 ) -> None:
-    """SQLITE_FULL has rolled everything back; what came after it would commit alone."""
+    """SQLITE_FULL has rolled back everything. Later jobs would otherwise commit alone."""
     place(store, "first")
     path = database
     assert store._writer._connection is not None
     store._writer._connection.execute("PRAGMA max_page_count = 1")
     outcomes = in_one_batch(store, database, [placing("a"), fill, placing("b"), placing("first")])
     assert len(outcomes) == 4
-    assert {type(outcome) for outcome in outcomes.values()} == {str}  # StoreUnavailable's reason
+    # An outcome that is a text is the reason of a StoreUnavailable.
+    assert {type(outcome) for outcome in outcomes.values()} == {str}
     assert counts(path) == [1, 1, 1, 1]
-    # The limit was the connection's, and that was given up.
+    # The limit belonged to the old connection, and the store has opened a new one.
     assert not place(store, "a").replayed
     assert not place(store, "b").replayed
     assert counts(path) == [3, 3, 3, 3]
 
 
 def break_the_commit(tx: WriteTx) -> None:
-    """Break a foreign key that is looked at by COMMIT only."""
+    """Break a foreign key that SQLite checks only at COMMIT."""
     _, new_order = request_for("broken")
     tx.orders._execute("PRAGMA defer_foreign_keys = ON", {})
     tx.orders.insert_ledger_entry(
@@ -158,8 +161,8 @@ def break_the_commit(tx: WriteTx) -> None:
 
 
 @promise("a failure is not remembered")
-def test_a_commit_that_fails_gives_nobody_an_outcome(store: SqliteStore, database: Path) -> None:
-    """Not even those who only read: what was replayed to them may never have been made."""
+def test_a_commit_that_fails_gives_no_job_an_outcome(store: SqliteStore, database: Path) -> None:
+    """Replays and refusals fail too, because they may depend on an order that was rolled back."""
     place(store, "saved", quantity=7)
     given_up = store._writer._connection
     outcomes = in_one_batch(

@@ -15,7 +15,7 @@ def lock_path(database: Path) -> Path:
 
 @contextmanager
 def relay_of_release_0_1_0(database: Path) -> Iterator[bool]:
-    """Lock the file as that release does, and tell whether its relay would deliver."""
+    """Lock the file as release 0.1.0 does, and tell whether its relay would deliver."""
     with lock_path(database).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,7 +40,7 @@ def test_a_relay_of_an_older_release_delivers_alone(store: SqliteStore, database
 def test_a_relay_of_an_older_release_waits_for_every_newer_one(
     store: SqliteStore, database: Path
 ) -> None:
-    """A suspended holder may continue, and it has the lock file still."""
+    """A suspended holder may continue, and it still has the lock file."""
     with closing(SqliteStore(database)) as waiting:
         assert store.lease("relay")
         assert not waiting.lease("relay")
@@ -49,18 +49,18 @@ def test_a_relay_of_an_older_release_waits_for_every_newer_one(
             assert not delivers
 
 
-def test_a_deleted_file_lets_no_older_release_deliver_beside_the_holder(
+def test_after_the_file_was_deleted_no_older_release_delivers_beside_the_holder(
     store: SqliteStore, database: Path
 ) -> None:
     assert store.lease("relay")
     lock_path(database).unlink()
     with relay_of_release_0_1_0(database) as delivers:
         assert delivers
-        # The holder asks before each delivery.
+        # The holder confirms its lease before each delivery.
         assert store.lease("relay") is None
 
 
-def test_a_holder_that_asks_first_locks_a_deleted_file_again(
+def test_a_holder_that_confirms_its_lease_first_locks_a_new_file(
     store: SqliteStore, database: Path
 ) -> None:
     assert store.lease("relay")

@@ -1,4 +1,4 @@
-"""The database itself keeps the ledger as it was written."""
+"""The database itself refuses a change of the ledger."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ TAMPERING = {
 def outsider(
     store: SqliteStore, database: Path, request: pytest.FixtureRequest
 ) -> Iterator[sqlite3.Connection]:
-    """Somebody with write access, on a database with two orders."""
+    """A connection of another program with write access, on a database with two orders."""
     place(store, "first", 1)
     place(store, "second", 2)
     with closing(sqlite3.connect(database, isolation_level=None)) as db:

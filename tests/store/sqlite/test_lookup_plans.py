@@ -53,7 +53,7 @@ LOOKUPS: dict[str, Callable[[LookupReads], object]] = {
 }
 
 
-# What the pages read, of whatever subject.
+# The statements of the pages, on all subjects.
 PAGES: dict[str, Callable[[ReadTx], object]] = {
     "search": lambda tx: [finding.find(tx, query) for query in (ID, "ab" * 16, "7", "key-1")],
     "order": lambda tx: read_story(tx, tx.lookup.list_events_of_trace("ab" * 16)[0].order_id),
@@ -92,7 +92,7 @@ def test_a_lookup_searches_an_index_and_scans_no_table(
     look_up(LookupReads(explained))
     assert plans
     for step in plans:
-        # What is scanned are the few rows that the statement itself has found before, or the
+        # A scan is allowed over the few rows that the statement has found before, and over the
         # newest orders, of which LIMIT takes a few.
         assert not step.startswith("SCAN") or step in SCANNED, plans
 
@@ -165,7 +165,7 @@ def test_the_clients_are_found_without_reading_every_key(
         return steps
 
     db.set_progress_handler(count, 1)
-    list_clients()  # the first statement of a connection also reads the schema
+    list_clients()  # The first statement of a connection also reads the schema.
     with_few = list_clients()
     for number in range(60, 600):
         order(store, f"key-{number}")

@@ -1,4 +1,4 @@
-"""An event loop that never stops, whatever the store waits for.
+"""The event loop keeps running while the store waits for a lock or for the disk.
 
 Each scenario runs in a process of its own, where gevent has patched what the store uses.
 """
@@ -23,14 +23,14 @@ from tests.support.placing import held, place
 from tests.support.rows import counts
 from tests.support.waiting import awake_s
 
-# The loop may be late because its neighbours are busy; a call that blocks it takes seconds here.
+# On a busy machine the loop may be late by a part of this. A blocking call takes seconds here.
 GAP_MAX_S = 0.5
 HELD_S = 3.0
 
 
 @contextmanager
 def ticking(seconds: Callable[[], float]) -> Iterator[list[float]]:
-    """Let a greenlet tick every 10 ms; the list has the gaps between the ticks, in seconds."""
+    """Let a greenlet tick every 10 ms. Gives a list of the seconds from each tick to the next."""
     gaps: list[float] = []
 
     def tick() -> None:
@@ -60,14 +60,14 @@ HOLDING = {"flock": held, "transaction": transaction_held, "disk": disk_slowed}
 
 
 @pytest.mark.parametrize("lock", HOLDING)
-def test_no_call_of_ours_blocks_the_loop(tmp_path: Path, lock: str) -> None:
+def test_no_call_of_the_store_blocks_the_loop(tmp_path: Path, lock: str) -> None:
     gap_s = float(run_in_greenlets(write_and_read_behind, tmp_path / "orders.db", lock))
     assert gap_s < GAP_MAX_S
 
 
 @pytest.mark.parametrize("lock", ["flock", "disk"])
-def test_a_blocked_loop_would_be_found(tmp_path: Path, lock: str) -> None:
-    """The same with nothing handed to native threads."""
+def test_a_store_without_native_threads_blocks_the_loop(tmp_path: Path, lock: str) -> None:
+    """This shows that the test above can fail."""
     printed = run_in_greenlets(write_and_read_behind, tmp_path / "orders.db", lock, "in place")
     assert float(printed) > 2 * GAP_MAX_S
 
@@ -77,7 +77,9 @@ def in_place(_: _NativeThread, act: Callable[[], Any]) -> Any:
 
 
 def write_and_read_behind(path: Path, lock: str, where: str = "") -> None:
-    """Write, checkpoint and read, while somebody holds a lock and when nobody does."""
+    """Write, make checkpoints and read, first while a lock is held, and then without it.
+
+    Prints the longest gap between two ticks of the loop, in seconds."""
     seconds = awake_s
     if where == "in place":
         seconds = time.monotonic
@@ -85,13 +87,13 @@ def write_and_read_behind(path: Path, lock: str, where: str = "") -> None:
     store = prepared(path)
     place(store, "first")
     with ticking(seconds) as gaps:
-        # Native: in place, the loop could not give it free.
+        # A native thread holds the lock, so that it is released even if the loop is blocked.
         held_by: list[str] = []
         releasing = get_hub().threadpool.spawn(hold_for_a_while, path, lock, held_by)
         while not held_by:
             gevent.sleep(0.01)
         writers = [gevent.spawn(place_some, store, number) for number in range(20)]
-        reader = gevent.spawn(read_on_and_on, store)
+        reader = gevent.spawn(read_repeatedly, store)
         gevent.joinall(writers, timeout=30, raise_error=True)
         reader.kill()
         releasing.get()
@@ -111,7 +113,7 @@ def place_some(store: SqliteStore, number: int) -> None:
         place(store, f"{number}-{turn}")
 
 
-def read_on_and_on(store: SqliteStore) -> None:
+def read_repeatedly(store: SqliteStore) -> None:
     with suppress(gevent.GreenletExit):
         while True:
             assert store.read(lambda tx: tx.keys.find_claim("public", "first")) is not None

@@ -1,4 +1,4 @@
-"""Numbered migrations: from older databases, beside newer ones, by several processes at once."""
+"""Numbered migrations of older databases, newer schemas, and several processes at once."""
 
 import sqlite3
 import subprocess

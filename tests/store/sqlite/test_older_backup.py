@@ -67,7 +67,7 @@ def test_a_migration_that_fails_is_refused_in_a_line_that_names_the_backup(
     assert list(temporary.iterdir()) == []
 
 
-def test_too_little_room_for_the_copy_names_the_setting_that_helps(
+def test_without_space_for_the_copy_the_error_names_the_setting_that_helps(
     backup: Path, temporary: Path
 ) -> None:
     with mounted("-t", "tmpfs", "-o", "size=2m", "none", temporary):

@@ -1,4 +1,4 @@
-"""Reading through SQLite: what it must not change, and what it leaves behind."""
+"""Reads of the SQLite store change nothing and hold no snapshot afterwards."""
 
 import sqlite3
 from pathlib import Path
@@ -25,22 +25,20 @@ def test_a_read_cannot_write(store: SqliteStore, database: Path) -> None:
     ]
 
 
-def test_a_read_that_fails_leaves_the_store_as_good_as_before(
-    store: SqliteStore, database: Path
-) -> None:
+def test_a_read_that_fails_leaves_no_snapshot_open(store: SqliteStore, database: Path) -> None:
     place(store, "key")
     for _ in range(50):
         with pytest.raises(ZeroDivisionError):
             store.read(lambda tx: (tx.keys.find_claim(PUBLIC_CLIENT, "key"), 1 // 0))
         assert store.read(lambda tx: tx.keys.find_claim(PUBLIC_CLIENT, "key")) is not None
-    # No snapshot was left open, so a checkpoint can move the whole WAL.
-    store.write(lambda _: None)  # until the writer's own checkpoint is over
+    # If a snapshot were open, a checkpoint could not move the whole WAL.
+    store.write(lambda _: None)  # begins after the checkpoint of the writer
     with sqlite3.connect(database) as db:
         busy, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     assert (busy, moved) == (0, frames)
 
 
-def test_a_conflict_costs_no_connection(store: SqliteStore) -> None:
+def test_a_conflict_opens_no_new_connection(store: SqliteStore) -> None:
     place(store, "key")
     other, _ = request_for("key", quantity=2)
     store.read(lambda tx: find_reply(tx, request_for("key")[0]))

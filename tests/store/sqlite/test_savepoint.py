@@ -1,4 +1,4 @@
-"""What a job's savepoint rests on: a transaction that is open, and nothing beside the database."""
+"""The savepoint of a job needs an open transaction, and no temporary file."""
 
 import time
 from contextlib import suppress
@@ -16,7 +16,7 @@ from tests.support.rows import counts
 
 
 def test_no_job_is_run_outside_a_transaction(store: SqliteStore, database: Path) -> None:
-    """A SAVEPOINT there would be a transaction of its own, and its RELEASE a COMMIT."""
+    """A SAVEPOINT outside a transaction begins one, and its RELEASE is then a COMMIT."""
     place(store, "first")
     assert store._writer._connection is not None
     job = Job(placing("alone"), time.monotonic() + 8)
@@ -29,7 +29,7 @@ def test_no_job_is_run_outside_a_transaction(store: SqliteStore, database: Path)
 
 
 def test_savepoints_need_no_temporary_file(store: SqliteStore) -> None:
-    """It would lie on a disk that may be full while ours is not."""
+    """A temporary file may be on another disk, which may be full."""
 
     def place_many(tx: WriteTx, prefix: str) -> set[str]:
         for n in range(300):
@@ -37,7 +37,7 @@ def test_savepoints_need_no_temporary_file(store: SqliteStore) -> None:
         return open_files()
 
     before = open_files()
-    # Of what is there already, the second one changes more pages than are kept in memory.
+    # The second write changes more existing pages than the cache can hold.
     store.write(lambda tx: place_many(tx, "first"))
     opened = store.write(lambda tx: place_many(tx, "second")) - before
     assert any(name.endswith("orders.db-wal") for name in opened)

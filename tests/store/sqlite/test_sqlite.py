@@ -1,4 +1,4 @@
-"""The SQLite engine: its pragmas, its failures, its locks, and forks."""
+"""The SQLite engine: pragmas, failures of SQLite, locks of other programs, and forks."""
 
 import os
 import sqlite3
@@ -54,7 +54,9 @@ def test_pragmas_are_in_force_after_a_reopening(store: SqliteStore) -> None:
         assert store._writer._connection.rows(f"PRAGMA {pragma}", {}) == [(value,)], pragma
 
 
-def test_the_seeds_sql_runs_on_a_live_database(store: SqliteStore, database: Path) -> None:
+def test_the_sql_of_the_contract_runs_on_a_database_in_use(
+    store: SqliteStore, database: Path
+) -> None:
     orders = [place(store, f"key-{n}", customer_id=f"cust{n}").order_id for n in (1, 2)]
     path = database
     assert query(path, "SELECT COUNT(*) FROM orders;") == [(2,)]
@@ -67,16 +69,16 @@ def test_the_seeds_sql_runs_on_a_live_database(store: SqliteStore, database: Pat
     assert joined == [(orders[0], "cust1", 1), (orders[1], "cust2", 2)]
 
 
-# Failures of the driver.
+# Failures of SQLite.
 
 
-def limit_pages(store: SqliteStore, most: int) -> None:
+def limit_pages(store: SqliteStore, pages_max: int) -> None:
     place(store, "before-the-limit")
     assert store._writer._connection is not None
-    store._writer._connection.execute(f"PRAGMA max_page_count = {most}")
+    store._writer._connection.execute(f"PRAGMA max_page_count = {pages_max}")
 
 
-def test_a_failure_that_fn_survives_undoes_its_own_statement_only(
+def test_a_failed_statement_that_fn_catches_undoes_only_that_statement(
     store: SqliteStore, database: Path
 ) -> None:
     claim, new_order = request_for("survived")
@@ -91,7 +93,7 @@ def test_a_failure_that_fn_survives_undoes_its_own_statement_only(
 
 
 @promise("bad days lose nothing")
-def test_a_full_database_refuses_whole_orders_and_goes_on_reading(
+def test_a_full_database_refuses_whole_orders_and_still_reads(
     store: SqliteStore, database: Path
 ) -> None:
     limit_pages(store, 1)
@@ -101,7 +103,8 @@ def test_a_full_database_refuses_whole_orders_and_goes_on_reading(
     assert counts(database)[0] == placed + 1
     assert store.read(lambda tx: tx.keys.find_claim(PUBLIC_CLIENT, claim.key)) is not None
     assert place(store, "before-the-limit").replayed
-    # The limit belonged to the connection, and that was given up: the same key succeeds.
+    # The limit belonged to the old connection. The store has opened a new one, so the same key
+    # succeeds.
     assert not place(store, f"filling-{placed}", customer_id="c" * 128).replayed
 
 
@@ -111,13 +114,13 @@ def place_until_refused(store: SqliteStore) -> int:
             place(store, f"filling-{number}", customer_id="c" * 128)
         except StoreUnavailable:
             return number
-    raise AssertionError("never full")
+    raise AssertionError("the database never became full")
 
 
-def test_what_follows_a_failure_that_rolled_back_never_commits_alone(
+def test_a_statement_after_a_rollback_by_sqlite_never_commits_alone(
     store: SqliteStore, database: Path
 ) -> None:
-    """SQLITE_FULL ends the whole transaction: a later statement would be one of its own."""
+    """SQLITE_FULL ends the whole transaction, so a later statement would be a new transaction."""
     limit_pages(store, 1)
     claim, new_order = request_for("partial")
     path = database
@@ -140,7 +143,9 @@ def test_what_follows_a_failure_that_rolled_back_never_commits_alone(
     place(store, "partial")
 
 
-def test_a_driver_error_in_the_middle_leaves_nothing(store: SqliteStore, database: Path) -> None:
+def test_an_error_of_sqlite_in_the_middle_undoes_the_whole_write(
+    store: SqliteStore, database: Path
+) -> None:
     claim, new_order = request_for("middle")
 
     def fail_in_the_middle(tx: WriteTx) -> None:
@@ -154,8 +159,8 @@ def test_a_driver_error_in_the_middle_leaves_nothing(store: SqliteStore, databas
     assert not place(store, claim.key).replayed
 
 
-def test_a_commit_that_hits_the_file_size_limit_gives_nobody_a_result(tmp_path: Path) -> None:
-    """Another process, since RLIMIT_FSIZE cannot be raised again by everybody."""
+def test_a_write_beyond_the_file_size_limit_is_refused_and_undone(tmp_path: Path) -> None:
+    """The test uses a child process, so that the limit does not apply to this process."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -184,7 +189,7 @@ def write_beyond_the_limit(path: Path) -> int:
     return 0 if set(counts(path)) == {placed + 1} else 3
 
 
-def test_an_outside_lock_is_waited_for_until_the_deadline(
+def test_a_write_waits_for_the_lock_of_another_program_until_its_deadline(
     store: SqliteStore, database: Path
 ) -> None:
     place(store, "before")
@@ -196,12 +201,14 @@ def test_an_outside_lock_is_waited_for_until_the_deadline(
         assert time.monotonic() - started >= 0.5
         assert store.read(lambda tx: len(tx.orders.list_orders(EVERYTHING))) == 1
         outside.execute("ROLLBACK")
-    # Made now, or by the abandoned job at the last moment; not by both.
+    # This call makes the order, or the abandoned job has made it at the last moment.
     place(store, "meanwhile")
     assert counts(database) == [2, 2, 2, 2]
 
 
-def test_an_outside_lock_that_ends_in_time_fails_nobody(store: SqliteStore, database: Path) -> None:
+def test_a_write_succeeds_when_another_program_releases_its_lock_in_time(
+    store: SqliteStore, database: Path
+) -> None:
     with closing(
         sqlite3.connect(database, isolation_level=None, check_same_thread=False)
     ) as outside:
@@ -210,10 +217,10 @@ def test_an_outside_lock_that_ends_in_time_fails_nobody(store: SqliteStore, data
         assert not place(store, "patient").replayed
 
 
-def test_a_database_held_exclusively_is_waited_for_at_the_first_write(
+def test_the_first_write_waits_for_a_program_that_locks_the_database_exclusively(
     store: SqliteStore, database: Path
 ) -> None:
-    """As while another process recovers the WAL: the very opening is then BUSY."""
+    """Opening the database is then BUSY too, as while another process recovers the WAL."""
     with closing(
         sqlite3.connect(database, isolation_level=None, check_same_thread=False)
     ) as outside:
@@ -224,7 +231,7 @@ def test_a_database_held_exclusively_is_waited_for_at_the_first_write(
         assert counts(database) == [1, 1, 1, 1]
 
 
-# Processes.
+# Several processes.
 
 
 def test_a_store_used_before_a_fork_is_refused_after_it(store: SqliteStore) -> None:

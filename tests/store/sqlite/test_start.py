@@ -1,4 +1,4 @@
-"""What stops the start: each with one clear line, and nothing changed."""
+"""Each reason that stops a start is reported in one clear line, and nothing is changed."""
 
 import os
 import sqlite3
@@ -22,7 +22,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become 
 
 
 def refusal(path: Path) -> str:
-    """Prepare a store that must be refused, and give the one line why."""
+    """Prepare a store that must be refused, and give the line with the reason."""
     with pytest.raises(StoreRefused) as refused:
         SqliteStore(path).prepare()
     message = str(refused.value)
@@ -33,7 +33,7 @@ def refusal(path: Path) -> str:
 
 @pytest.fixture
 def full_path(tmp_path: Path) -> Path:
-    """A database of ours with 300 orders, nobody using it."""
+    """A database with 300 orders, which no process uses."""
     path = tmp_path / "orders.db"
     store = SqliteStore(path)
     store.prepare()
@@ -137,7 +137,7 @@ def test_a_missing_directory_is_refused_and_not_made(tmp_path: Path) -> None:
 
 
 def test_a_missing_database_whose_wal_exists_is_not_created_again(full_path: Path) -> None:
-    """SQLite would delete that WAL, and committed orders with it."""
+    """SQLite would delete this WAL, which may contain committed orders."""
     store = SqliteStore(full_path)
     place(store, "in the WAL only")
     wal = full_path.with_name("orders.db-wal")
@@ -155,7 +155,7 @@ def test_a_missing_database_whose_wal_exists_is_not_created_again(full_path: Pat
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
-    """A first start that was killed leaves one."""
+    """A first start that was killed leaves an empty file."""
     path = tmp_path / "orders.db"
     path.touch()
     SqliteStore(path).prepare()
@@ -175,7 +175,7 @@ def test_a_path_with_bytes_that_are_not_utf_8_is_used(tmp_path: Path) -> None:
 
 @pytest.fixture
 def public_directory() -> Iterator[Path]:
-    """A directory that every user can reach; pytest's own are closed to others."""
+    """A directory that every user can reach. Those of pytest are closed to other users."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -233,7 +233,7 @@ def test_the_server_says_in_one_line_why_it_does_not_start(tmp_path: Path) -> No
 
 
 def refusal_as_nobody(path: Path) -> str:
-    """Prepare a store as the user `nobody`, and give the one line why that was refused."""
+    """Prepare a store as the user `nobody`, and give the line with the reason of the refusal."""
     script = (
         "import os, sys, pathlib\n"
         "from orderapi.errors import StoreRefused\n"
