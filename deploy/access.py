@@ -80,7 +80,7 @@ def _give_first_token(settings: Settings) -> None:
 
 
 def _show(store: Store, created: CreatedToken) -> None:
-    """Print the token. If it cannot be printed, revoke it, because nobody will ever see it."""
+    """Print the token. If it cannot be printed, revoke it, because nobody has seen it."""
     url = shlex.quote(os.environ.get("ORDERAPI_URL", LOCAL_URL))
     try:
         sys.stdout.write(_GIVEN.format(client=PUBLIC_CLIENT, token=created.token, url=url))

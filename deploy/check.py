@@ -53,7 +53,7 @@ def _refused_lines(environ: Mapping[str, str], file: Path) -> Iterator[str]:
 
 
 def _refused_settings(environ: Mapping[str, str]) -> Iterator[SettingsInvalid]:
-    """Give every refusal: `read_settings` reports one, so each refused setting is left out next."""
+    """Give every refusal. `read_settings` reports one, so it is called again without that one."""
     left = dict(environ)
     while True:
         try:

@@ -27,7 +27,7 @@ _native_threads = SimpleNamespace(
 
 try:
     _settings = read_settings(os.environ)
-    # Before the app is imported: its metrics are made then.
+    # This comes before the import of the app, which makes its metrics.
     _metrics = share_metrics()
 except StartRefused as error:
     logs.configure("info", _native_threads)
@@ -45,9 +45,9 @@ logger_class = JsonLogger
 preload_app = True
 # Requests in flight are answered within 10 s, and a stop waits for them.
 graceful_timeout = 20
-# A worker that hangs, or was stopped, may hold the lock that all others write under.
+# A worker that hangs or was stopped may hold the lock, and then no other worker can write.
 timeout = 15
-# Workers beat in memory, never on a slow disk.
+# The files of the heartbeats are in memory, so a slow disk never delays a heartbeat.
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - a file without a name, for the workers alone
 keepalive = limits.IDLE_MAX_S
 # This service does not need gunicorn's management socket.

@@ -157,7 +157,7 @@ put_site() {
         ln -sfn "../$SITE" "$nginx/sites-enabled/orderapi"
         changed=true
     fi
-    # Debian's default site answers for all names on port 80, as our site does. Both cannot.
+    # Debian's default site answers for all names on port 80, as our site does. nginx allows only one.
     if [ -L "$nginx/sites-enabled/default" ]; then
         rm "$nginx/sites-enabled/default"
         changed=true

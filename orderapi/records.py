@@ -138,10 +138,10 @@ class RelayState:
     """How far the relay is behind, since when, and why.
 
     `position` is the number of the last event that it has delivered, or skipped by request.
-    `next_since` is when the one after it was committed, None if there is none. `failures` counts
-    the attempts in a row that failed to deliver that one: the first at `blocked_since`, the last
-    because of `blocked_reason`.
-    Times are RFC 3339 UTC with milliseconds and `Z`.
+    `next_since` is the time at which the next event was committed, or None if there is none.
+    `failures` counts the consecutive failed attempts to deliver that event. The first attempt
+    failed at `blocked_since`, and the last one failed because of `blocked_reason`. Times are RFC
+    3339 UTC with milliseconds and `Z`.
     """
 
     position: int

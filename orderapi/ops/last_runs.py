@@ -1,4 +1,4 @@
-"""What a store keeps of its last backup and of its last audit, for monitors and for the console."""
+"""Records the last backup and the last audit in a store, for the metrics and for the console."""
 
 import time
 from collections.abc import Callable

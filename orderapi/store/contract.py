@@ -1,4 +1,4 @@
-"""What a store promises to its callers, whichever engine is behind it."""
+"""What a store promises to its callers, on each engine."""
 
 import time
 from collections.abc import Callable
@@ -106,12 +106,12 @@ class Store(Protocol):
         """
 
     def settled_events(self, events: list[Event]) -> list[Event]:
-        """Return those of the first events of a read that no failover can lose.
+        """Return the events that no failover can lose. Callers may deliver only these events.
 
-        `events` are in the order of their numbers. What is returned are all of them, unless the
-        store cannot be written now. Only these events may be given to others, because another event
-        may get the number of an event that a failover has lost. Raises StoreUnavailable if the
-        store cannot be read.
+        `events` are the result of a read, in the order of their numbers. The result has all of
+        them, or only the first ones if the store cannot be written now. After a failover that has
+        lost an event, another event may get its number. Raises StoreUnavailable if the store cannot
+        be read.
         """
 
     def lease(self, name: str) -> Lease | None:

@@ -21,13 +21,13 @@ BATCH_ROWS = 2_000
 
 
 class TargetState(Enum):
-    """What there is in the place of a copy."""
+    """What the target of a copy contains."""
 
     # No table of orderapi, or only empty ones.
     EMPTY = "empty"
     # A copy that has begun and has not ended.
     UNFINISHED = "unfinished"
-    # A store in which somebody has orders or tokens.
+    # A store that has orders or tokens.
     IN_USE = "in use"
 
 
@@ -58,7 +58,7 @@ class CopyTarget(Protocol):
     """The store into which everything is copied."""
 
     def state(self) -> TargetState:
-        """Find out what there is now. This changes nothing.
+        """Tell what the target contains. This changes nothing.
 
         Raises StoreRefused or FileRefused if it is a database of another program, and
         StoreUnavailable if it cannot be read.
@@ -84,7 +84,7 @@ class CopyWriter(Protocol):
     """
 
     def reads(self) -> CopyReads:
-        """Give what is read of the target."""
+        """Give the statements that read the target."""
 
     def add_rows(self, table: GrowingTable, rows: Sequence[Row]) -> None:
         """Add rows to a table, all of them or none. Raises FileRefused if one is refused."""

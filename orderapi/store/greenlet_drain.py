@@ -1,7 +1,7 @@
 """Group commit among the greenlets of an event loop, as in a worker of the server.
 
-All of this runs on the thread of the loop, so only a switch of greenlets can interrupt it. What may
-block is run on one native thread, so that an fsync never stops the loop.
+All of this runs on the thread of the loop, so only a switch of greenlets can interrupt it. A call
+that may block runs on one native thread, so that an fsync never stops the loop.
 """
 
 import time
@@ -18,7 +18,7 @@ from orderapi.store.jobs import Job, RunNatively
 # How often the deadlines of all jobs are checked. A timer for each job would cost more.
 _SWEEP_S = 0.1
 
-# What the greenlet of a request is resumed with. Nothing else that resumes it counts.
+# The drain resumes the greenlet of a request with one of these values. Any other one is ignored.
 _HANDED_OUT = object()
 _LATE = object()
 
@@ -111,11 +111,11 @@ class _NativeThread:
 
     def __init__(self, hub: Any) -> None:
         self._hub = hub
-        # The thread runs what it is given whenever this lock is released.
+        # The thread runs `_act` each time that this lock is released.
         self._given = native.native_lock()
         self._given.acquire()
         self._act: Callable[[], Any] | None = None
-        # Empty while the thread works.
+        # The outcome of the last call. The list is empty while the thread runs a call.
         self._outcomes: list[tuple[Any, BaseException | None]] = []
         self._has_ended = hub.loop.async_()
         self._is_started = False
@@ -164,7 +164,7 @@ class _NativeThread:
 
 
 def _attempt(act: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    # What is raised on a native thread would be printed on stderr.
+    # Python would print an exception of a native thread on stderr.
     try:
         return act(), None
     except BaseException as error:

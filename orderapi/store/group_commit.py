@@ -1,7 +1,7 @@
-"""Group commit: the queue of jobs, and the drain that has them committed. No SQL in it.
+"""Group commit: the queue of jobs, and the drain that commits them. This module has no SQL.
 
-Requests only wait. The drain takes all that is queued, and one COMMIT, with one fsync, serves it
-all. How requests wait, and where the drain runs, depends on the process: see `thread_drain` and
+Requests only wait. The drain takes all queued jobs, which share one COMMIT with one fsync. How
+requests wait, and where the drain runs, depends on the process: see `thread_drain` and
 `greenlet_drain`.
 """
 
@@ -43,7 +43,7 @@ _make_drain = _choose_drain()
 
 
 class GroupCommit:
-    """A queue of jobs, and the drain that has them committed.
+    """A queue of jobs, and the drain that commits them.
 
     `commit(batch, run_natively)` takes jobs from a batch, runs them and notes their outcomes. It
     passes each call that may block to `run_natively`. It tells whether `after_batch` is due, which
@@ -57,7 +57,7 @@ class GroupCommit:
         self._after_batch = after_batch
         self._drain: Drain | None = None
         self._queue: deque[Job] = deque()
-        # How many jobs are waited for.
+        # How many requests wait for their jobs.
         self._waiting = 0
         self._mutex = native_lock()
         self._is_closing = False
@@ -75,8 +75,8 @@ class GroupCommit:
             if not drain.wait(job):
                 raise StoreUnavailable(NO_OUTCOME)
         except BaseException:
-            # A drain that is stuck takes nothing. Jobs would be added for hours, and fill memory.
-            with suppress(ValueError):  # it was taken
+            # A drain that is stuck takes no jobs. Abandoned jobs would then fill the memory.
+            with suppress(ValueError):  # the drain has taken it
                 self._queue.remove(job)
             raise
         finally:
@@ -87,7 +87,7 @@ class GroupCommit:
         return job.outcome()
 
     def in_hand(self) -> int:
-        """Return how many jobs are waited for."""
+        """Return how many requests wait for their jobs."""
         return self._waiting
 
     def close(self) -> bool:
@@ -108,7 +108,7 @@ class GroupCommit:
             self._drain = drain
         self._drain.enter(job)
         self._waiting += 1
-        # Under the mutex, because nothing may be queued once the store is closing.
+        # The mutex is held, because no job may be queued once the store is closing.
         self._queue.append(job)
         return self._drain
 
@@ -118,7 +118,7 @@ class GroupCommit:
             self._run_batch(run_natively)
 
     def _let_arrive(self) -> None:
-        """Let the requests that have already arrived be read and queued: they share the fsync."""
+        """Let the event loop queue the requests that have arrived. They then share the fsync."""
         for _ in range(_ARRIVALS_MAX):
             queued = len(self._queue)
             time.sleep(0)

@@ -132,7 +132,7 @@ class Leases:
     def _renew(self) -> None:
         while not self._is_closing.wait(RENEW_EVERY_S):
             for lease in list(self._held.values()):
-                # Whether the lease was lost is found out by `lease`, before its holder acts.
+                # The holder calls `lease` before it acts. That call tells it of a lost lease.
                 with suppress(StoreUnavailable):
                     self._write(partial(_renew, lease), time.monotonic() + RENEW_EVERY_S)
 

@@ -10,7 +10,7 @@ from orderapi.store.jobs import Job, RunNatively
 
 
 class ThreadDrain:
-    """A drain on a thread of its own. What may block, blocks this thread alone.
+    """A drain on a thread of its own. A call that blocks stops only this thread.
 
     `run_batches` runs all batches that are queued.
     """
@@ -35,7 +35,7 @@ class ThreadDrain:
 
     def announce(self) -> None:
         """See `Drain`."""
-        # This comes after the job was queued: the drain clears the event before it reads the queue.
+        # The job is already queued. The drain clears the event before it reads the queue.
         self._arrival.set()
 
     def wait(self, job: Job) -> bool:
@@ -58,7 +58,7 @@ class ThreadDrain:
         while not is_last:
             self._arrival.wait()
             self._arrival.clear()
-            # Read before the queue is: nothing is queued any more once this is set.
+            # This is read before the queue, because no job is queued after it is set.
             is_last = self._is_stopping
             self._run_batches(_in_place)
 

@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL: how it waits, how it is given up, and how it runs a statement.
+"""One connection to PostgreSQL: how it waits, how it is dropped, and how it runs a statement.
 
 No write is ever cancelled. A COMMIT that waits for a standby and is cancelled reports success,
 although the standby may never get it. So a caller whose deadline has come closes the socket, and
@@ -36,7 +36,7 @@ _MARKER = re.compile(r"\?|(?<!:):([a-z_][a-z_0-9]*)|%")
 _WRITES = ("INSERT ", "UPDATE ", "DELETE ")
 # A standby refuses this, and PgBouncer may have put one in the place of the primary.
 _ON_PRIMARY = "SET TRANSACTION READ WRITE"
-# The server gives up a read, or a wait for a lock, this number of seconds before the deadline.
+# The server ends a read, or a wait for a lock, this number of seconds before the deadline.
 ANSWER_MARGIN_S = 0.2
 
 
@@ -55,7 +55,7 @@ class Connection(psycopg.Connection[Row]):
         self.deadline = 0.0
         # The index of its server in the URL.
         self.server = 0
-        # The notices and warnings that the server has sent. After one, nothing is a success.
+        # The notices and warnings that the server has sent. After one, no transaction is a success.
         self.notices: list[str] = []
         # How many statements have run, and whether one of them has changed a row.
         self.statements = 0
@@ -96,7 +96,7 @@ class Connection(psycopg.Connection[Row]):
     def read_one(self, sql: str, parameters: Parameters) -> list[Row]:
         """Run a statement as a transaction of its own, and return all of its rows.
 
-        The server gives it up by the deadline, and the connection can then be used again. A server
+        The server ends it by the deadline, and the connection can then be used again. A server
         that has become a standby refuses it with the SQLSTATE 0A000. It takes one round trip,
         because the statements of one message are one transaction. No message with several
         statements has parameters, so they are written into the statement.

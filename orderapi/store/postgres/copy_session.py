@@ -26,9 +26,10 @@ STATEMENT_MAX_S = 600.0
 GONE_MAX_S = 2.0
 
 _POLL_S = 0.1
-# These settings last until the end of the transaction, whatever the role or the database says. The
-# times are in milliseconds, and 0 means no limit. They are no queries, because the first query of a
-# transaction may take its snapshot, and a caller may have to lock tables before that.
+# These settings last until the end of the transaction, and replace those of the role and of the
+# database. The times are in milliseconds, and 0 means no limit. None of these statements is a
+# query: the first query of a transaction may take its snapshot, and a caller may have to lock
+# tables before that.
 _BEGIN = (
     "BEGIN ISOLATION LEVEL {isolation} READ WRITE; SET LOCAL synchronous_commit = on;"
     " SET LOCAL client_min_messages = notice; SET LOCAL statement_timeout = 0;"
@@ -124,7 +125,7 @@ def refuse_served(connection: Connection, url: PostgresUrl) -> None:
     give_up_at = time.monotonic() + GONE_MAX_S
     execute = executor_of(connection)
     ((server_process,),) = execute("SELECT pg_backend_pid()", ())
-    # A pooler makes up the process that libpq is told about at the beginning of a connection.
+    # A pooler sends libpq a process id of its own when a connection begins.
     if server_process != connection.info.backend_pid:
         raise FileRefused(
             f"{url} leads through a pooler of connections such as PgBouncer, which hides the"

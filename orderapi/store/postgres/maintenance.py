@@ -1,6 +1,6 @@
 """The maintenance of a store in a database of PostgreSQL: the audit, backups, and restores.
 
-A backup is a SQLite file with the same tables, so that all that reads a backup reads this one too.
+A backup is a SQLite file with the same tables, so every reader of backups can read this one too.
 It shows one moment. PostgreSQL's own tools archive the WAL, for a recovery to any other moment.
 """
 

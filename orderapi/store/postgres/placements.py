@@ -1,4 +1,4 @@
-"""Placing orders: all that wait in this process become one call of `place_orders_v1`.
+"""Places orders: all orders that wait in this process become one call of `place_orders_v1`.
 
 The call and its COMMIT take one round trip. Everything here runs on the thread (under gevent: in
 the greenlet) of the drain.
@@ -24,7 +24,7 @@ from orderapi.store.postgres.primary import Primary
 from orderapi.store.postgres.queue import Queue
 from orderapi.store.postgres.session import RETRY_PAUSE_S, failure_of_warning, is_lasting
 
-# A call that takes longer is a sign that writes do not commit now.
+# If a call takes longer, writes probably do not commit now.
 SLOW_S = 1.0
 
 _CALL = (
@@ -89,8 +89,8 @@ class Placements:
         self.queue = Queue(primary, self._run)
         self._began_at = float("inf")
         self._has_failed = False
-        # The number of the last event when a batch was last committed without a warning. What has a
-        # smaller number is on every standby that a COMMIT waits for.
+        # The number of the last event when a batch was last committed without a warning. This
+        # event, and all events before it, are on every standby that a COMMIT waits for.
         self.safe_sequence = 0
 
     def place(self, placement: Placement, deadline: float) -> Reply:
@@ -109,10 +109,9 @@ class Placements:
     def _run(self, jobs: list[Job]) -> None:
         """Place a batch, and note how each job ended.
 
-        After a failure that may be temporary, the batch is sent again until the deadline.
-
-        A batch that was sent may have been committed, whatever has happened then. To send it again
-        is safe, because each key is claimed once.
+        After a failure that may be temporary, the batch is sent again until the deadline. The first
+        call may have committed it nevertheless. A repetition is safe, because each key is claimed
+        only once.
         """
         deadline = max(job.deadline for job in jobs)
         while True:

@@ -42,8 +42,8 @@ class Pool:
     def take(self, deadline: float) -> Connection:
         """Return a connection that nobody uses.
 
-        Raises StoreUnavailable if there is none by the deadline, or at once if the failure to open
-        one is lasting. A process that has never reached a server does not retry either.
+        Raises StoreUnavailable if there is none by the deadline, or at once if no connection can be
+        opened and a retry cannot help. A process that has never opened one does not retry.
         """
         self._refuse_other_process()
         with self._changed:

@@ -8,8 +8,8 @@ from orderapi.store.postgres.session import Sessions
 class Primary:
     """A connection to the server that can be written, for one user at a time.
 
-    It may be opened later than the caller waits. It is then kept for the next caller: otherwise, no
-    caller would ever have a connection while opening one takes longer than a request.
+    The caller may reach its deadline before the connection is open. The connection is then kept for
+    the next caller. Otherwise no caller would get one while opening takes longer than a request.
     """
 
     def __init__(self, sessions: Sessions) -> None:
@@ -31,13 +31,13 @@ class Primary:
         return self._connection
 
     def drop(self) -> None:
-        """Give up the connection. What it was doing may still happen."""
+        """Drop the connection. The server may still finish its last statement."""
         if self._connection is not None:
             self._connection.drop()
             self._pool.put_back(self._connection)
             self._connection = None
 
     def close(self) -> None:
-        """Give up the connection, and open no other one."""
+        """Drop the connection, and open no other one."""
         self.drop()
         self._pool.close()

@@ -29,7 +29,7 @@ class Queue:
         return self._commits.in_hand()
 
     def stop(self) -> None:
-        """Refuse new jobs, wait for the queued ones, and give up the connection."""
+        """Refuse new jobs, wait for the queued ones, and drop the connection."""
         self._commits.close()
         self._primary.close()
 

@@ -25,8 +25,8 @@ READ_MIN_S = 1.0
 assert REQUEST_TIME_S + READ_MIN_S < ANSWER_MAX_S
 
 # A standby refuses a transaction that may write. This one may not, from its next statement on.
-# The server gives up each statement, because it would not notice a closed connection while it waits
-# for a lock. It would have more and more sessions then.
+# The server ends each statement by its time limit, because a session that waits for a lock does not
+# notice that its connection was closed. Without the limit, such sessions would accumulate.
 _BEGIN = (
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET TRANSACTION READ ONLY;"
     " SET LOCAL statement_timeout = {remaining_ms}"

@@ -56,7 +56,7 @@ WHERE n.nspname = ? AND EXISTS (
 
 @contextmanager
 def begin_restore(url: PostgresUrl, *, force: bool) -> Iterator["PostgresRestore"]:
-    """Find out that the database can be replaced.
+    """Check that the database can be replaced. No other restore can begin until the block ends.
 
     Without `force`, raises FileRefused if it has orders or tokens, or if it is an unfinished copy.
     Raises FileRefused if a process has it open, and StoreRefused if this release cannot serve it.

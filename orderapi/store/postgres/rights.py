@@ -46,7 +46,7 @@ FROM pairs WHERE old_owner <> new_owner
 
 
 def give_rights(connection: Connection, old: str, new: str) -> None:
-    """Let everybody have the rights in the schema `new` that they have in the schema `old`.
+    """Give each role the rights in the schema `new` that it has in the schema `old`.
 
     The current role must own what there is in `new`. A table or a function that `old` does not have
     keeps its rights. Raises psycopg.Error if the server refuses it.

@@ -1,4 +1,4 @@
-"""The servers of a URL: which one will do, and how a connection to it is opened."""
+"""The servers of a URL: which one is suitable, and how a connection to it is opened."""
 
 import time
 from collections.abc import Iterator
@@ -41,10 +41,10 @@ def connect(
 ) -> Connection:
     """Open a connection to the first suitable server of `url`.
 
-    `session` says which server will do (`target_session_attrs` of libpq): `read-write`, `primary`
-    or `any`. The server shows the connection under the name `application`, if one is given. The
-    server with the index `first` in the URL is tried before the others. Raises
-    psycopg.OperationalError if no such server lets this process in.
+    `session` says which server is suitable (`target_session_attrs` of libpq): `read-write`,
+    `primary` or `any`. The server shows the connection under the name `application`, if one is
+    given. The server with the index `first` in the URL is tried before the others. Raises
+    psycopg.OperationalError if no suitable server accepts this process.
     """
     named = {} if application is None else {"application_name": application}
     servers = list(_servers(conninfo(url) | {"target_session_attrs": session} | named))
@@ -69,7 +69,7 @@ def _open_connection(server: dict[str, Any]) -> Connection:
     return Connection.connect(
         **server,
         autocommit=True,
-        prepare_threshold=None,  # behind PgBouncer, the next statement runs in another session
+        prepare_threshold=None,  # Behind PgBouncer, the next statement may run in another session.
     )
 
 
@@ -78,7 +78,7 @@ def _servers(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     lists = {name: str(parameters[name]).split(",") for name in _LISTS if parameters.get(name)}
     number = max(map(len, lists.values()), default=1)
     if any(len(values) not in (1, number) for values in lists.values()):
-        yield parameters  # libpq says what is wrong
+        yield parameters  # libpq then reports the error
         return
     limit = {"connect_timeout": _connect_timeout(parameters["connect_timeout"], number)}
     for index in range(number):
@@ -87,14 +87,14 @@ def _servers(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _connect_timeout(given: str, servers: int) -> str:
-    """Return how many seconds each of the servers may take to let this process in.
+    """Return how many seconds each of the servers may take to accept a connection.
 
     A host name with several addresses takes this time for each of them.
     """
     try:
         given_s = int(float(given))
     except (ValueError, OverflowError):
-        return given  # the driver says what is wrong
+        return given  # the driver then reports the error
     share_s = max(CONNECT_MIN_S, OPENING_MAX_S // servers)
     return str(min(given_s, share_s) if given_s > 0 else share_s)
 

@@ -44,7 +44,7 @@ class Sessions:
         self._known = known
         self._application = application
         self._for_copy = for_copy
-        # The index of the server that let this process in last. After a failover, the servers
+        # The index of the server that last accepted this process. After a failover, the servers
         # before it in the URL may be silent, and each of them would take seconds.
         self._server = 0
 
@@ -55,7 +55,7 @@ class Sessions:
     def open_for_writing(self) -> Connection:
         """Open a connection to the primary, which must let this role write.
 
-        Raises StoreUnavailable if no server lets this process in, or if its schema is not ours.
+        Raises StoreUnavailable if no server accepts this process, or if its schema is not ours.
         """
         return self._open("read-write")
 

@@ -28,7 +28,8 @@ ASK_EVERY_S = 10.0
 class SettledEvents:
     """The events that are on the standby, as far as this process knows.
 
-    `waits_for_standby()` asks the server. `safe_sequence()` is that of `Placements`.
+    `waits_for_standby()` asks the server whether its COMMIT waits for a standby. `safe_sequence()`
+    gives the attribute of `Placements` with that name.
     """
 
     def __init__(

@@ -120,13 +120,13 @@ def _try_until_connected(
             return connect(url, "read-write", application)
         except psycopg.Error as error:
             if answers and not has_several:
-                raise StoreRefused(_why_not_let_in(url, error)) from error
+                raise StoreRefused(_why_not_writable(url, error)) from error
             if time.monotonic() > give_up_at:
                 raise StoreRefused(f"cannot reach {url}: {reason(error)}") from error
         time.sleep(_RETRY_PAUSE_S)
 
 
-def _why_not_let_in(url: PostgresUrl, error: psycopg.Error) -> str:
+def _why_not_writable(url: PostgresUrl, error: psycopg.Error) -> str:
     """Say why a server that answers does not let this process write."""
     try:
         with closing(connect(url, "any")) as connection:

@@ -100,7 +100,7 @@ class Writes:
             if verdict_on(error) is not Verdict.RECONNECT:
                 raise
             self._primary.drop()
-            # Nobody knows whether the server has committed, and `fn` must not run twice.
+            # The server may have committed. Then `fn` must not run a second time.
             raise store_unavailable(error) from error
         if connection.notices:
             self._primary.drop()

@@ -19,8 +19,8 @@ AUDITED_IDS = (start.APPLICATION_ID, start.POSTGRES_BACKUP_ID)
 class SqliteAuditable:
     """See `maintenance.Auditable`.
 
-    With `immutable`, the file is a backup that nobody writes. It is then read without locks, and
-    nothing is made beside it. `accepted` are the marks of the files that can be audited.
+    With `immutable`, the file is a backup to which no process writes. It is then read without
+    locks, and no file is made beside it. `accepted` are the marks of the files that can be audited.
     """
 
     def __init__(

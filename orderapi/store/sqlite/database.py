@@ -12,8 +12,8 @@ from orderapi.store.sqlite.connection import DRIVER_ERRORS, Connection, is_busy,
 from orderapi.store.sqlite.files import DatabaseFiles, Identity
 
 _FOR_READING = "PRAGMA query_only = ON"
-# What a savepoint must remember stays in memory. A file for it would cost a third more time, and
-# its disk may be full while ours is not.
+# SQLite keeps the old content of a savepoint's pages in memory. A file would cost a third more
+# time, and it may be on another disk, which may be full.
 _FOR_WRITING = "PRAGMA temp_store = MEMORY"
 
 

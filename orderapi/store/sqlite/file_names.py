@@ -69,14 +69,14 @@ def forget_unfinished_restore(path: Path) -> None:
         names = [
             (side_file(kept, suffix), side_file(path, suffix)) for suffix in (*SQLITE_SUFFIXES, "")
         ]
-        # If one of them is not a second name, then the database in place is not whole without it.
+        # If one of these files has no other name, the database is complete only with it.
         if all(_is_same_file(other, mine) for other, mine in names if other.exists()):
             for other, _ in names:
                 other.unlink(missing_ok=True)
 
 
 def side_file(path: Path, suffix: str) -> Path:
-    """Name a file that lies beside a database, under its name and a suffix."""
+    """Return the path of a file beside a database: the path of the database with a suffix."""
     return path.with_name(path.name + suffix)
 
 

@@ -1,4 +1,4 @@
-"""Put one database file in the place of another, also if the process dies on the way. No SQL."""
+"""Replaces one database file by another one, in steps at each of which the process may die."""
 
 import fcntl
 import os

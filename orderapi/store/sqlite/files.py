@@ -21,7 +21,7 @@ from orderapi.store.sqlite.lock_file import LockFile
 
 # The device and the number of a file, which stay the same under another name.
 Identity = tuple[int, int]
-# What changes whenever somebody writes a database that has no WAL.
+# These values of a database file without a WAL change whenever a process writes to it.
 Stamp = tuple[int, int, int, int]
 
 # The header of a WAL. A WAL that is not longer contains no transaction.
@@ -95,9 +95,9 @@ class DatabaseFiles:
         return why_misplaced(self.path)
 
     def stamp(self) -> Stamp | None:
-        """Return what tells whether somebody has written since, for a reader without any lock.
+        """Return a value that changes when a process writes, for a reader that has no lock.
 
-        None if the database file alone may not contain everything that was committed.
+        The result is None if a part of what was committed may be outside of the database file.
         """
         if size_of(self._wal_path) > _WAL_HEADER_BYTES or size_of(side_file(self.path, "-journal")):
             return None

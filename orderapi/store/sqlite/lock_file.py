@@ -100,7 +100,7 @@ class LockFile:
         if self._descriptor is None:
             self._descriptor = os.open(self._path, _FLAGS, 0o600)
             if os.geteuid() == 0:
-                # SQLite does the same: the service must be able to open what root has made.
+                # The service must be able to open a file that root has made. SQLite does the same.
                 os.fchown(self._descriptor, *owner_of(self._database))
         return self._descriptor
 

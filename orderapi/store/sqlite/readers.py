@@ -23,8 +23,8 @@ T = TypeVar("T")
 # Runs a unit of work on a connection, and returns its result.
 Act = Callable[[Connection, Callable[[Any], Any]], Any]
 
-# A program that keeps all others out of the database makes every reader wait. All readers of this
-# process share this time, because otherwise each of them would wait for its own.
+# A program that locks the database exclusively makes every reader wait. All readers of this process
+# share this time. Otherwise each reader would wait for the whole time, one after the other.
 LOCKED_OUT_MAX_S = 1.0
 assert LOCKED_OUT_MAX_S < REQUEST_TIME_S
 
@@ -36,8 +36,8 @@ class Readers:
         self._database = database
         # Append and pop are atomic. The last one in the list was used last, so its cache is warm.
         self._idle: list[Connection] = []
-        # Since when readers have been shut out, and when a reader was last refused because of it.
-        self._shut_out = (float("-inf"), float("-inf"))
+        # When readers were locked out, and when a reader was last refused for that reason.
+        self._locked_out = (float("-inf"), float("-inf"))
 
     def run(self, fn: Callable[[Connection], T], deadline: float | None = None) -> T:
         """Run `fn` on one snapshot.
@@ -70,9 +70,9 @@ class Readers:
         return self._run_when_free(act, fn, deadline)
 
     def _run_when_free(self, act: Act, fn: Callable[[Any], T], deadline: float | None) -> T:
-        """Run `fn` once no other program keeps all others out of the database any more."""
+        """Run `fn`, and retry it while another program locks readers out of the database."""
         began_at = time.monotonic()
-        since, refused_at = self._shut_out
+        since, refused_at = self._locked_out
         if began_at - refused_at > LOCKED_OUT_MAX_S:
             since = began_at
         try:
@@ -83,7 +83,7 @@ class Readers:
             raise
         except DRIVER_ERRORS as error:
             if is_busy(error):
-                self._shut_out = since, time.monotonic()
+                self._locked_out = since, time.monotonic()
             raise store_unavailable(error) from error
         return result
 
@@ -92,7 +92,7 @@ class Readers:
         try:
             result: T = act(connection, fn)
             if connection.stamp is not None and connection.stamp != self._database.files.stamp():
-                # Somebody has written meanwhile, and this connection has no lock against that.
+                # Another process has written meanwhile, and this connection holds no lock.
                 connection.close()
                 return self._run_once(act, fn)
         except sqlite3.Error:

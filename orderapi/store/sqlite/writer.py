@@ -1,7 +1,7 @@
 """Writing: batches of jobs, each in one durable transaction, under the lock between processes.
 
-Everything here runs on the thread (under gevent: in the greenlet) of the drain. What may block
-without a time-out is handed to `run_natively`.
+Everything here runs on the thread (under gevent: in the greenlet) of the drain. A call that may
+block without a time-out is passed to `run_natively`.
 """
 
 import sqlite3
@@ -40,7 +40,7 @@ class Writer:
         self.stats = CommitStats()
 
     def run(self, fn: Callable[[Any], Any], deadline: float) -> Any:
-        """Run `fn` in one durable transaction, together with what others write at the time.
+        """Run `fn` in one durable transaction, which it shares with other writes that wait.
 
         `deadline` is a time of `time.monotonic()` in seconds. Raises StoreUnavailable if the
         outcome is not known by then.
@@ -111,14 +111,14 @@ class Writer:
 
     def _commit_durably(self, connection: Connection, deadline: float) -> None:
         retry_while_busy(deadline, lambda: connection.execute("COMMIT"), native_sleep)
-        # The next writer need not wait until the drain has noticed that this thread is ready.
+        # The lock is released here, so that the next writer does not wait for the event loop.
         self._files.lock.release()
-        # If a file was moved away or deleted meanwhile, the orders went with it.
+        # If a file was moved away or deleted meanwhile, the orders are not in the database.
         self._files.refuse_unsafe_write()
         self.stats.note_commit()
 
     def _undo(self, connection: Connection, error: BaseException) -> None:
-        """Roll back. After a driver error the connection is closed: its state is unknown."""
+        """Roll back. After a driver error, close the connection, because its state is unknown."""
         with suppress(sqlite3.Error):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

@@ -61,13 +61,13 @@ CHANGING_TABLES = (
     ChangingTable("relay_position", _RELAY, _RELAY),
     ChangingTable("leases", ("name", "fence", "expires_ms"), ("name", "fence", "0")),
 )
-# What these tables say is true of the source alone: how its last audit and its last backups ended,
-# when it was last written as a test, and how its tables were made.
+# These tables describe only the source: how its last audit and its last backups ended, when the
+# readiness probe last wrote, and which migrations have made its tables.
 TABLES_LEFT_OUT = ("last_audit", "last_backup", "readiness_probe", "schema_migrations")
 
 
 class CopyReads:
-    """What a copy reads of one store, on one snapshot."""
+    """The statements with which a copy reads one store, on one snapshot."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -115,7 +115,7 @@ class CopyReads:
         )
 
     def list_all(self, table: ChangingTable) -> list[Row]:
-        """List every row of a table, as the copy shall have it."""
+        """List every row of a table, with the values that the copy gets."""
         return list(self._execute(f"SELECT {', '.join(table.values)} FROM {table.name}", ()))  # noqa: S608 - constants of ours
 
     def find_token_hashes(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""How a statement is run: the one thing that an engine hands in."""
+"""The function with which an engine runs a statement, and the types of its rows."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any

@@ -14,7 +14,7 @@ class KeyReads:
         self._execute = execute
 
     def find_claim(self, client_id: str, key: str) -> SavedClaim | None:
-        """Find what was answered under a client's idempotency key."""
+        """Find the saved answer of a client's idempotency key."""
         row = one_row(
             self._execute(
                 "SELECT request_hash, status_code, response_body, order_id FROM idempotency_keys"

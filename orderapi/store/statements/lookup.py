@@ -1,4 +1,4 @@
-"""What operators look up: the rows of one order, and who has an id. The rows are of any client.
+"""The look-ups of operators: the rows of one order, and the rows that have an id, of any client.
 
 Each statement finds its rows through an index, so it reads few rows in a database of any size.
 """
@@ -35,7 +35,7 @@ _FIRST_SEQUENCE = (
 
 
 class LookupReads:
-    """What operators look up, on one snapshot."""
+    """The look-ups of operators, on one snapshot."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute

@@ -10,7 +10,7 @@ from orderapi.store.statements.timestamp import now_ms
 class Numbers:
     """The greatest order id and the greatest event number, within one transaction.
 
-    Each is read once, because writers are serialised: nobody else can take a number meanwhile. Both
+    Each is read once, because writers are serialised, so no other one can take a number. Both
     must be forgotten when a part of the transaction is rolled back. `wait_for_turn` is called
     before the first of them is read: in an engine where transactions write at the same time, it
     waits until no other transaction takes numbers.

@@ -104,7 +104,7 @@ class OrderWrites(OrderReads):
         return order
 
     def insert_ledger_entry(self, order: Order, entry_type: str) -> None:
-        """Enter what happened to an order in the ledger."""
+        """Add an entry about an order to the ledger."""
         self._execute(
             _INSERT_LEDGER_ENTRY,
             (

@@ -1,4 +1,4 @@
-"""The relay's position, and what holds it up."""
+"""The position of the relay, and the failure that blocks it."""
 
 from orderapi.records import RelayState
 from orderapi.store.statements.execution import Execute
@@ -16,7 +16,7 @@ class RelayReads:
         return int(sequence)
 
     def find_state(self) -> RelayState:
-        """Find how far the relay is behind, and what holds it up."""
+        """Find how far the relay is behind, and the failure that blocks it, if there is one."""
         (row,) = self._execute(
             "SELECT sequence, (SELECT COALESCE(MAX(sequence), 0) FROM events),"
             " (SELECT created_at FROM events WHERE events.sequence > relay_position.sequence"

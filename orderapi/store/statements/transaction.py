@@ -1,4 +1,4 @@
-"""What a unit of work gets: the statements by subject, on one snapshot or in one transaction."""
+"""The argument of a unit of work: all statements by subject, in one snapshot or transaction."""
 
 from collections.abc import Callable
 

@@ -82,7 +82,7 @@ def test_a_start_deletes_the_second_name_that_a_killed_restore_has_left(
 
 
 def test_a_database_that_a_restore_has_replaced_is_left_alone_by_a_start(tmp_path: Path) -> None:
-    """Only its WAL is still the same file, and without it the old database is not complete."""
+    """The WAL has only this name, and the old database is not complete without it."""
     path = tmp_path / "orders.db"
     kept = tmp_path / "orders.db-replaced-20261129T010203.456789Z"
     SqliteStore(path).prepare()
