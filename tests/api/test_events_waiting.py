@@ -150,7 +150,7 @@ def test_waiting_readers_fail_when_the_store_becomes_unavailable(
     feed = Feed(store)
     answer = waiting(feed, 0, pool)
     with engine.away(), pytest.raises(StoreUnavailable):
-        answer.result(10)
+        answer.result(LONG_S)
     again = waiting(feed, 0, pool)
     place(store, "key-1")
     assert page(again.result(10))["next"] == 1
