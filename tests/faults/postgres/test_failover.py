@@ -27,7 +27,7 @@ def test_a_failover_under_load_loses_and_doubles_nothing(
     with serving(tmp_path, DATABASE_URL=url) as server:
         first = server.order("first")
         master, workers = server.process, server.workers()
-        crowd = Crowd(server.order, clients=16, prefix="load", count=30).start()
+        crowd = Crowd(server.order, clients=16, prefix="load", count=100).start()
         wait_until(lambda: len(crowd.created) > 50, "orders before the failover")
         pair.primary.kill()
         before = len(crowd.sent)
