@@ -4,13 +4,13 @@ import http.client
 import json
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from orderapi.store.postgres.placements import SLOW_S
 from tests.support.client_crowd import ANSWERED_WITHIN_S, Crowd, assert_reads_go_on
-from tests.support.engines import Engine, PostgresEngine
+from tests.support.engines import Engine
 from tests.support.http_messages import raw_order, raw_request
 from tests.support.promises import promise
 from tests.support.proof import assert_exactly_once
@@ -139,9 +139,8 @@ def test_a_thousand_waiting_requests_need_no_threads_and_delay_no_other_request(
         threads_before = threads(worker)
         with server.engine.held():
             waiting = [send_order(server, "waiting-0")]
-            if isinstance(engine, PostgresEngine):
-                # A replay waits too until the process has found out that writes do not commit.
-                time.sleep(2 * SLOW_S)
+            # Until a process has noticed that writes do not commit, its replays wait with them.
+            wait_until(lambda: is_replayed_at_once(server, "first"), "a replay beside a write")
             waiting += [send_order(server, f"waiting-{number}") for number in range(1, WAITING)]
             wait_until(lambda: server.accepted() >= WAITING)
             for _ in range(10):
@@ -178,6 +177,12 @@ def send_order(server: Server, key: str) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
     connection.sendall(raw_order(key, BODY))
     return connection
+
+
+def is_replayed_at_once(server: Server, key: str) -> bool:
+    with suppress(TimeoutError):
+        return server.order(key, timeout_s=0.5).headers["idempotent-replayed"] == "true"
+    return False
 
 
 def threads(pid: int) -> int:
