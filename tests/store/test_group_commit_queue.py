@@ -13,6 +13,9 @@ from orderapi.store.jobs import JOBS_MAX, Batch, RunNatively
 from tests.support.store_crowd import Crowd
 from tests.support.waiting import wait_until
 
+# How long a job waits for its outcome, if the test does not say otherwise.
+DEADLINE_S = 8.0
+
 
 class Bench:
     """A group commit without a database. A test can hold its lock, so that no batch begins.
@@ -45,7 +48,7 @@ class Bench:
         if self.error_afterwards is not None:
             raise self.error_afterwards
 
-    def submit(self, result: Any = None, within_s: float = 8.0) -> Any:
+    def submit(self, result: Any = None, within_s: float = DEADLINE_S) -> Any:
         return self.commits.submit(lambda _: result, time.monotonic() + within_s)
 
     @property
@@ -240,7 +243,8 @@ def test_a_job_that_arrives_while_the_store_closes_is_run_or_refused() -> None:
         closing.join()
         for number, outcome in crowd.outcomes.items():
             assert outcome in (number, "this process is stopping and accepts no more writes")
-        assert max(crowd.seconds.values()) < 1.0
+        # None of them has waited until its deadline.
+        assert max(crowd.seconds.values()) < DEADLINE_S / 2
 
 
 def test_a_store_that_never_wrote_can_be_closed() -> None:
