@@ -67,9 +67,13 @@ class Engine(Protocol):
         """Delete the data. No store may have it open any more."""
 
 
-# The message of libpq about a connection that was not open yet when its server ended.
-_ENDED_WHILE_OPENING = (
-    "server closed the connection unexpectedly|Connection reset by peer|terminating connection"
+# What the log may say of a server that is away, besides the usual reason. It depends on the moment:
+# libpq reports a connection that ends while it is opened or used, and this service reports a
+# deadline that passes before a connection is open.
+_AWAY_AT_ANOTHER_MOMENT = (
+    "server closed the connection unexpectedly|Connection reset by peer|Broken pipe"
+    "|terminating connection|no connection to the server was open and free by the deadline"
+    "|did not finish by its deadline"
 )
 
 
@@ -153,10 +157,7 @@ class PostgresEngine:
     """
 
     constraint_error: type[Exception] = psycopg.IntegrityError
-    why_away = (
-        "is not currently accepting connections|did not finish by its deadline|"
-        + _ENDED_WHILE_OPENING
-    )
+    why_away = f"is not currently accepting connections|{_AWAY_AT_ANOTHER_MOMENT}"
 
     def __init__(
         self, directory: Path, server: PostgresServer | None = None, options: str = ""
@@ -243,7 +244,7 @@ class PostgresEngine:
 class PgBouncerEngine(PostgresEngine):
     """The engine behind `postgresql://`, through a PgBouncer that pools transactions."""
 
-    why_away = f"Connection refused|{_ENDED_WHILE_OPENING}"
+    why_away = f"Connection refused|{_AWAY_AT_ANOTHER_MOMENT}"
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
