@@ -38,8 +38,8 @@ def read_folder(folder: Traversable) -> list[Migration]:
     as `0010_1_tables.sql`. Without these numbers, two files with the same number were probably
     written on two branches, and a database that has one of them would never get the other.
 
-    Raises ValueError if two migrations have the same number, if the numbers have a gap, or if a
-    file has no header.
+    Raises ValueError if two migrations have the same number, if the numbers of the migrations or of
+    the files of one migration have a gap, or if a file has no header.
     """
     found: dict[int, list[tuple[str | None, int, str]]] = defaultdict(list)
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
@@ -58,8 +58,11 @@ def read_folder(folder: Traversable) -> list[Migration]:
 
 def _join_files(number: int, parts: list[tuple[str | None, int, str]]) -> Migration:
     numbers = [part for part, _, _ in parts]
-    if len(parts) > 1 and numbers != [str(at + 1) for at in range(len(parts))]:
-        raise ValueError(f"several migrations have the number {number}")
+    if numbers not in ([None], [str(at + 1) for at in range(len(parts))]):
+        raise ValueError(
+            f"the files of the migration {number} are not numbered from 1, or belong to several"
+            " migrations"
+        )
     works_with = max(works_with for _, works_with, _ in parts)
     return Migration(number, works_with, "\n".join(sql for _, _, sql in parts))
 

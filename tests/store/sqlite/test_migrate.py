@@ -207,6 +207,7 @@ def test_the_numbered_files_of_one_migration_are_joined_in_their_order(tmp_path:
         ("0007_tables.sql", "0007_column.sql"),
         ("0007_1_tables.sql", "0007_column.sql"),
         ("0007_1_tables.sql", "0007_3_indexes.sql"),
+        ("0007_2_indexes.sql",),
         ("0007_tables.sql", "0009_column.sql"),
     ],
 )
