@@ -45,7 +45,7 @@ def _is_older(source: Connection, known: list[Migration]) -> bool:
     try:
         return start.is_migration_due(source, known)
     except StoreRefused:
-        return False  # its schema is newer, and `opened` refuses it with the reason
+        return False  # its schema is newer, and `open_snapshot` refuses it with the reason
 
 
 def _copy(source: Connection, file: Path) -> None:
