@@ -88,7 +88,7 @@ def _kinds(tx: ReadTx, query: str) -> Iterator[tuple[str, str, Callable[[], Iter
         yield (
             "an idempotency key",
             _meaning_of_missing_key(tx),
-            lambda: _claims(tx.lookup.list_idempotency_records_of_key(key)),
+            lambda: _idempotency_records(tx.lookup.list_idempotency_records_of_key(key)),
         )
     yield (
         "a customer",
@@ -139,14 +139,14 @@ def _events(kind: str, events: list[Event] | list[Event | None]) -> Iterator[Hit
             )
 
 
-def _claims(claims: list[IdempotencyRecord]) -> Iterator[Hit]:
-    for claim in claims:
+def _idempotency_records(records: list[IdempotencyRecord]) -> Iterator[Hit]:
+    for record in records:
         yield Hit(
             "idempotency key",
-            claim.key,
-            order_path(claim.order_id),
-            claim.client_id,
-            claim.created_at,
+            record.key,
+            order_path(record.order_id),
+            record.client_id,
+            record.created_at,
         )
 
 

@@ -51,9 +51,9 @@ def search_path(query: str) -> str:
     return f"/search?{urlencode({'q': query})}"
 
 
-def retry_path(claim: IdempotencyRecord, order: Order) -> str:
+def retry_path(record: IdempotencyRecord, order: Order) -> str:
     """Return the path that asks what a retry of the first request of an order would get."""
-    query = {"client": claim.client_id, "key": header_of(claim.key), "body": payload_of(order)}
+    query = {"client": record.client_id, "key": header_of(record.key), "body": payload_of(order)}
     return f"/retry?{urlencode(query)}"
 
 

@@ -30,7 +30,7 @@ class Story:
     """
 
     order: Order
-    claims: list[IdempotencyRecord]
+    idempotency_records: list[IdempotencyRecord]
     ledger: list[LedgerEntry]
     events: list[Event]
     delivery: Delivery | None

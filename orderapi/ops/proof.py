@@ -38,16 +38,16 @@ def prove_order(tx: ReadTx, order_id: str) -> list[Check]:
 
 
 def _check_keys(tx: ReadTx, order_id: str) -> Iterator[str]:
-    for claim in tx.lookup.list_idempotency_records_of_order(order_id):
+    for record in tx.lookup.list_idempotency_records_of_order(order_id):
         others = [
             other
-            for other in tx.audit.list_orders_of_key(claim.client_id, claim.key)
+            for other in tx.audit.list_orders_of_key(record.client_id, record.key)
             if other != order_id
         ]
         if others:
             yield (
-                f"idempotency_keys idempotency_key {show(claim.key)} client_id"
-                f" {show(claim.client_id)}: is also the key of order_id"
+                f"idempotency_keys idempotency_key {show(record.key)} client_id"
+                f" {show(record.client_id)}: is also the key of order_id"
                 f" {', '.join(map(show, others))}"
             )
 

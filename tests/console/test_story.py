@@ -34,13 +34,13 @@ def test_a_story_has_every_row_of_the_order(console: Console, store: SqliteStore
         traceparent=TRACEPARENT,
     )
     order(store, "after")
-    (claim,) = store.read(lambda tx: tx.lookup.list_idempotency_records_of_order(made.order_id))
+    (record,) = store.read(lambda tx: tx.lookup.list_idempotency_records_of_order(made.order_id))
     (event,) = store.read(lambda tx: tx.lookup.list_events_of_order(made.order_id))
     words = story(console, made.order_id)
     assert "for customer Ann by client shop" in words
     assert "Quantity 12,000" in words
     assert "4bf92f3577b34da6a3ce929d0e0e4736" in words
-    assert claim.fingerprint in words
+    assert record.fingerprint in words
     assert made.body.strip() in words
     assert f"Location: /orders/ {made.order_id}" in words
     assert "Entry 2, order_created : 12,000 of lamp for Ann" in words
