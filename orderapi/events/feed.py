@@ -147,12 +147,10 @@ class Feed:
         A reader that arrives during a round waits for the next round.
         """
         last, shared, polled_at = self._last_sequence(), _SharedPages(), time.monotonic()
-        answers_if_since = self._stop.answers_if_since(self._is_stopping(), polled_at)
+        cutoff = self._stop.cutoff(self._is_stopping(), polled_at)
         with self._mutex:
             due = deque(
-                reader
-                for reader in self._waiting
-                if reader.seen != last or reader.since <= answers_if_since
+                reader for reader in self._waiting if reader.seen != last or reader.since <= cutoff
             )
         pace = pacing.Round(len(due))
         while due:

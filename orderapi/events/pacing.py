@@ -62,7 +62,7 @@ class Stop:
     def __init__(self) -> None:
         self._began_at: float | None = None
 
-    def answers_if_since(self, is_stopping: bool, now: float) -> float:
+    def cutoff(self, is_stopping: bool, now: float) -> float:
         """Return a time. Each reader that began to wait at this time or before is answered.
 
         When the stop begins, these are the readers that already wait. STOP_DELAY_S later, these are

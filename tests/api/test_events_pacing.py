@@ -64,14 +64,14 @@ def test_a_rest_is_as_long_as_its_round(round_s: float, expected_s: float) -> No
 
 
 def test_readers_are_not_released_early_while_the_process_does_not_stop() -> None:
-    assert pacing.Stop().answers_if_since(is_stopping=False, now=1e9) == -math.inf
+    assert pacing.Stop().cutoff(is_stopping=False, now=1e9) == -math.inf
 
 
 def test_a_stop_answers_the_readers_that_wait_already_and_later_ones_after_a_delay() -> None:
     stop = pacing.Stop()
-    assert stop.answers_if_since(is_stopping=False, now=5.0) == -math.inf
-    assert stop.answers_if_since(is_stopping=True, now=10.0) == 10.0
+    assert stop.cutoff(is_stopping=False, now=5.0) == -math.inf
+    assert stop.cutoff(is_stopping=True, now=10.0) == 10.0
     almost = 10.0 + pacing.STOP_DELAY_S * 0.9
-    assert stop.answers_if_since(is_stopping=True, now=almost) == 10.0
+    assert stop.cutoff(is_stopping=True, now=almost) == 10.0
     later = 10.0 + pacing.STOP_DELAY_S
-    assert stop.answers_if_since(is_stopping=True, now=later) == math.inf
+    assert stop.cutoff(is_stopping=True, now=later) == math.inf
