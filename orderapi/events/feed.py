@@ -235,7 +235,9 @@ _SharedPages = dict[EventPage, _SharedPage]
 
 def _lasting(shared: _SharedPages) -> _SharedPages:
     """Return the newest full pages, for readers that are behind. A full page never changes."""
-    full = [(page, each) for page, each in shared.items() if each.encoded and each.encoded.is_full]
+    # A reader on another thread may add a page meanwhile.
+    found = list(shared.items())
+    full = [(page, each) for page, each in found if each.encoded and each.encoded.is_full]
     return dict(full[-_KEPT_MAX_PAGES:])
 
 
