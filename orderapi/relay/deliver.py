@@ -16,8 +16,8 @@ from orderapi.errors import OrderApiError, StartRefused, StoreUnavailable
 from orderapi.events.cloudevents import event_json
 from orderapi.records import Event, Lease
 from orderapi.relay.attempt import Message, Outcome, Send
-from orderapi.relay.blockage import Blockage
 from orderapi.relay.clock import Clock
+from orderapi.relay.consecutive_failures import ConsecutiveFailures
 from orderapi.relay.retry_pause import Backoff
 from orderapi.store.contract import Store, WriteTx
 from orderapi.trace_context import trace_id
@@ -77,11 +77,11 @@ class Relay:
         self._send = send
         self._clock = clock
         self._backoff = backoff or Backoff()
-        self._blockage = Blockage(clock)
+        self._failures = ConsecutiveFailures(clock)
         self._confirmed_at_s = float("-inf")
         self.position = store.read(lambda tx: tx.relay.find_position())
 
-    def go_to(self, sequence: int) -> None:
+    def seek(self, sequence: int) -> None:
         """Make `sequence` the next event to deliver. This is durable before any event is sent.
 
         Raises StartRefused if that event would leave a gap after the last event, LeaseLost if
@@ -169,7 +169,7 @@ class Relay:
             lease = self._retry_store(self._confirm_lease, gives_up=gives_up)
             outcome = self._attempt(event, body)
             if outcome.is_delivered:
-                self._blockage.end()
+                self._failures.reset()
                 return lease
             self._record_failure(lease, outcome.reason)
             if outcome.is_gone:
@@ -211,7 +211,7 @@ class Relay:
                 )
             else:
                 if failed:
-                    self._blockage.end()
+                    self._failures.reset()
                 return result
 
     def _pause_after_failure(
@@ -227,9 +227,9 @@ class Relay:
 
         Raises Undelivered if `gives_up` is true and there were too many failures in a row.
         """
-        failures = self._blockage.failures + 1
+        failures = self._failures.count + 1
         pause_s = self._backoff.pause_s(failures, asked_s)
-        self._blockage.add_failure(message, reason, pause_s, partial(self._backlog, waiting_from))
+        self._failures.add(message, reason, pause_s, partial(self._backlog, waiting_from))
         if gives_up and (failures >= ONCE_FAILURES_MAX or pause_s > ONCE_PAUSE_MAX_S):
             raise Undelivered(f"{message}: {reason}; the next run continues from there")
         self._clock.pause(pause_s)

@@ -68,7 +68,7 @@ def serve(
                 return UNDELIVERED
             relay = Relay(store, send, clock, backoff)
             if start_from is not None:
-                relay.go_to(start_from)
+                relay.seek(start_from)
             return _deliver(relay, once=once)
         except Stopped:
             _log.info("the relay stops because it received SIGTERM or SIGINT")

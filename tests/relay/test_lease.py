@@ -88,7 +88,7 @@ def test_a_relay_that_has_lost_its_lease_cannot_choose_a_position(
     late.run_once()
     take_over()
     with pytest.raises(LeaseLost):
-        late.go_to(1)
+        late.seek(1)
     assert position(engine) == 3
 
 

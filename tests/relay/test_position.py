@@ -80,7 +80,7 @@ def test_delivering_again_from_a_sequence_number(three: Store) -> None:
     receiver = FakeReceiver()
     again = relay(three, receiver)
     again.run_once()
-    again.go_to(2)
+    again.seek(2)
     assert again.run_once() == 2
     assert receiver.sequences() == [1, 2, 3, 2, 3]
 
@@ -88,7 +88,7 @@ def test_delivering_again_from_a_sequence_number(three: Store) -> None:
 def test_a_new_position_is_durable_before_any_event_is_sent(three: Store, engine: Engine) -> None:
     receiver = FakeReceiver()
     relay(three, receiver).run_once()
-    relay(three, receiver).go_to(3)
+    relay(three, receiver).seek(3)
     assert position(engine) == 2
     assert relay(three, receiver).run_once() == 1
 
@@ -96,9 +96,9 @@ def test_a_new_position_is_durable_before_any_event_is_sent(three: Store, engine
 def test_a_position_may_skip_an_event_that_the_receiver_always_refuses(three: Store) -> None:
     receiver = FakeReceiver()
     skipping = relay(three, receiver)
-    skipping.go_to(3)
+    skipping.seek(3)
     skipping.run_once()
-    skipping.go_to(4)
+    skipping.seek(4)
     assert receiver.sequences() == [3]
 
 
@@ -107,5 +107,5 @@ def test_a_position_outside_the_events_is_refused(
     three: Store, engine: Engine, sequence: int
 ) -> None:
     with pytest.raises(StartRefused, match="--from: expected 1 to 4"):
-        relay(three, FakeReceiver()).go_to(sequence)
+        relay(three, FakeReceiver()).seek(sequence)
     assert position(engine) == 0

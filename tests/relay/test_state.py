@@ -59,7 +59,7 @@ def test_a_410_stays_recorded_after_the_relay_has_ended(three: Store) -> None:
 def test_a_new_position_ends_the_failures(three: Store) -> None:
     with pytest.raises(ReceiverGone):
         relay(three, FakeReceiver([failed(410)])).run()
-    relay(three, FakeReceiver()).go_to(3)
+    relay(three, FakeReceiver()).seek(3)
     found = state(three)
     assert (found.position, found.failures, found.blocked_since) == (2, 0, None)
 

@@ -13,25 +13,24 @@ REPEAT_S = 300.0
 _log = logging.getLogger(__name__)
 
 
-class Blockage:
-    """A series of consecutive failures, and what is logged about it.
+class ConsecutiveFailures:
+    """Counts the failures since the last success, and logs some of them.
 
     A failure is logged as a warning if it is the first one, if the reason has changed, or if
     REPEAT_S have passed since the last warning. All other failures are logged at level `debug`. The
-    end of the blockage is logged once.
+    first success after failures is logged once.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # The number of consecutive failures.
-        self.failures = 0
-        # When the blockage began, as a time of the wall clock and of the monotonic clock.
+        self.count = 0
+        # When the first of them occurred, as a time of the wall clock and of the monotonic clock.
         self._since = 0.0
         self._began_at_s = 0.0
         self._reason = ""
         self._warned_at_s = 0.0
 
-    def add_failure(
+    def add(
         self, message: str, reason: str, pause_s: float, state: Callable[[], Mapping[str, object]]
     ) -> None:
         """Count a failure and log it. The next attempt follows in `pause_s` seconds.
@@ -40,14 +39,14 @@ class Blockage:
         only for a warning.
         """
         now_s = self._clock.monotonic()
-        self.failures += 1
-        if self.failures == 1:
+        self.count += 1
+        if self.count == 1:
             self._since, self._began_at_s = self._clock.now(), now_s
         is_warning = (
-            self.failures == 1 or reason != self._reason or now_s - self._warned_at_s >= REPEAT_S
+            self.count == 1 or reason != self._reason or now_s - self._warned_at_s >= REPEAT_S
         )
         fields: dict[str, object] = {
-            "failures": self.failures,
+            "failures": self.count,
             "blocked_since": timestamp(self._since),
             "next_attempt_s": round(pause_s, 3),
         }
@@ -57,13 +56,13 @@ class Blockage:
         level = logging.WARNING if is_warning else logging.DEBUG
         _log.log(level, "%s: %s", message, reason, extra=fields)
 
-    def end(self) -> None:
-        """Log the end of the blockage, if there is one, and reset the count of failures."""
-        if self.failures:
+    def reset(self) -> None:
+        """Note a success. If there were failures before, log this, and reset their count."""
+        if self.count:
             blocked_s = round(self._clock.monotonic() - self._began_at_s, 3)
-            fields = {"failures": self.failures, "blocked_s": blocked_s}
-            _log.info("the blockage has ended; deliveries continue", extra=fields)
-            self.failures = 0
+            fields = {"failures": self.count, "blocked_s": blocked_s}
+            _log.info("the failures have ended; deliveries continue", extra=fields)
+            self.count = 0
 
 
 def timestamp(seconds: float) -> str:

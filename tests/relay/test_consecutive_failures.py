@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from orderapi.relay.attempt import Message, Outcome
-from orderapi.relay.blockage import REPEAT_S
 from orderapi.relay.clock import Stopped
+from orderapi.relay.consecutive_failures import REPEAT_S
 from orderapi.store.contract import Store
 from tests.support.engines import Engine
 from tests.support.relay_fakes import FakeClock, FakeReceiver, failed, fill, relay
@@ -47,7 +47,7 @@ def test_a_warning_has_the_backlog_the_time_and_the_reason(
     assert blocked["blocked_since"] == "2027-01-15T08:00:00Z"
     assert blocked["next_attempt_s"] == 1
     assert (moving["message"], moving["failures"], moving["blocked_s"]) == (
-        "the blockage has ended; deliveries continue",
+        "the failures have ended; deliveries continue",
         1,
         1,
     )
@@ -74,7 +74,7 @@ def test_a_new_reason_is_logged_immediately(store: Store, lines: Lines) -> None:
         "event 1 was not delivered: HTTP 500",
         "event 1 was not delivered: no answer",
         "event 1 was not delivered: HTTP 401",
-        "the blockage has ended; deliveries continue",
+        "the failures have ended; deliveries continue",
     ]
 
 
