@@ -80,9 +80,11 @@ def test_a_request_that_arrives_as_its_worker_ends_is_answered_completely_or_not
             received = b""
             with suppress(OSError):  # The worker may have ended already.
                 os.kill(worker, signal.SIGSTOP)
-                connection.sendall(message if whole else message[: -len(BODY)])
-                time.sleep(0.6)
-                os.kill(worker, signal.SIGCONT)
+                try:
+                    connection.sendall(message if whole else message[: -len(BODY)])
+                    time.sleep(0.6)
+                finally:
+                    os.kill(worker, signal.SIGCONT)
                 received = connection.recv(65_536)
         # Without an answer, the client retries, as after a crash.
         assert received == b"" or (whole and received.startswith(b"HTTP/1.1 201 "))
