@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderapi.client import (
@@ -58,7 +58,7 @@ def client(server: RawServer) -> Iterator[OrderClient]:
 
 
 @given(urls | anything, st.none() | anything, seconds, seconds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_constructor_succeeds_or_names_the_wrong_argument(
     base_url: Any, token: Any, deadline_s: Any, attempt_s: Any
 ) -> None:
@@ -101,7 +101,6 @@ def test_the_longest_limits_work_with_the_longest_retry_after(
 
 
 @given(short | anything, short | anything, st.integers() | anything, short | anything)
-@settings(deadline=None)
 def test_create_sends_its_request_or_names_the_wrong_argument(
     server: RawServer, client: OrderClient, customer_id: Any, item_id: Any, quantity: Any, key: Any
 ) -> None:
@@ -109,7 +108,6 @@ def test_create_sends_its_request_or_names_the_wrong_argument(
 
 
 @given(short | anything)
-@settings(deadline=None)
 def test_get_sends_its_request_or_names_the_wrong_argument(
     server: RawServer, client: OrderClient, order_id: Any
 ) -> None:
@@ -117,7 +115,6 @@ def test_get_sends_its_request_or_names_the_wrong_argument(
 
 
 @given(short | anything, short | anything, st.integers(1, 100) | anything)
-@settings(deadline=None)
 def test_list_sends_its_request_or_names_the_wrong_argument(
     server: RawServer, client: OrderClient, customer_id: Any, key: Any, page_orders: Any
 ) -> None:
@@ -127,7 +124,6 @@ def test_list_sends_its_request_or_names_the_wrong_argument(
 
 
 @given(st.integers(0) | anything, st.booleans() | anything)
-@settings(deadline=None)
 def test_events_sends_its_request_or_names_the_wrong_argument(
     server: RawServer, client: OrderClient, after: Any, follow: Any
 ) -> None:
@@ -187,7 +183,7 @@ events = st.fixed_dictionaries(
     headers=st.lists(lines, max_size=4),
     body=bodies | (orders | events).map(lambda document: json.dumps(document).encode()),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_whatever_is_answered_a_call_ends_as_documented(
     server: RawServer,
     client: OrderClient,

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orderapi.ops.target import AnswerLate, NoAnswer, ServerAnswer, Target
@@ -73,7 +73,6 @@ lines = st.binary(max_size=40) | st.sampled_from(
     st.lists(lines, max_size=4),
     st.binary(max_size=40),
 )
-@settings(deadline=None)
 def test_whatever_is_answered_is_an_answer_or_none(
     server: RawServer, first_line: bytes, headers: list[bytes], body: bytes
 ) -> None:

@@ -71,7 +71,7 @@ def test_a_stream_that_is_split_anywhere_is_read_the_same(name: str) -> None:
         assert ours(*(stream[a:b] for a, b in pairwise([0, *cuts, len(stream)]))) == whole
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(st.randoms(use_true_random=False))
 def test_a_mutated_stream_has_the_requests_that_gunicorn_finds(generator: random.Random) -> None:
     compare(mutated(generator))
