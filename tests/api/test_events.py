@@ -9,7 +9,7 @@ from tests.support.http_messages import ask, check_problem, order
 from tests.support.placing import place, place_for
 from tests.support.running import Answer
 
-MOST = 2**63 - 1
+HIGHEST_POSITION = 2**63 - 1
 # This is longer than any of these tests may take. A reader that waits for so long has failed.
 LONG_S = 30
 
@@ -130,7 +130,7 @@ def test_the_edges_of_each_parameter_are_taken(client: FlaskClient, query: str) 
         ("after=1%0a", "after"),
         ("after=0&after=0", "after"),
         ("after=1&afte%72=1", "after"),
-        (f"after={MOST + 1}", "after"),
+        (f"after={HIGHEST_POSITION + 1}", "after"),
         ("after=" + "0" * 20, "after"),
         ("after=" + "9" * 4000, "after"),
         ("cursor=1", "cursor"),
@@ -155,7 +155,7 @@ def test_every_bad_parameter_is_named(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("wait", [0, LONG_S])
-@pytest.mark.parametrize("after", [2, 10**18, MOST])
+@pytest.mark.parametrize("after", [2, 10**18, HIGHEST_POSITION])
 def test_after_beyond_the_last_event_is_refused(client: FlaskClient, after: int, wait: int) -> None:
     order(client, "key-1")
     document = check_problem(ask(client, f"/events?after={after}&wait={wait}"), "validation-failed")
