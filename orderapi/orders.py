@@ -36,7 +36,6 @@ def place_order(
 
     Raises KeyReused if the key belongs to another payload.
     """
-    # The key is looked up again, because another request may have used it after the first look-up.
     first_reply = find_reply(tx, claim)
     if first_reply:
         return first_reply

@@ -32,7 +32,7 @@ LAYERS: list[tuple[str, ...]] = [
         "orderapi.store.postgres.copy_source",
         "orderapi.store.postgres.copy_target",
     ),
-    ("orderapi.store.postgres.settled",),
+    ("orderapi.store.postgres.settled", "orderapi.store.sqlite.placements"),
     ("orderapi.store.postgres.copy_session", "orderapi.store.postgres.auditable"),
     ("orderapi.store.postgres.placements", "orderapi.store.postgres.writes"),
     ("orderapi.store.postgres.readers", "orderapi.store.postgres.queue"),

@@ -38,19 +38,18 @@ class GreenletDrain:
         self._is_announced = False
         self._is_idle = False
         self._is_stopping = False
-        # The jobs whose requests wait, oldest first.
-        self._waiting: dict[Job, None] = {}
+        # The jobs whose requests wait, and until when each of them waits.
+        self._waiting: dict[Job, float] = {}
         self._sweep_timer = self._hub.loop.timer(_SWEEP_S, _SWEEP_S)
 
     def start(self) -> None:
         """See `Drain`."""
         self._greenlet.start()
 
-    def enter(self, job: Job) -> None:
+    def enter(self, _job: Job) -> None:
         """See `Drain`. Raises RuntimeError on another thread than that of the loop."""
         if get_hub() is not self._hub:
             raise RuntimeError("the store is used on two event loops")
-        job.waiter = getcurrent()
 
     def announce(self) -> None:
         """See `Drain`."""
@@ -59,22 +58,26 @@ class GreenletDrain:
             self._is_idle = False
             self._hub.loop.run_callback(self._greenlet.switch)
 
-    def wait(self, job: Job) -> bool:
-        """See `Drain`. The deadline may be noticed _SWEEP_S too late."""
-        self._waiting[job] = None
+    def wait(self, job: Job, until: float) -> bool:
+        """See `Drain`. The end of the wait may be noticed _SWEEP_S too late."""
+        if job.is_handed_out:
+            return True
+        job.waiter = getcurrent()
+        self._waiting[job] = until
         if not self._sweep_timer.active:
             self._sweep_timer.start(self._sweep)
         try:
-            while (signal := self._hub.switch()) not in (_HANDED_OUT, _LATE):
+            while self._hub.switch() not in (_HANDED_OUT, _LATE):
                 pass
         finally:
             # This is also reached when the request is killed. Nobody may resume its greenlet then.
             job.waiter = None
             self._waiting.pop(job, None)
-        return signal is _HANDED_OUT
+        return job.is_handed_out
 
     def hand_out(self, job: Job) -> None:
         """See `Drain`."""
+        job.is_handed_out = True
         self._hub.loop.run_callback(_resume, job, _HANDED_OUT)
 
     def stop(self, timeout_s: float) -> bool:
@@ -95,7 +98,7 @@ class GreenletDrain:
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for job in [job for job in self._waiting if job.deadline <= now]:
+        for job in [job for job, until in self._waiting.items() if until <= now]:
             _resume(job, _LATE)
         if not self._waiting:
             self._sweep_timer.stop()

@@ -14,10 +14,12 @@ from typing import Any
 
 from orderapi.errors import StoreUnavailable
 from orderapi.store.contract import REQUEST_TIME_S
-from orderapi.store.jobs import NO_OUTCOME, Batch, Drain, Job, RunNatively
+from orderapi.store.jobs import NO_OUTCOME, Batch, Drain, Job, RunNatively, find_nothing
 from orderapi.store.native import has_event_loop, native_lock
 from orderapi.store.thread_drain import ThreadDrain
 
+# A job that takes longer is a sign that nothing can be committed now.
+PATIENCE_S = 0.5
 # A store that closes waits this long for its last jobs. They must have ended by their deadlines.
 _CLOSING_MAX_S = 8.5
 assert _CLOSING_MAX_S > REQUEST_TIME_S
@@ -62,8 +64,12 @@ class GroupCommit:
         self._mutex = native_lock()
         self._is_closing = False
 
-    def submit(self, work: Any, deadline: float) -> Any:
+    def submit(self, work: Any, deadline: float, look_up: Callable[[], Any] = find_nothing) -> Any:
         """Queue a job, wait until it has ended, and return its result. Raises what the job raised.
+
+        `look_up` is called once if the job takes longer than PATIENCE_S, or if the store was not
+        available for it. If it finds a result, this result is returned, and nobody waits for the
+        job any more.
 
         Raises StoreUnavailable when the deadline has come, or when the store is closing.
         """
@@ -72,19 +78,16 @@ class GroupCommit:
             drain = self._enter(job)
         try:
             drain.announce()
-            if not drain.wait(job):
-                raise StoreUnavailable(NO_OUTCOME)
-        except BaseException:
-            # A drain that is stuck takes no jobs. Abandoned jobs would then fill the memory.
-            with suppress(ValueError):  # the drain has taken it
-                self._queue.remove(job)
-            raise
+            return _outcome(job, drain, look_up)
         finally:
             # This is also reached when the request is killed. Its batch continues without it.
             job.is_gone = True
             with self._mutex:
                 self._waiting -= 1
-        return job.outcome()
+            if not job.is_handed_out:
+                # A drain that is stuck takes no jobs. Abandoned jobs would then fill the memory.
+                with suppress(ValueError):  # the drain has taken it
+                    self._queue.remove(job)
 
     def in_hand(self) -> int:
         """Return how many requests wait for their jobs."""
@@ -147,3 +150,15 @@ class GroupCommit:
                     "the work after a batch of writes (a checkpoint) failed; no write is affected",
                     exc_info=error,
                 )
+
+
+def _outcome(job: Job, drain: Drain, look_up: Callable[[], Any]) -> Any:
+    """Wait for a job, and return its result or what `look_up` finds. See `GroupCommit.submit`."""
+    patient_until = min(job.deadline, time.monotonic() + PATIENCE_S)
+    if not drain.wait(job, patient_until) or job.is_refused():
+        found = look_up()
+        if found is not None:
+            return found
+        if not drain.wait(job, job.deadline):
+            raise StoreUnavailable(NO_OUTCOME)
+    return job.outcome()

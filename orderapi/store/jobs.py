@@ -20,13 +20,17 @@ NOT_BEGUN = "the request ended, at its deadline or with its worker, before its w
 RunNatively = Callable[[Callable[[], Any]], Any]
 
 
+def find_nothing() -> None:
+    """Be the look-up of a job whose result is nowhere else."""
+
+
 class Job:
     """One unit of work: what is to be done, until when, and how it ended.
 
     `work` is what the engine understands: a function of a transaction, or an order to place.
     """
 
-    __slots__ = ("_error", "_result", "deadline", "is_gone", "waiter", "work")
+    __slots__ = ("_error", "_result", "deadline", "is_gone", "is_handed_out", "waiter", "work")
 
     def __init__(self, work: Any, deadline: float) -> None:
         self.work = work
@@ -34,6 +38,8 @@ class Job:
         # Set when nobody waits any more. A job that has not begun is then skipped. A job that has
         # begun is committed, and nobody receives its result.
         self.is_gone = False
+        # Set when the job has ended and its request may continue.
+        self.is_handed_out = False
         # The object with which its request waits. Only the drain uses it.
         self.waiter: Any = None
         self._result: Any = None
@@ -43,6 +49,10 @@ class Job:
         """Note how the job ended. Before a result is noted, its transaction must have ended."""
         self._result = result
         self._error = error
+
+    def is_refused(self) -> bool:
+        """Tell whether the job has ended because the store is not available."""
+        return isinstance(self._error, StoreUnavailable)
 
     def outcome(self) -> Any:
         """Return the result of a job that has ended, or raise its error."""
@@ -84,8 +94,12 @@ class Drain(Protocol):
     def announce(self) -> None:
         """Let the batches run: something was queued, or the drain should stop."""
 
-    def wait(self, job: Job) -> bool:
-        """Wait for the job until its deadline, and tell whether it was handed out."""
+    def wait(self, job: Job, until: float) -> bool:
+        """Wait for the job, and tell whether it was handed out.
+
+        `until` is a time of `time.monotonic()` in seconds. After that time, the call may be
+        repeated with a later one.
+        """
 
     def hand_out(self, job: Job) -> None:
         """Let the request of a job that has ended continue. Called once for each job."""

@@ -38,12 +38,15 @@ class ThreadDrain:
         # The job is already queued. The drain clears the event before it reads the queue.
         self._arrival.set()
 
-    def wait(self, job: Job) -> bool:
+    def wait(self, job: Job, until: float) -> bool:
         """See `Drain`."""
-        return bool(job.waiter.acquire(timeout=max(0.0, job.deadline - time.monotonic())))
+        if job.is_handed_out:
+            return True
+        return bool(job.waiter.acquire(timeout=max(0.0, until - time.monotonic())))
 
     def hand_out(self, job: Job) -> None:
         """See `Drain`."""
+        job.is_handed_out = True
         job.waiter.release()
 
     def stop(self, timeout_s: float) -> bool:

@@ -6,7 +6,7 @@ the greenlet) of the drain.
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from orderapi.errors import KeyReused, StoreUnavailable
 from orderapi.orders import ORDER_STATUS, REPLY_STATUS, event_payload
 from orderapi.records import Claim, NewOrder, Order, Reply, SavedClaim
 from orderapi.store.commit_stats import CommitStats
-from orderapi.store.jobs import Job
+from orderapi.store.jobs import Job, find_nothing
 from orderapi.store.postgres.connection import ANSWER_MARGIN_S
 from orderapi.store.postgres.failures import Verdict, store_unavailable, verdict_on
 from orderapi.store.postgres.primary import Primary
@@ -93,13 +93,19 @@ class Placements:
         # event, and all events before it, are on every standby that a COMMIT waits for.
         self.safe_sequence = 0
 
-    def place(self, placement: Placement, deadline: float) -> Reply:
+    def place(
+        self,
+        placement: Placement,
+        deadline: float,
+        look_up: Callable[[], Reply | None] = find_nothing,
+    ) -> Reply:
         """Place an order, in one batch with the other orders that wait.
 
-        Raises KeyReused if the key belongs to another payload, and StoreUnavailable if the outcome
-        is not known by the deadline.
+        `look_up` has the meaning that it has in `GroupCommit.submit`. Raises KeyReused if the key
+        belongs to another payload, and StoreUnavailable if the outcome is not known by the
+        deadline.
         """
-        reply: Reply = self.queue.submit(placement, deadline)
+        reply: Reply = self.queue.submit(placement, deadline, look_up)
         return reply
 
     def is_healthy(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orderapi.store.group_commit import GroupCommit
-from orderapi.store.jobs import Batch, Job, RunNatively
+from orderapi.store.jobs import Batch, Job, RunNatively, find_nothing
 from orderapi.store.postgres.primary import Primary
 
 
@@ -20,9 +20,9 @@ class Queue:
         self._run = run
         self._commits = GroupCommit(self._commit, lambda: None)
 
-    def submit(self, work: Any, deadline: float) -> Any:
+    def submit(self, work: Any, deadline: float, look_up: Callable[[], Any] = find_nothing) -> Any:
         """See `GroupCommit.submit`."""
-        return self._commits.submit(work, deadline)
+        return self._commits.submit(work, deadline, look_up)
 
     def in_hand(self) -> int:
         """Return how many jobs wait for their commit."""

@@ -80,18 +80,12 @@ class PostgresStore:
         """
         deadline = deadline_of(deadline)
         placement = placement_of(claim, new_order, traceparent)
-        is_looked_up = not self._placements.is_healthy()
-        reply = self._safe_reply(placement) if is_looked_up else None
-        if reply is not None:
-            return reply
-        try:
-            return self._placements.place(placement, deadline)
-        except StoreUnavailable:
-            # Many requests may be here at the same time, so each reads the key at most once.
-            reply = None if is_looked_up else self._safe_reply(placement)
-            if reply is None:
-                raise
-            return reply
+        if self._placements.is_healthy():
+            look_up = partial(self._safe_reply, placement)
+            return self._placements.place(placement, deadline, look_up)
+        # Many requests may be here at the same time, so each reads the key at most once.
+        reply = self._safe_reply(placement)
+        return reply or self._placements.place(placement, deadline)
 
     def settled_events(self, events: list[Event]) -> list[Event]:
         """See `contract.Store`."""

@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from orderapi.errors import StoreUnavailable
 from orderapi.maintenance_records import StoreUsage
-from orderapi.orders import find_reply, place_order
 from orderapi.records import Claim, Event, Lease, NewOrder, Reply
 from orderapi.store.contract import Measures, deadline_of
 from orderapi.store.leases import Leases
 from orderapi.store.sqlite import start
 from orderapi.store.sqlite.connection import DRIVER_ERRORS
 from orderapi.store.sqlite.database import Database
+from orderapi.store.sqlite.placements import Placements
 from orderapi.store.sqlite.readers import Readers
 from orderapi.store.sqlite.writer import Writer
 from orderapi.store.statements.transaction import ReadTx, WriteTx
@@ -32,6 +32,7 @@ class SqliteStore:
         self._database = Database(path, "ro" if read_only else "rw")
         self._readers = Readers(self._database)
         self._writer = Writer(self._database)
+        self._placements = Placements(self._readers, self._writer)
         self._leases = Leases(self.read_one, self.write, self._database.files.lease_file)
 
     def prepare(self) -> None:
@@ -58,16 +59,8 @@ class SqliteStore:
         traceparent: str | None = None,
         deadline: float | None = None,
     ) -> Reply:
-        """See `contract.Store`.
-
-        Replays and conflicts are answered from a snapshot. Therefore they continue while nothing
-        can be written.
-        """
-        deadline = deadline_of(deadline)
-        reply = self.read_one(lambda tx: find_reply(tx, claim), deadline)
-        if reply is not None:
-            return reply
-        return self.write(lambda tx: place_order(tx, claim, new_order, traceparent), deadline)
+        """See `contract.Store`."""
+        return self._placements.place(claim, new_order, traceparent, deadline_of(deadline))
 
     def lease(self, name: str) -> Lease | None:
         """See `contract.Store`."""

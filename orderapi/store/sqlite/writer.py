@@ -13,7 +13,7 @@ from typing import Any
 from orderapi.errors import StoreUnavailable
 from orderapi.store.commit_stats import CommitStats
 from orderapi.store.group_commit import GroupCommit
-from orderapi.store.jobs import Batch, Job, RunNatively
+from orderapi.store.jobs import Batch, Job, RunNatively, find_nothing
 from orderapi.store.native import native_lock, native_sleep
 from orderapi.store.sqlite.checkpoint import Checkpointer
 from orderapi.store.sqlite.connection import (
@@ -39,14 +39,19 @@ class Writer:
         self._checkpointer = Checkpointer()
         self.stats = CommitStats()
 
-    def run(self, fn: Callable[[Any], Any], deadline: float) -> Any:
+    def run(
+        self,
+        fn: Callable[[Any], Any],
+        deadline: float,
+        look_up: Callable[[], Any] = find_nothing,
+    ) -> Any:
         """Run `fn` in one durable transaction, which it shares with other writes that wait.
 
-        `deadline` is a time of `time.monotonic()` in seconds. Raises StoreUnavailable if the
-        outcome is not known by then.
+        `deadline` is a time of `time.monotonic()` in seconds. `look_up` has the meaning that it has
+        in `GroupCommit.submit`. Raises StoreUnavailable if the outcome is not known by then.
         """
         self._database.refuse_other_process()
-        return self._commits.submit(fn, deadline)
+        return self._commits.submit(fn, deadline, look_up)
 
     def in_hand(self) -> int:
         """Return how many writes wait for their commit."""
