@@ -13,6 +13,11 @@ from orderapi.orders import ORDER_STATUS, REPLY_STATUS
 _SHOWN_MAX_CHARS = 120
 # An order_id becomes part of a path.
 _ORDER_ID = re.compile(r"[0-9A-Za-z-]{1,128}")
+# The refusals that no other step can change, by their status.
+_REFUSALS = {
+    401: "the server requires a valid token (see --token-file)",
+    403: "the token does not have the scope write; this check needs read and write",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,8 @@ class Verification:
     """The state of a verification: what the previous steps have found.
 
     `created` is the answer of step 1, if that step passed. `committed_id` is the id of the second
-    order, when it is known to be committed.
+    order, when it is known to be committed. `stopped_because` says why the steps after step 1 are
+    skipped. It is empty if they run.
     """
 
     server: Target
@@ -45,7 +51,7 @@ class Verification:
     second: Trial
     created: ServerAnswer | None = None
     committed_id: str | None = None
-    is_unanswered: bool = False
+    stopped_because: str = ""
     is_injection_off: bool = False
 
     def first_answer(self) -> ServerAnswer:
@@ -95,10 +101,13 @@ def _create(state: Verification) -> Observation:
     try:
         answer = state.order(state.first)
     except NoAnswer:
-        state.is_unanswered = True
+        state.stopped_because = "step 1 got no answer"
         raise
     observed = Observation(_describe(state, answer))
-    observed.expect(answer.status != 401, "the server requires a valid token (see --token-file)")
+    if answer.status in _REFUSALS:
+        state.stopped_because = "step 1 was refused"
+        observed.wrong.append(_REFUSALS[answer.status])
+        return observed
     _expect_created(observed, state.first, answer)
     observed.expect("idempotent-replayed" not in answer.headers, "the answer is marked as a replay")
     if not observed.wrong:

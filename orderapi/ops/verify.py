@@ -15,8 +15,6 @@ OK = "ok"
 FAILED = "FAILED"
 SKIPPED = "skipped"
 
-_UNANSWERED = "step 1 got no answer"
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -34,7 +32,7 @@ def verify(
     """Run the six steps, check the rows in `store`, and yield each result when it is known.
 
     `trials` come from `new_trials`. Each of them becomes one order, unless the server does not
-    answer.
+    answer, or refuses the token.
     """
     state = Verification(server, *trials)
     for step in STEPS:
@@ -71,8 +69,8 @@ def _trial(key: str, customer_id: str, item_id: str) -> Trial:
 
 
 def _run_step(state: Verification, step: Step) -> Result:
-    if state.is_unanswered:
-        return _skip(step.name, step.expected, _UNANSWERED)
+    if state.stopped_because:
+        return _skip(step.name, step.expected, state.stopped_because)
     try:
         observed = step.run(state)
     except StepSkipped as error:
@@ -88,8 +86,8 @@ def _run_step(state: Verification, step: Step) -> Result:
 def _check_rows(state: Verification, store: Store, number: int, trial: Trial) -> Result:
     name = f"rows of order {number}"
     expected = "1 order with 1 ledger entry, 1 idempotency record and 1 event"
-    if state.is_unanswered:
-        return _skip(name, expected, _UNANSWERED)
+    if state.stopped_because:
+        return _skip(name, expected, state.stopped_because)
     try:
         found = store.read(lambda tx: tx.orders.count_effects(trial.customer_id))
     except StoreUnavailable as error:

@@ -158,7 +158,16 @@ def test_where_a_token_is_required_the_first_step_says_so(tmp_path: Path, engine
     with serving(tmp_path, engine, AUTH="required") as server:
         refused = run(server.url)
         assert refused.exit_code == 1
-        assert "requires a valid token (see --token-file)" in line(refused, "step 1")
+        assert line(refused, "step 1").endswith(
+            "but the server requires a valid token (see --token-file)"
+        )
+        assert verdicts(refused) == dict.fromkeys(STEPS, "skipped") | {"step 1": "FAILED"}
+        assert "SELECT" not in refused.stdout  # there are no rows to count
+        _, readable = create(server.engine, "shop", "read")
+        forbidden = run(server.url, "--token-file", "-", stdin=readable)
+        assert line(forbidden, "step 1").endswith(
+            "but the token does not have the scope write; this check needs read and write"
+        )
         _, token = create(server.engine, "shop")
         result = run(
             *(server.url, "--token-file", "-", "--database", server.engine.url_text),
