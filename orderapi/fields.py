@@ -54,8 +54,8 @@ def parse_key(header: str) -> str:
     return _parse_key(
         header,
         _BARE_KEY,
-        f"An Idempotency-Key is 1 to {KEY_MAX_CHARS} printable ASCII characters without space, "
-        'comma or quote, or the same as a quoted string ("...").',
+        f"Exactly one Idempotency-Key header is needed. Its key is 1 to {KEY_MAX_CHARS} printable "
+        'ASCII characters without space, comma or quote, or it is a quoted string ("...").',
     )
 
 

@@ -69,6 +69,22 @@ def test_what_is_not_json_is_malformed(refusing: FlaskClient, body: bytes) -> No
 
 
 @pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "The body is empty."),
+        (
+            b"\xef\xbb\xbf" + BODY,
+            "The body begins with a byte order mark. JSON must not have one (RFC 8259).",
+        ),
+    ],
+)
+def test_a_fault_that_cannot_be_seen_in_the_body_is_named(
+    refusing: FlaskClient, body: bytes, detail: str
+) -> None:
+    assert check_problem(order(refusing, "k", body), "malformed-json")["detail"] == detail
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"[" * 8_000,

@@ -1,5 +1,6 @@
 """Parses the JSON body of a request (RFC 8259), and limits how deep it may be nested."""
 
+import codecs
 import json
 import re
 
@@ -57,10 +58,19 @@ def _parse_strictly(body: bytes) -> object:
         text = body.decode("utf-8")
         parsed: object = _decode(text)
     except (ValueError, RecursionError) as error:
-        raise MalformedJson("The body is not JSON in UTF-8.") from error
+        raise MalformedJson(_describe_no_json(body)) from error
     if _is_too_deep(text):
         raise MalformedJson(f"The body is nested more than {DEPTH_MAX} levels deep.")
     return parsed
+
+
+def _describe_no_json(body: bytes) -> str:
+    """Name the two faults that a client does not see when it reads its own body."""
+    if not body:
+        return "The body is empty."
+    if body.startswith(codecs.BOM_UTF8):
+        return "The body begins with a byte order mark. JSON must not have one (RFC 8259)."
+    return "The body is not JSON in UTF-8."
 
 
 def _refuse_constant(name: str) -> None:
