@@ -8,7 +8,7 @@ from functools import partial
 from http import HTTPStatus
 
 from flask import Flask
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from orderapi import errors, logs
 from orderapi.telemetry import Telemetry
@@ -94,9 +94,8 @@ def _from_http_exception(error: HTTPException) -> WholeResponse:
     """Answer a refusal of Flask or Werkzeug with a problem document, and keep its `Allow`."""
     problem = problem_of_status(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     response = _respond(problem.slug, problem.meaning)
-    allow = error.get_response().headers.get("Allow")
-    if allow:
-        response.add_header("Allow", allow)
+    if isinstance(error, MethodNotAllowed):
+        response.add_header("Allow", ", ".join(sorted(error.valid_methods or ())))
     return response
 
 

@@ -164,7 +164,7 @@ def test_other_methods_are_named_as_not_allowed(
 ) -> None:
     answer = one_answer(shared_server.raw(raw_request(method, target)))
     check_problem(answer, "method-not-allowed")
-    assert sorted(answer.headers["allow"].split(", ")) == ALLOWED[target].split(", ")
+    assert answer.headers["allow"] == ALLOWED[target]
 
 
 def test_post_is_not_allowed_where_nothing_is_made(client: FlaskClient) -> None:
