@@ -13,7 +13,7 @@ from orderapi.ops.backup import AUDITING
 from orderapi.ops.last_runs import note_audit
 
 
-@click.command("audit")
+@click.command("audit", short_help="Prove that every order in the database was made exactly once.")
 @inputs.database_option()
 def audit_command(database: str | None) -> None:
     """Prove on the whole database that every order was made exactly once.

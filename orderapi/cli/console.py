@@ -13,7 +13,7 @@ PORT_DEFAULT = 8100
 @inputs.database_option("Show this database, or this backup, instead of ORDERAPI_DATABASE_URL.")
 @click.option(
     "--port",
-    type=click.IntRange(0, 65_535),
+    type=inputs.IntegerInRange(0, 65_535),
     default=PORT_DEFAULT,
     show_default=True,
     help="Listen on this port of 127.0.0.1. 0 takes any free port.",

@@ -13,7 +13,7 @@ from orderapi.ops.copy import copy
 from orderapi.ops.last_runs import note_audit
 
 
-@click.command("copy")
+@click.command("copy", short_help="Copy everything from one database into another, empty one.")
 @click.argument("source_url", metavar="SOURCE_URL")
 @click.argument("target_url", metavar="TARGET_URL")
 @click.option(

@@ -16,6 +16,7 @@ from orderapi.settings import (
     DATABASE_URL,
     DatabaseUrl,
     Settings,
+    SqliteUrl,
     parse_database_url,
     read_settings,
 )
@@ -41,6 +42,12 @@ def database_option(
 ) -> Callable[[F], F]:
     """Return the option `--database`. A command gives its value to `check_settings`."""
     return click.option("--database", metavar="DATABASE_URL", help=help_text)
+
+
+class IntegerInRange(click.IntRange):
+    """An integer from a minimum to a maximum. `name` is the word for it in help and in messages."""
+
+    name = "integer"
 
 
 class CommandFailed(click.ClickException):
@@ -176,7 +183,7 @@ def read_token(token_file: Path | None) -> str | None:
         with click.open_file(str(token_file), "rb") as file:
             content = file.read(_TOKEN_MAX_BYTES + 1)
     except OSError as error:
-        raise WrongUse(f"--token-file {token_file}: {error.strerror}") from error
+        raise WrongUse(f"--token-file {token_file.absolute()}: {error.strerror}") from error
     return _check_token(content.decode("latin-1").strip(), f"--token-file {token_file}")
 
 
@@ -185,7 +192,29 @@ def _refuse_unreadable(store: Store | Auditable, settings: Settings) -> None:
         store.read(lambda _: None)
     except StoreUnavailable as error:
         failure = DatabaseDamaged if error.kind is StoreFailure.DAMAGED else WrongUse
-        raise failure(f"cannot read {settings.database_url}: {error.reason}") from error
+        reason = _why_no_file_can_be_read(settings.database_url) or error.reason
+        raise failure(f"cannot read {settings.database_url}: {reason}") from error
+
+
+def _why_no_file_can_be_read(url: DatabaseUrl) -> str | None:
+    """Say what is wrong with the file of a database, and what to do, or None if it can be read."""
+    if not isinstance(url, SqliteUrl):
+        return None
+    path = url.path.absolute()
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        return f"{path}: {error.strerror}; --database or ORDERAPI_DATABASE_URL names another one"
+    except PermissionError:
+        is_allowed = False
+    except OSError:
+        return None  # the store has the reason, for example a name that is too long
+    else:
+        # The file is not opened, because closing it would give up the locks of SQLite in it.
+        is_allowed = os.access(path, os.R_OK)
+    if is_allowed:
+        return None
+    return f"this user may not read {path}; run the command as the user of the service"
 
 
 def _check_token(token: str, source: str) -> str:

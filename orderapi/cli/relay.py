@@ -11,14 +11,14 @@ from orderapi.errors import StartRefused
 from orderapi.relay import service
 
 
-@click.command("relay")
+@click.command("relay", short_help="Deliver events to ORDERAPI_WEBHOOK_URL until stopped.")
 @inputs.database_option()
 @click.option("--once", is_flag=True, help="Deliver the events that exist now, and end.")
 @click.option(
     "--from",
     "start_from",
     metavar="SEQUENCE",
-    type=click.IntRange(1, 2**63 - 1),
+    type=inputs.IntegerInRange(1, 2**63 - 1),
     help="Start with this event, whether or not it was delivered before. The new position is"
     " recorded immediately: a restart without --from continues from there.",
 )

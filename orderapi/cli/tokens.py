@@ -89,7 +89,7 @@ def list_command(database: str | None) -> None:
 
 
 @token_group.command("revoke")
-@click.argument("token_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
+@click.argument("token_id", metavar="ID", type=inputs.IntegerInRange(1, 2**63 - 1))
 @inputs.database_option()
 def revoke_command(token_id: int, database: str | None) -> None:
     """Revoke the token ID; `orderapi token list` shows the ids.

@@ -96,7 +96,7 @@ def _refuse_unnameable(file: Path) -> None:
             for probe in (first, second):
                 probe.unlink(missing_ok=True)
     except OSError as error:
-        raise FileRefused(f"cannot make a backup in {file.parent}: {error.strerror}") from error
+        raise _refusal_of_directory(file.parent, error) from error
 
 
 class _PartialFile:
@@ -134,7 +134,7 @@ def _make_partial_file(directory: Path) -> Iterator[_PartialFile]:
     except FileExistsError as error:
         raise _refusal_of_another_backup(directory) from error
     except OSError as error:
-        raise FileRefused(f"cannot write {path}: {error.strerror}") from error
+        raise _refusal_of_directory(directory, error) from error
     partial_file = _PartialFile(path, descriptor)
     try:
         _lock(descriptor, directory)
@@ -172,6 +172,11 @@ def _lock(descriptor: int, directory: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise _refusal_of_another_backup(directory) from error
+
+
+def _refusal_of_directory(directory: Path, error: OSError) -> FileRefused:
+    # On a deployed machine, the command runs in another directory than its user is in.
+    return FileRefused(f"cannot make a backup in {directory.absolute()}: {error.strerror}")
 
 
 def _refusal_of_another_backup(directory: Path) -> FileRefused:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from orderapi.errors import FileRefused
 from orderapi.maintenance_records import Replaced
 from orderapi.ops.backup import COPYING, OnProgress, is_sound
 from orderapi.records import LastEvent
@@ -37,6 +38,8 @@ def restore(
     Raises FileRefused or StoreRefused if the restore is refused, and StoreUnavailable or OSError if
     it fails. In each case the store is as it was.
     """
+    if not file.is_file():  # it is refused before anything is made beside the store
+        raise FileRefused(f"there is no file {file.absolute()}")
     with maintenance.begin_restore(force=force) as replacement:
         replacement.copy_backup(file, partial(on_progress, COPYING))
         with replacement.open_copy() as copy:

@@ -1,5 +1,6 @@
 """What all commands share: exit codes, one line on wrong use, and help."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from orderapi.cli.commands import main
 from orderapi.store.postgres import copy_session, start
 from tests.support.front import run
 from tests.support.ports import free_port
+from tests.support.running import environ_with
 
 ORDERAPI = str(Path(sys.executable).parent / "orderapi")
 # The arguments that a command requires.
@@ -47,6 +49,7 @@ def test_help_names_every_command(arguments: list[str]) -> None:
     }
     for name in main.commands:
         assert f"\n  {name} " in shown.stdout
+    assert "..." not in shown.stdout.partition("Commands:")[2]  # no line is cut off
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -73,6 +76,13 @@ def test_wrong_use_exits_with_2(arguments: list[str]) -> None:
     assert done.returncode == 2
     assert "Usage: orderapi" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_argument_that_is_no_number_is_named_so() -> None:
+    for arguments in (["token", "revoke", "x"], ["console", "--port", "x"]):
+        done = subprocess.run([ORDERAPI, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "'x' is not a valid integer.\n" in done.stderr
 
 
 # Settings and addresses.
@@ -172,6 +182,52 @@ def test_what_is_no_database_of_ours_is_refused_and_left_alone(
     assert {file: file.is_file() and file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+def test_a_file_that_is_not_there_is_named_with_its_directory(tmp_path: Path) -> None:
+    """The default is relative, so its reader must see in which directory the command ran."""
+    done = subprocess.run(
+        [ORDERAPI, "audit"],
+        cwd=tmp_path,
+        env=environ_with(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"Error: cannot read sqlite:///orders.db: {tmp_path}/orders.db: No such file or directory;"
+        " --database or ORDERAPI_DATABASE_URL names another one\n"
+    )
+
+
+def test_a_directory_is_called_no_file(tmp_path: Path) -> None:
+    result = run("--database", f"sqlite:///{tmp_path}", command="audit")
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f": {tmp_path} is not a file\n")
+
+
+def test_a_file_that_this_user_may_not_read_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    assert run("--database", f"sqlite:///{path}", command="migrate").exit_code == 0
+    path.chmod(0)
+    done = subprocess.run(
+        [*_without_all_rights(), ORDERAPI, "audit", "--database", f"sqlite:///{path}"],
+        env=environ_with(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        f": this user may not read {path}; run the command as the user of the service\n"
+    )
+
+
+def _without_all_rights() -> list[str]:
+    """Return the beginning of a command that takes the right to read every file from root."""
+    taken = "-dac_override,-dac_read_search"
+    return [] if os.geteuid() else ["setpriv", "--bounding-set", taken, "--inh-caps", taken]
+
+
 @pytest.mark.parametrize("command", WITH_DATABASE)
 @pytest.mark.parametrize("url", ["", "orders.db", "sqlite:///", "postgresql:/localhost/orders"])
 def test_a_bad_database_url_is_refused_in_one_line(command: str, url: str) -> None:
@@ -183,8 +239,11 @@ def test_a_bad_database_url_is_refused_in_one_line(command: str, url: str) -> No
 
 @pytest.mark.parametrize("command", WITH_DATABASE)
 def test_a_server_that_cannot_be_reached_is_named_in_one_line(
-    command: str, monkeypatch: pytest.MonkeyPatch
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    if command == "restore":  # a backup that does not exist is refused first
+        monkeypatch.chdir(tmp_path)
+        Path(*FILES[command]).touch()
     for module in (start, copy_session):  # both wait for a server that is starting
         monkeypatch.setattr(module, "REACH_MAX_S", 0.0)
     url = f"postgresql://app:secret@127.0.0.1:{free_port()}/orders"

@@ -6,6 +6,7 @@ two locks. Each of them then overwrites what the other has committed.
 
 import os
 import re
+import stat
 from pathlib import Path
 
 # What SQLite keeps beside a database, under its name and one of these suffixes. The journal exists
@@ -28,6 +29,8 @@ def why_misplaced(path: Path) -> str | None:
         status = path.stat()
     except OSError:
         return None  # Others say in more detail that the file is missing.
+    if not stat.S_ISREG(status.st_mode):
+        return f"{path} is not a file"
     return why_mounted(path) or why_linked(path, status)
 
 

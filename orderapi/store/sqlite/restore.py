@@ -166,8 +166,6 @@ def _refuse_other_engine(source: Connection, backup: Path) -> None:
 
 
 def _refuse_no_backup(backup: Path, path: Path) -> None:
-    if not backup.is_file():
-        raise FileRefused(f"there is no file {backup}")
     if not os.access(backup, os.R_OK):
         raise FileRefused(f"{backup} cannot be read")
     if path.exists() and backup.samefile(path):

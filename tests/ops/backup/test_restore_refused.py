@@ -86,6 +86,13 @@ def test_a_restore_to_an_unusable_path_is_refused(
     assert not (tmp_path / "none").exists()
 
 
+def test_a_backup_that_does_not_exist_is_named_and_leaves_no_file(tmp_path: Path) -> None:
+    missing = tmp_path / "none.db"
+    assert_refused(tmp_path, missing, because=f"there is no file {missing}")
+    with_orders(tmp_path / "orders.db", "mine")
+    assert_refused(tmp_path, missing, because=f"there is no file {missing}")
+
+
 def test_the_database_itself_is_refused(tmp_path: Path) -> None:
     database = with_orders(tmp_path / "orders.db", "mine")
     assert_refused(tmp_path, "--force", database, because="is the database itself")
