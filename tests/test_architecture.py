@@ -14,6 +14,7 @@ PACKAGE = REPOSITORY / "orderapi"
 
 # From the outside in. A module imports from its own layer's folder or from layers further in.
 LAYERS: list[tuple[str, ...]] = [
+    ("orderapi.cli.program",),
     ("orderapi.cli.commands", "orderapi.app", "orderapi.server"),
     ("orderapi.cli",),
     ("orderapi.console", "orderapi.web.openapi"),

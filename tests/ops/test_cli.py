@@ -1,6 +1,7 @@
 """What all commands share: exit codes, one line on wrong use, and help."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -76,6 +77,16 @@ def test_wrong_use_exits_with_2(arguments: list[str]) -> None:
     assert done.returncode == 2
     assert "Usage: orderapi" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_the_program_loads_ends_it_without_a_traceback(tmp_path: Path) -> None:
+    # The library of the commands is replaced by a module that stands for the key.
+    code = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "click.py").write_text(code)
+    environ = environ_with() | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([ORDERAPI, "audit"], env=environ, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGINT
+    assert (done.stdout, done.stderr) == (b"", b"")
 
 
 def test_an_argument_that_is_no_number_is_named_so() -> None:
