@@ -23,6 +23,8 @@ def run(box: Box) -> None:
         closed_s = _follow_recipe(box)
     box.query_with("sudo -u postgres psql --quiet --no-align --tuples-only orderapi -c")
     box.prove("the move")
+    timer = box.machine.run("systemctl is-active orderapi-backup.timer", check=False)
+    box.expect("there is no daily backup any more", holds=timer.returncode == 0)
     again = box.order(key)
     box.expect(f"a retry of an old key gets {json.dumps(again)}", holds=again == first)
     print(f"  nginx was closed for {closed_s:.1f} s; {box.verify()}")
