@@ -1,7 +1,11 @@
 """The shell scripts of the deployment."""
 
+import os
 import re
 import subprocess
+from pathlib import Path
+
+import pytest
 
 from tests.support.pages import BY_PATH
 from tests.support.programs import Program
@@ -35,3 +39,39 @@ def test_a_wrong_option_is_answered_with_the_right_ones() -> None:
     assert (wrong.returncode, right.returncode) == (2, 0)
     assert wrong.stderr == right.stdout
     assert "--uninstall" in right.stdout
+
+
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [
+        ("exit 0", 0),
+        ("exit 2", 2),
+        ("kill -HUP $$", 129),
+        ("kill -INT $$", 130),
+        ("kill -TERM $$", 143),
+        ("kill -TERM $PPID; exit 1", 1),  # the shell around the command waits for it
+    ],
+)
+def test_a_command_that_a_signal_ended_did_not_succeed(
+    tmp_path: Path, program: str, status: int
+) -> None:
+    """systemd-run exits with 0 after these signals, so the command must not end by one of them."""
+    # The first one runs only what follows the options. The second one lets the script be root.
+    stand_ins = {
+        "systemd-run": 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"',
+        "id": "echo 0",
+        "orderapi": program,
+    }
+    for name, code in stand_ins.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{code}\n")
+        (tmp_path / name).chmod(0o755)
+    script = (REPOSITORY / "deploy/orderapi.sh").read_text()
+    installed = "/opt/orderapi/current/.venv/bin/orderapi"
+    assert script.count(installed) == 1
+    done = subprocess.run(
+        ["/bin/sh", "-c", script.replace(installed, str(tmp_path / "orderapi")), "orderapi"],
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        timeout=10,
+    )
+    assert done.returncode == status
