@@ -46,6 +46,8 @@ make_user_and_settings() {
         put "$THIS_COPY/deploy/orderapi.env" "$ENV_FILE" 0640
         chgrp orderapi "$ENV_FILE"
     fi
+    # A file that another program has put in its place may be readable by everybody, with a password.
+    chmod o= "$ENV_FILE"
 }
 
 # Prints the directory of a release. The name contains the version and a hash of the content, so the

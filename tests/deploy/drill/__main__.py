@@ -95,7 +95,10 @@ def _installed(box: Box, auth: str) -> None:
     box.machine.cut_power()
     box.use_again()
     box.prove("a power cut right after the installation")
+    box.run("chmod o+r /etc/orderapi/orderapi.env")
     box.install("1.0")
+    mode = box.run("stat --format=%a /etc/orderapi/orderapi.env")
+    box.expect(f"the settings have the mode {mode}", holds=mode == "640")
     exposure = box.run("systemd-analyze security --no-pager orderapi.service | tail -n 1")
     score = float(re.findall(r"\d+\.\d", exposure)[0])
     at_rest_mib = _memory_kib(box) / 1024
