@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from orderapi.cli import streams
+from orderapi.cli import inputs, streams
 from orderapi.cli.audit import audit_command
 from orderapi.cli.backup import backup_command
 from orderapi.cli.console import console_command
@@ -22,13 +22,21 @@ class _Commands(click.Group):
         with streams.protected():
             return super().main(*args, **kwargs)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Command.invoke`. Raises CommandInterrupted after Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort) as error:
+            raise inputs.CommandInterrupted from error
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="orderapi")
 def main() -> None:
     """Run and check an orderapi service.
 
-    Every command exits with 0 on success, with 1 if its check failed, and with 2 on wrong use.
+    Every command exits with 0 on success, with 1 if its check failed, with 2 on wrong use, and
+    with 130 if Ctrl-C has interrupted it.
     """
 
 

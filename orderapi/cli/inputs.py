@@ -1,6 +1,7 @@
 """The inputs of a command: settings, a store, a server and a token. Each of them is checked."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,6 +65,18 @@ class WrongUse(CommandFailed):
     """The command was used wrongly."""
 
     exit_code = 2
+
+
+class CommandInterrupted(CommandFailed):
+    """The operator has pressed Ctrl-C.
+
+    A check that was interrupted has neither passed nor failed, so the exit code is one of its own.
+    """
+
+    exit_code = 128 + signal.SIGINT  # as a shell reports it
+
+    def __init__(self) -> None:
+        super().__init__("the command was interrupted before it had finished")
 
 
 class DatabaseDamaged(CommandFailed):

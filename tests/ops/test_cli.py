@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -87,6 +88,25 @@ def test_ctrl_c_while_the_program_loads_ends_it_without_a_traceback(tmp_path: Pa
     done = subprocess.run([ORDERAPI, "audit"], env=environ, capture_output=True, check=False)
     assert done.returncode == -signal.SIGINT
     assert (done.stdout, done.stderr) == (b"", b"")
+
+
+def test_ctrl_c_ends_a_command_with_one_line_and_its_own_exit_code() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = subprocess.Popen(
+            [ORDERAPI, "verify", url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environ_with(),
+        )
+        connection, _ = silent.accept()  # the command waits for an answer from now on
+        process.send_signal(signal.SIGINT)
+        shown, reported = process.communicate(timeout=10)
+        connection.close()
+    assert process.returncode == 130
+    assert shown == ""
+    assert reported == "Error: the command was interrupted before it had finished\n"
 
 
 def test_an_argument_that_is_no_number_is_named_so() -> None:
