@@ -1,5 +1,6 @@
 """The command `orderapi` and the list of its subcommands. Each of them has a file of its own."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,11 +24,29 @@ class _Commands(click.Group):
             return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """See `click.Command.invoke`. Raises CommandInterrupted after Ctrl-C."""
+        """See `click.Command.invoke`.
+
+        Raises CommandInterrupted after Ctrl-C, and WrongUse if a relative path cannot be found,
+        because somebody has deleted the directory in which the command runs.
+        """
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort) as error:
             raise inputs.CommandInterrupted from error
+        except FileNotFoundError as error:
+            if _has_working_directory():
+                raise
+            raise inputs.WrongUse(
+                "the directory in which this command runs was deleted; change to another directory"
+            ) from error
+
+
+def _has_working_directory() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

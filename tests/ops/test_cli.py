@@ -230,6 +230,27 @@ def test_a_file_that_is_not_there_is_named_with_its_directory(tmp_path: Path) ->
     )
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["audit"], ["token", "list"], ["restore", "x"], ["verify", "--token-file", "x"]],
+)
+def test_a_directory_that_was_deleted_is_named(tmp_path: Path, arguments: list[str]) -> None:
+    directory = tmp_path / "deleted"
+    directory.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", ORDERAPI, *arguments],
+        cwd=directory,
+        env=environ_with(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "Error: the directory in which this command runs was deleted; change to another directory\n"
+    )
+
+
 def test_a_directory_is_called_no_file(tmp_path: Path) -> None:
     result = run("--database", f"sqlite:///{tmp_path}", command="audit")
     assert result.exit_code == 2
