@@ -21,8 +21,8 @@ from tests.support.running import Server, serving
 # The folders whose tests run on every engine, unless they use the file of a SQLite database.
 _ON_EVERY_ENGINE = ("api", "auth", "console", "faults", "ops", "relay", "store")
 
-# What tests PostgreSQL alone. `make test` leaves it out, because it has to end within 8 minutes on
-# two cores. It runs when `--engine` asks for PostgreSQL.
+# The tests that are only for PostgreSQL. `make test` leaves them out, because it has to end within
+# 8 minutes on two cores. They run when `--engine` selects PostgreSQL.
 _OF_POSTGRES = (
     TESTS / "bench" / "postgres",
     TESTS / "deploy" / "test_postgres_examples.py",
@@ -33,7 +33,7 @@ _OF_POSTGRES = (
     TESTS / "store" / "postgres",
 )
 
-# A property holds on a machine that stalls, too: hypothesis measures no time.
+# A property is also true on a machine that stalls, so hypothesis measures no time.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -42,7 +42,7 @@ settings.load_profile("any machine")
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport() -> Iterator[None]:
-    """With CI=true a skip is a failure: there everything can be installed."""
+    """With CI=true a skipped test fails, because everything can be installed there."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy gives a Result
     if report.skipped and os.environ.get("CI") == "true":
@@ -51,7 +51,7 @@ def pytest_runtest_makereport() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def program() -> Program:
-    """Give a function that finds a program, and installs its package with apt where it may."""
+    """Give a function that finds a program. It installs the package with apt where it may."""
     return find_or_install
 
 
@@ -64,7 +64,7 @@ def shared_browser(program: Program) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(shared_browser: Browser) -> Browser:
-    """A Chromium that remembers nothing of another test."""
+    """A Chromium without the cookies and pages of other tests."""
     shared_browser.forget()
     return shared_browser
 
@@ -96,13 +96,13 @@ def store(engine: Engine) -> Iterator[Store]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """The file of the fixture `store`. A test that uses it runs on SQLite alone."""
+    """The file of the fixture `store`. A test that uses it runs only on SQLite."""
     return tmp_path / "orders.db"
 
 
 @pytest.fixture
 def client(store: Store) -> FlaskClient:
-    """The application in this process, on `store`; without a server."""
+    """A client of the application in this process, on `store`. There is no server."""
     return create_app(read_settings({}), store).test_client()
 
 
@@ -132,14 +132,14 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory, engine_name: str) ->
 
 @pytest.fixture
 def clean(shared_server: Server) -> Iterator[Server]:
-    """A server that stores nothing in this test and goes on serving after it."""
+    """A server that must store nothing in this test, and must still serve after it."""
     with stores_nothing(shared_server):
         yield shared_server
 
 
 @pytest.fixture
 def refusing(client: FlaskClient, engine: Engine) -> Iterator[FlaskClient]:
-    """The application in this process, which stores nothing in this test."""
+    """A client of the application in this process, which must store nothing in this test."""
     yield client
     assert set(engine.counts()) == {0}
 
@@ -155,19 +155,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test on each of the engines that were asked for."""
+    """Run a test on each engine that the option `--engine` selects."""
     chosen = metafunc.config.getoption("--engine")
     if chosen != "sqlite" and _runs_on_every_engine(metafunc):
         names = [*ENGINES] if chosen == "all" else [chosen]
         if _reason_of(metafunc, "without_pgbouncer"):
             names = [name for name in names if name != "pgbouncer"]
-        # Where nothing remains, the test runs on SQLite, as every test does that is bound to it.
+        # If no engine is left, the test runs on SQLite, as every test does that is bound to SQLite.
         if names:
             metafunc.parametrize("engine_name", names, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of PostgreSQL alone, unless they are asked for."""
+    """Leave out the tests that are only for PostgreSQL, unless `--engine` selects it."""
     if config.getoption("--engine") != "sqlite" or config.getoption("-m"):
         return
     left_out = [item for item in items if _is_left_out(item.path)]
@@ -201,12 +201,12 @@ def _reason_of(metafunc: pytest.Metafunc, marker: str) -> str | None:
 
 
 def pytest_sessionfinish() -> None:
-    """End what the tests of this process have shared."""
+    """Stop the database servers that the tests of this process share."""
     stop_shared()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests have counted, from other processes too."""
-    for report in terminalreporter.getreports(""):  # the reports of ends, one per test
+    """Print the figures that tests have recorded, also in other processes."""
+    for report in terminalreporter.getreports(""):  # one report for each phase of a test
         for name, value in getattr(report, "user_properties", ()):
             terminalreporter.write_line(f"{name}: {value}")

@@ -1,4 +1,4 @@
-"""Imports run one way: what a module may import, and which libraries stay behind their walls."""
+"""Imports go in one direction, and each library is imported only in the folders listed here."""
 
 import ast
 import sys
@@ -12,7 +12,7 @@ from tests.support.running import REPOSITORY
 
 PACKAGE = REPOSITORY / "orderapi"
 
-# From the outside in. A module imports from its own layer's folder or from layers further in.
+# The outermost layer comes first. A module imports from its own folder or from inner layers.
 LAYERS: list[tuple[str, ...]] = [
     ("orderapi.cli.program",),
     ("orderapi.cli.commands", "orderapi.app", "orderapi.server"),
@@ -185,7 +185,7 @@ def _is_in(module: str, packages: tuple[str, ...]) -> bool:
 def test_a_module_imports_only_from_its_own_folder_or_further_in(module: str) -> None:
     here = _layer(module)
     if here is None:
-        # Packages themselves are empty.
+        # The files `__init__.py` are empty.
         assert list(_imports(MODULES[module])) == []
         return
     for imported in _imports(MODULES[module]):
@@ -223,7 +223,7 @@ def test_a_leaf_imports_only_the_standard_library(leaf: str) -> None:
 
 
 @pytest.mark.parametrize("library", WALLS)
-def test_a_library_stays_behind_its_wall(library: str) -> None:
+def test_a_library_is_imported_only_where_the_table_allows_it(library: str) -> None:
     users = {
         module
         for module, path in MODULES.items()
@@ -238,7 +238,7 @@ def test_a_library_stays_behind_its_wall(library: str) -> None:
         for place in WALLS[library]
     }
     assert users == set().union(*inside.values())
-    # A place that nobody uses is a misspelt one, or a hole.
+    # A place that imports none of the library is misspelt or no longer needed.
     assert all(inside.values())
 
 

@@ -1,4 +1,6 @@
-"""What the service imports it also asks for: the tests bring more, and would hide a gap."""
+"""The service requires every package that it imports.
+
+The tests install more packages, which would hide a missing requirement."""
 
 import re
 import subprocess
@@ -20,7 +22,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 
-def test_the_service_imports_nothing_that_it_does_not_ask_for() -> None:
+def test_the_service_imports_only_packages_that_it_requires() -> None:
     served = subprocess.run(
         [sys.executable, "-c", SERVE], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
@@ -28,7 +30,7 @@ def test_the_service_imports_nothing_that_it_does_not_ask_for() -> None:
     imported = {
         _canonical(owner) for name in served.stdout.split() for owner in owners.get(name, [])
     }
-    # setuptools is on the path wherever there is a virtual environment.
+    # Every virtual environment may contain setuptools.
     assert imported - {"setuptools", "pip"} <= _asked_for("orderapi")
     assert {"gunicorn", "gevent", "flask", "httptools"} <= imported
 
@@ -61,7 +63,7 @@ def test_a_command_loads_no_event_loop_and_a_server_loads_all_of_it_before_its_f
 
 
 def _asked_for(distribution: str) -> set[str]:
-    """Give a distribution and all that it asks for, without extras, and what those ask for."""
+    """Give a distribution and all of its requirements, also the indirect ones, without extras."""
     found: set[str] = set()
     left = [distribution]
     while left:

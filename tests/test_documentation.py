@@ -1,4 +1,4 @@
-"""The pages name what exists, and everything that people use is on a page."""
+"""The pages name only things that exist, and everything that people use is on a page."""
 
 import ast
 import configparser

@@ -61,7 +61,7 @@ def test_a_text_is_written_as_a_key_or_refused_without_being_repeated(text: str)
             quote_key(text)
 
 
-def test_a_key_is_bare_in_the_header_where_it_can_be() -> None:
+def test_a_key_is_written_in_the_bare_form_if_possible() -> None:
     assert format_key("test-123") == "test-123"
     assert format_key("two words") == '"two words"'
     assert format_key('a"b\\c') == r'"a\"b\\c"'
@@ -109,7 +109,9 @@ def test_a_date_is_compared_with_the_date_of_its_own_answer(off_s: int) -> None:
 
 
 @pytest.mark.parametrize("date", [None, "", "today", "Fri, 31 Dec 99999 23:59:59 GMT"])
-def test_without_a_usable_date_of_the_answer_the_own_clock_counts(date: str | None) -> None:
+def test_without_a_valid_date_in_the_answer_the_clock_of_this_machine_is_used(
+    date: str | None,
+) -> None:
     assert retry_after_s(http_date(NOW + timedelta(seconds=30)), date, NOW_S) == 30
 
 
@@ -129,7 +131,7 @@ def test_no_headers_are_ever_an_error(
 
 
 @given(st.binary(min_size=1))
-def test_a_secret_holds_its_key(key: bytes) -> None:
+def test_a_secret_contains_its_key(key: bytes) -> None:
     assert webhook_secret_key("whsec_" + base64.b64encode(key).decode()) == key
 
 

@@ -21,11 +21,11 @@ def test_a_test_with_real_faults_tries_to_break_each_promise(title: str) -> None
     assert any(test.file.startswith("faults/") for test in tests), tests
 
 
-def test_the_page_of_the_tests_shows_which_test_is_for_which_promise() -> None:
+def test_the_page_of_the_tests_shows_the_tests_of_each_promise() -> None:
     page = (REPOSITORY / "tests" / "README.md").read_text()
     assert table() in page, "put the output of `python -m tests.support.promises` into the page"
 
 
-def test_a_promise_that_nobody_gave_cannot_be_marked() -> None:
+def test_a_promise_that_does_not_exist_cannot_be_marked() -> None:
     with pytest.raises(ValueError, match="there is no promise 'a 201 is quick'"):
         promise("a 201 is quick")

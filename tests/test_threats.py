@@ -31,7 +31,7 @@ def test_each_threat_names_tests_that_exist(row: list[str]) -> None:
     assert all(words)
     named = NAMED.findall(tests)
     assert named
-    # Nothing else is in the cell, so that no name is overlooked.
+    # The cell contains only names, so no name is overlooked.
     assert tests == ", ".join(f"`{file}::{name}`" for file, name in named)
     for file, name in named:
         assert name in names_in(TESTS / file), f"{file}::{name}"

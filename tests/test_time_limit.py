@@ -1,4 +1,4 @@
-"""Work that cannot be limited in itself ends for its caller at the time limit."""
+"""The caller of work without a time limit of its own waits only until the time limit."""
 
 import contextvars
 import threading
@@ -14,7 +14,7 @@ def test_the_result_or_the_exception_is_that_of_the_work() -> None:
         call_within(60, lambda: 1 // 0)
 
 
-def test_work_that_hangs_is_left_alone() -> None:
+def test_the_caller_does_not_wait_for_work_that_hangs() -> None:
     done = threading.Event()
     try:
         with pytest.raises(TimeoutError):

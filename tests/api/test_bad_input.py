@@ -1,4 +1,4 @@
-"""What `POST /orders` refuses before it reads the JSON, and that it stores nothing of it."""
+"""Requests that `POST /orders` refuses before it reads the JSON. It stores nothing of them."""
 
 import json
 import socket
@@ -57,7 +57,7 @@ def test_a_body_with_broken_chunks_is_never_executed(clean: Server, body: bytes)
 
 
 @pytest.mark.parametrize("length", [16_385, 20_000, 200_000, 1_000_000])
-def test_a_body_over_16_kib_is_too_large_however_it_is_framed(clean: Server, length: int) -> None:
+def test_a_body_over_16_kib_is_too_large_in_both_framings(clean: Server, length: int) -> None:
     body = BODY + b" " * (length - len(BODY))
     check_problem(one_answer(clean.raw(raw_order("large", body))), "body-too-large")
     chunks = b"".join(chunk(body[n : n + 1000]) for n in range(0, length, 1000)) + b"0\r\n\r\n"
@@ -75,7 +75,7 @@ def test_a_body_that_the_app_does_not_read_is_discarded(clean: Server) -> None:
         check_problem(one_answer(received), slug)
 
 
-def test_a_client_that_stops_in_the_middle_of_a_body_is_not_waited_for(clean: Server) -> None:
+def test_a_client_that_stops_in_the_middle_of_a_body_is_refused(clean: Server) -> None:
     with socket.create_connection(("127.0.0.1", clean.port), timeout=30) as connection:
         connection.sendall(raw_order("stops", BODY, "Content-Length: 900"))
         received = b""
@@ -86,7 +86,7 @@ def test_a_client_that_stops_in_the_middle_of_a_body_is_not_waited_for(clean: Se
     check_problem(one_answer(received), "bad-request")
 
 
-def test_a_body_announced_too_large_is_refused_before_it_comes(clean: Server) -> None:
+def test_a_body_that_is_announced_as_too_large_is_refused_before_it_arrives(clean: Server) -> None:
     received = clean.raw(raw_order("large", b"{", "Content-Length: 99999999999999999999"))
     check_problem(one_answer(received), "body-too-large")
 
@@ -118,7 +118,7 @@ def test_what_is_not_http_is_refused_by_the_server_itself(
     assert b"Traceback" not in received
 
 
-def test_a_refused_request_leaves_the_connection_to_the_next_one(clean: Server) -> None:
+def test_after_a_refused_request_the_connection_serves_the_next_one(clean: Server) -> None:
     requests = (
         raw_order("bad key", BODY)
         + raw_order("k", b"{")
@@ -251,7 +251,7 @@ def test_a_key_of_neither_form_is_refused(clean: Server, key: str) -> None:
         ('"a\\', "b"),
     ],
 )
-def test_two_key_headers_are_refused_whatever_their_join_would_be(
+def test_two_key_headers_are_refused_even_if_they_are_equal_or_join_to_a_key(
     clean: Server, keys: tuple[str, ...]
 ) -> None:
     headers = [

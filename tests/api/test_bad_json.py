@@ -1,4 +1,4 @@
-"""Which complete bodies `POST /orders` refuses, and that it stores nothing of them."""
+"""Complete bodies that `POST /orders` refuses. It stores nothing of them."""
 
 import json
 
@@ -17,7 +17,7 @@ BODY = json.dumps(ORDER).encode()
 
 
 def with_member(name: str, written: str) -> bytes:
-    """Write an order in JSON, with one member's value as given."""
+    """Write an order in JSON, in which one member has the value `written`."""
     members = {key: json.dumps(value) for key, value in ORDER.items()} | {name: written}
     return ("{" + ",".join(f'"{key}":{value}' for key, value in members.items()) + "}").encode(
         "utf-8", "surrogatepass"
@@ -106,11 +106,11 @@ def test_json_nested_as_deep_as_allowed_is_judged_by_its_content(clean: Server) 
     check_problem(one_answer(clean.raw(raw_order("deep", body))), "validation-failed")
 
 
-def test_brackets_in_texts_are_no_nesting(client: FlaskClient) -> None:
+def test_brackets_in_texts_do_not_count_as_nesting(client: FlaskClient) -> None:
     assert order(client, "k", with_member("customer_id", json.dumps('["\\' * 40))).status == 201
 
 
-def test_json_nested_100_000_deep_is_too_large_already(clean: Server) -> None:
+def test_json_nested_100_000_deep_is_refused_as_too_large(clean: Server) -> None:
     body = b"[" * 100_000 + b"]" * 100_000
     check_problem(one_answer(clean.raw(raw_order("deep", body))), "body-too-large")
 
@@ -118,7 +118,7 @@ def test_json_nested_100_000_deep_is_too_large_already(clean: Server) -> None:
 @pytest.mark.parametrize(
     "body", [b"null", b"true", b"1", b'"x"', b"[]", b"[" + BODY + b"]", b"1e9"]
 )
-def test_json_that_is_no_object_fails_validation(refusing: FlaskClient, body: bytes) -> None:
+def test_json_that_is_not_an_object_fails_validation(refusing: FlaskClient, body: bytes) -> None:
     document = check_problem(order(refusing, "k", body), "validation-failed")
     assert document["errors"]
 
@@ -156,7 +156,7 @@ def test_json_that_is_no_object_fails_validation(refusing: FlaskClient, body: by
         "1" + "0" * 17 + "1",
     ],
 )
-def test_quantities_that_are_no_such_integers_are_refused(
+def test_a_quantity_that_is_not_an_integer_from_1_to_1_000_000_is_refused(
     refusing: FlaskClient, quantity: str
 ) -> None:
     document = check_problem(
@@ -194,7 +194,7 @@ def test_quantities_that_are_no_such_integers_are_refused(
         '"a\\udfff"',
     ],
 )
-def test_strings_that_are_no_such_text_are_refused(
+def test_a_text_that_is_blank_too_long_or_has_control_characters_is_refused(
     refusing: FlaskClient, name: str, written: str
 ) -> None:
     document = check_problem(order(refusing, "k", with_member(name, written)), "validation-failed")
@@ -227,7 +227,9 @@ def test_an_unknown_field_is_named(refusing: FlaskClient, name: str) -> None:
     assert list(document["errors"]) == [name]
 
 
-def test_a_name_that_is_no_text_is_refused_readably(refusing: FlaskClient) -> None:
+def test_a_name_with_a_lone_surrogate_is_refused_in_a_readable_document(
+    refusing: FlaskClient,
+) -> None:
     answer = order(refusing, "k", with_member("\\ud800", "1"))
     (name,) = check_problem(answer, "validation-failed")["errors"]
     assert name.encode()
@@ -238,7 +240,7 @@ def test_every_bad_field_is_named_at_once(refusing: FlaskClient) -> None:
     assert set(document["errors"]) == {"customer_id", "item_id", "quantity", "x"}
 
 
-def test_of_a_member_given_twice_the_last_counts(refusing: FlaskClient) -> None:
+def test_if_a_member_is_given_twice_the_last_one_counts(refusing: FlaskClient) -> None:
     body = BODY[:-1] + b', "quantity": 0}'
     document = check_problem(order(refusing, "k", body), "validation-failed")
     assert list(document["errors"]) == ["quantity"]

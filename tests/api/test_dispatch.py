@@ -1,4 +1,4 @@
-"""The short way through Flask does what Flask's own way does, for what this service uses of it."""
+"""`LeanFlask` answers like Flask, for all features of Flask that this service uses."""
 
 import hashlib
 import inspect
@@ -19,8 +19,8 @@ from orderapi.web import this_request
 from orderapi.web.dispatch import LeanFlask, _Context
 from orderapi.web.whole_response import WholeResponse
 
-# What `LeanFlask` stands for, or builds on without a promise of Flask. Read the changes of a new
-# version before you write its digests here.
+# `LeanFlask` replaces these parts of Flask, or uses them although they are not public. Read the
+# changes of a new version before you write its digests here.
 WRITTEN_FOR = {
     flask.Flask.wsgi_app: "b813e40b29d1d704",
     flask.Flask.full_dispatch_request: "70d46cf2d53c3b0e",
@@ -40,12 +40,14 @@ WRITTEN_FOR = {
 
 
 @pytest.mark.parametrize("method", WRITTEN_FOR, ids=lambda method: method.__qualname__)
-def test_flask_is_the_one_that_the_short_way_was_written_for(method: Callable[..., Any]) -> None:
+def test_the_parts_of_flask_that_lean_flask_depends_on_have_not_changed(
+    method: Callable[..., Any],
+) -> None:
     source = inspect.getsource(method)
     assert hashlib.sha256(source.encode()).hexdigest()[:16] == WRITTEN_FOR[method]
 
 
-def test_the_parameters_of_werkzeug_are_those_that_the_short_way_passes() -> None:
+def test_werkzeug_has_the_parameters_that_lean_flask_passes() -> None:
     assert list(inspect.signature(MapAdapter).parameters) == [
         "map",
         "server_name",
@@ -132,7 +134,9 @@ queries = st.sampled_from(["", "?q=1", "?refuse=1", "?q=%ff&q=2"])
 
 
 @given(methods, st.lists(segments, min_size=1, max_size=4), queries)
-def test_every_request_is_answered_as_by_flask(method: str, path: list[str], query: str) -> None:
+def test_every_request_gets_the_answer_that_flask_would_give(
+    method: str, path: list[str], query: str
+) -> None:
     target = "/" + "/".join(path) + query
     # Flask would answer `//things` as `/things`.
     assume(not unquote(target).startswith("//"))
@@ -152,7 +156,7 @@ def methods_in(header: str | None) -> set[str]:
     return set(header.split(", ")) if header else set()
 
 
-def test_nothing_of_a_request_is_left_after_it() -> None:
+def test_after_a_request_nothing_of_it_is_kept() -> None:
     LEAN.test_client().get("/things?q=1")
     assert not flask.has_request_context()
     assert not flask.has_app_context()
@@ -169,7 +173,7 @@ def test_nothing_of_a_request_is_left_after_it() -> None:
         lambda app: app.before_request_funcs.setdefault("views", []).append(lambda: None),
     ],
 )
-def test_a_function_that_would_never_be_called_is_refused(
+def test_a_function_that_lean_flask_would_never_call_is_refused(
     add: Callable[[flask.Flask], Any],
 ) -> None:
     app = with_id(add_views(LeanFlask(__name__)))

@@ -72,13 +72,13 @@ ODD_NUMBERS = [
 
 
 @pytest.mark.parametrize("number", ODD_NUMBERS)
-def test_a_number_is_read_as_by_the_strict_parser(number: str) -> None:
+def test_a_number_is_read_as_the_strict_parser_reads_it(number: str) -> None:
     is_the_same(b'{"quantity":%s}' % number.encode())
     is_the_same(number.encode())
 
 
 @pytest.mark.parametrize("depth", [1, 62, 63, 64, 65, 1000, 1023, 1024, 1025, 5000])
-def test_nesting_is_limited_as_by_the_strict_parser(depth: int) -> None:
+def test_nesting_has_the_same_limit_as_in_the_strict_parser(depth: int) -> None:
     nested = b"[" * depth + b"]" * depth
     is_the_same(nested)
     is_the_same(b'{"a":%s}' % nested)
@@ -88,7 +88,7 @@ def test_nesting_is_limited_as_by_the_strict_parser(depth: int) -> None:
 
 
 @given(documents(texts), st.booleans(), st.sampled_from([None, 1, "\t"]))
-def test_any_json_is_read_as_by_the_strict_parser(
+def test_any_json_is_read_as_the_strict_parser_reads_it(
     document: Any, ascii_only: bool, indent: Any
 ) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only, indent=indent)
@@ -105,13 +105,13 @@ orders = st.fixed_dictionaries(
 
 
 @given(st.lists(pieces | st.binary(max_size=3), max_size=15).map(b"".join))
-def test_anything_is_read_or_refused_as_by_the_strict_parser(body: bytes) -> None:
+def test_any_bytes_are_read_or_refused_as_the_strict_parser_does(body: bytes) -> None:
     is_the_same(body)
     is_the_same(b'{"a":' + body + b"}")
 
 
 @given(orders, st.integers(0, 200), pieces)
-def test_a_damaged_order_is_read_or_refused_as_by_the_strict_parser(
+def test_a_damaged_order_is_read_or_refused_as_the_strict_parser_does(
     order: bytes, at: int, damage: bytes
 ) -> None:
     is_the_same(order)

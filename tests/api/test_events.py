@@ -82,7 +82,7 @@ def test_pages_follow_each_other_by_next(client: FlaskClient, store: Store) -> N
     assert answer.json == {"events": [], "next": 7}
 
 
-def test_next_may_be_the_sequence_of_an_event_as_it_stands(
+def test_after_accepts_the_sequence_of_an_event_with_its_leading_zeros(
     client: FlaskClient, store: Store
 ) -> None:
     for number in range(3):
@@ -100,7 +100,9 @@ def test_a_page_has_100_events_if_the_query_does_not_say(client: FlaskClient, st
 
 
 @pytest.mark.parametrize("query", ["", "&", "after=0", "limit=1", "limit=1000", "wait=0", "wait=1"])
-def test_the_edges_of_each_parameter_are_taken(client: FlaskClient, query: str) -> None:
+def test_the_minimum_and_the_maximum_of_each_parameter_are_accepted(
+    client: FlaskClient, query: str
+) -> None:
     order(client, "key-1")
     assert sequences(ask(client, f"/events?{query}")) == [1]
 
@@ -172,7 +174,7 @@ def test_head_and_options_are_answered(client: FlaskClient) -> None:
     check_problem(ask(client, "/events", method="POST"), "method-not-allowed")
 
 
-def test_a_client_sees_its_own_events_alone(client: FlaskClient, store: Store) -> None:
+def test_a_client_sees_only_its_own_events(client: FlaskClient, store: Store) -> None:
     place_for(store, "another")
     place(store, "key-1")
     place_for(store, "another")
@@ -192,7 +194,9 @@ def test_the_number_of_a_skipped_event_is_not_beyond_the_last(
 
 
 @pytest.mark.parametrize("wait", [0, LONG_S])
-def test_a_store_that_is_gone_is_a_503(client: FlaskClient, engine: Engine, wait: int) -> None:
+def test_a_store_that_cannot_be_reached_is_a_503(
+    client: FlaskClient, engine: Engine, wait: int
+) -> None:
     order(client, "key-1")
     with engine.away():
         answer = ask(client, f"/events?after=1&wait={wait}")

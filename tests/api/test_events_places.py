@@ -1,4 +1,4 @@
-"""Too many long polls get 429 at once, and neither they nor one client keep others from service."""
+"""Too many long polls get 429 at once. Neither they nor one client prevent other requests."""
 
 import resource
 import select
@@ -75,7 +75,7 @@ def test_a_query_that_is_not_valid_is_refused_as_such(client: FlaskClient, place
 
 
 def test_a_poll_that_ended_has_given_its_place_back(store: Store) -> None:
-    """Also one that failed, and one that was killed; and no waiting reader loses its place."""
+    """This is also true of a poll that failed or was killed. No waiting reader loses its place."""
     feed = Feed(store)
     feed.places.set_maximum(1)
     for number in range(3):
@@ -115,7 +115,7 @@ def test_orders_have_connections_left_whatever_the_number_of_connections() -> No
 
 
 @pytest.mark.parametrize("auth", ["off", "required"])
-def test_a_server_with_too_many_long_polls_refuses_some_and_serves_all_else(
+def test_a_server_with_too_many_long_polls_refuses_some_and_serves_all_other_requests(
     tmp_path: Path, auth: str
 ) -> None:
     """It has one worker that may have 256 descriptors, as some hosts set it."""

@@ -1,4 +1,4 @@
-"""`GET /events?wait=`: a waiting reader is answered in time and holds nothing; without a server."""
+"""`GET /events?wait=`: a waiting reader is answered in time, and it holds no snapshot."""
 
 import json
 import threading
@@ -31,7 +31,7 @@ def page(body: bytes) -> Any:
 
 
 def waiting(feed: Feed, after: int, pool: ThreadPoolExecutor, count: int = 1) -> Future[bytes]:
-    """Start a reader that waits for events after a number; return when `count` readers wait."""
+    """Start a reader that waits for events after a number. Returns when `count` readers wait."""
     started = pool.submit(feed.read, EventPage(PUBLIC_CLIENT, after, 100), LONG_S)
     wait_until(lambda: len(feed._waiting) >= count)
     return started

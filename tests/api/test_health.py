@@ -20,7 +20,7 @@ NEVER = "1970-01-01T00:00:00.000Z"
 
 @pytest.fixture
 def _long_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a commit count for the store as long as a test may take."""
+    """Let a commit prove readiness for longer than a test may take."""
     monkeypatch.setattr("orderapi.web.health.FRESH_S", 60.0)
 
 
@@ -116,7 +116,7 @@ def test_concurrent_probes_all_answer_503_while_writes_cannot_commit(
     wait_until(lambda: ask(client, "/readyz").status == 200)
 
 
-def test_a_store_that_is_gone_is_not_ready_and_the_log_says_why(
+def test_a_store_that_cannot_be_reached_is_not_ready_and_the_log_says_why(
     client: FlaskClient, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     with engine.away():

@@ -1,4 +1,4 @@
-"""Every endpoint that writes is idempotent: a new endpoint gets these tests by itself."""
+"""Every endpoint that writes is idempotent. A new endpoint gets these tests automatically."""
 
 import json
 import re
@@ -27,7 +27,7 @@ EXAMPLES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def writing_endpoints() -> list[tuple[str, str]]:
-    """Return the method and the rule of each endpoint that writes; no database is opened."""
+    """Return the method and the rule of each endpoint that writes. No database is opened."""
     app = create_app(read_settings({}), SqliteStore(Path("never-opened.db")))
     return [
         (method, rule.rule)
@@ -53,7 +53,7 @@ def test_there_is_an_endpoint_that_writes_and_an_example_for_each() -> None:
 
 
 @each_endpoint
-def test_a_key_is_needed(client: FlaskClient, engine: Engine, method: str, path: str) -> None:
+def test_a_key_is_required(client: FlaskClient, engine: Engine, method: str, path: str) -> None:
     payload, _ = EXAMPLES[method, path]
     before = engine.dump()
     check_problem(send(client, method, path, None, payload), "idempotency-key-missing")
@@ -104,7 +104,7 @@ def test_a_refusal_is_not_remembered(
 
 @promise("an error is not a verdict")
 @each_endpoint
-def test_a_failure_after_the_commit_is_mended_by_a_retry(
+def test_a_retry_after_a_failure_after_the_commit_returns_the_result(
     client: FlaskClient, engine: Engine, method: str, path: str
 ) -> None:
     payload, _ = EXAMPLES[method, path]

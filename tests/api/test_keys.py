@@ -90,13 +90,13 @@ def test_a_missing_key_and_an_empty_key_are_different_errors() -> None:
 
 
 @given(keys, keys)
-def test_digests_are_short_and_tell_keys_apart(one: str, other: str) -> None:
+def test_digests_are_short_and_differ_for_different_keys(one: str, other: str) -> None:
     assert re.fullmatch(r"[0-9a-f]{12}", key_digest(one))
     assert (key_digest(one) == key_digest(other)) == (one == other)
 
 
 @given(payloads, st.randoms(), st.booleans(), st.sampled_from([None, 1, "\t"]))
-def test_a_fingerprint_is_of_the_meaning(
+def test_payloads_with_the_same_meaning_have_the_same_fingerprint(
     payload: dict[str, Any], rng: random.Random, ascii_only: bool, indent: Any
 ) -> None:
     members = list(payload.items())
@@ -108,7 +108,9 @@ def test_a_fingerprint_is_of_the_meaning(
 
 
 @given(payloads, payloads)
-def test_fingerprints_tell_payloads_apart(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_different_payloads_have_different_fingerprints(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
     same = fingerprint("POST", "/orders", one) == fingerprint("POST", "/orders", other)
     assert same == (one == other)
 
@@ -150,11 +152,11 @@ def test_the_same_text_in_another_field_is_another_payload(one: str, other: str)
         ),
     ],
 )
-def test_fingerprints_are_frozen(payload: dict[str, Any], digest: str) -> None:
+def test_fingerprints_never_change(payload: dict[str, Any], digest: str) -> None:
     assert fingerprint("POST", "/orders", payload) == digest
 
 
-def test_the_hashes_of_keys_in_the_log_are_frozen() -> None:
+def test_the_hashes_of_keys_in_the_log_never_change() -> None:
     assert key_digest("test-123") == "37eb19184eb9"
 
 

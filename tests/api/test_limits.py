@@ -9,7 +9,7 @@ from tests.support.pages import BY_PATH
 
 # The modules in which a limit of a request may be, beside those of the folder `web`.
 MODULES = ["orderapi.server.limits", "orderapi.events.places", "orderapi.fields"]
-# These constants follow from others, or they are not about what a client sends.
+# These constants are computed from others, or they do not limit what a client sends.
 NO_LIMITS_OF_A_REQUEST = {
     "BODY_READ_MAX_BYTES",
     "PATH_MAX_CHARS",

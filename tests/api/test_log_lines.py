@@ -1,4 +1,4 @@
-"""The lines of the log: the short way of a request's line gives what `logging` would give."""
+"""The lines of the log. `log_request` writes the same line that `logging` would write."""
 
 import json
 import logging
@@ -76,7 +76,7 @@ def test_a_process_that_has_not_configured_its_log_uses_that_of_python(caplog: A
 
 
 def test_a_process_without_stderr_discards_its_lines() -> None:
-    """Descriptor 2 may be the database then."""
+    """Without stderr, descriptor 2 may belong to the database."""
     code = "import os\nfrom orderapi import logs\nlogs.configure('info')\n"
     code += "descriptor = os.open('/dev/full', os.O_RDWR)\nassert descriptor == 2\n"
     code += "logs.log_request({}, 'id-1')\nlogs._log.critical('gone')\nprint(logs._writer)"

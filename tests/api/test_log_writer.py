@@ -1,4 +1,4 @@
-"""The writer of the log: it never lets its callers wait, and it says what it had to drop."""
+"""The writer of the log never lets its callers wait, and it reports the lines that it dropped."""
 
 import _thread
 import fcntl
@@ -25,7 +25,7 @@ class Pipe:
         self._rest = b""
 
     def read(self, count: int) -> list[bytes]:
-        """Read the next lines, as soon as so many have arrived."""
+        """Wait until `count` lines have arrived, and return them."""
         while len(self._received) < count:
             *lines, self._rest = (self._rest + os.read(self.reader, 65536)).split(b"\n")
             self._received += [line + b"\n" for line in lines]
@@ -72,7 +72,7 @@ def test_a_pipe_without_a_reader_blocks_no_writer_and_drops_only_counted_lines(p
     count = HELD_MAX_LINES * 2
     for number in range(count):
         writer.write(LINE % number)
-    # The time for this is bounded, although nothing can be written.
+    # This ends after DRAIN_MAX_S, although nothing can be written.
     writer.drain()
     received: list[bytes] = []
     dropped = 0
@@ -85,7 +85,7 @@ def test_a_pipe_without_a_reader_blocks_no_writer_and_drops_only_counted_lines(p
     assert dropped > 0
     assert len(received) >= HELD_MAX_LINES
     assert received == sorted(set(received))
-    # What comes later is written as before.
+    # Later lines are written again.
     writer.write(b"later\n")
     assert pipe.read(1) == [b"later\n"]
 
@@ -102,7 +102,7 @@ def test_draining_ends_when_all_is_written(pipe: Pipe) -> None:
 def test_no_write_is_larger_than_a_pipe_keeps_together(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Workers share one pipe: a larger write could be mixed with the line of another worker."""
+    """Workers share one pipe. A larger write could be mixed with the line of another worker."""
     sizes: list[int] = []
     write = os.write
 
@@ -134,7 +134,7 @@ def test_a_descriptor_that_does_not_block_loses_no_line(pipe: Pipe) -> None:
 
 
 def test_lines_that_cannot_be_written_are_counted() -> None:
-    """As on a full disk."""
+    """The file is /dev/full, which fails like a full disk."""
     reader, device = os.pipe()
     full = os.open("/dev/full", os.O_WRONLY)
     writing = os.dup(full)

@@ -14,7 +14,7 @@ BLOCKED = "orderapi_relay_blocked_since_timestamp_seconds"
 
 
 def blockage(answer: Answer) -> list[tuple[str, float]]:
-    """Return why the relay is blocked, and since when."""
+    """Return the reason for which the relay is blocked, and since when it is."""
     (blocked,) = (family for family in families(answer) if family.name == BLOCKED)
     return [(sample.labels["reason"], sample.value) for sample in blocked.samples]
 
@@ -70,7 +70,7 @@ def test_a_blocked_relay_shows_since_when_and_why(client: FlaskClient, store: St
     assert blockage(answer) == []
 
 
-def test_a_store_that_cannot_be_read_is_no_zero(server: Server) -> None:
+def test_metrics_are_a_503_while_the_store_cannot_be_read(server: Server) -> None:
     with server.engine.away():
         check_problem(server.request("GET", "/metrics"), "store-unavailable")
 

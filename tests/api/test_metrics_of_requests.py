@@ -104,7 +104,9 @@ def test_commits_are_measured(client: FlaskClient) -> None:
     assert growth("orderapi_commit_duration_seconds_sum") > 0
 
 
-def test_what_waits_is_shown_while_it_waits(client: FlaskClient, store: Store) -> None:
+def test_the_gauges_show_how_many_writes_and_readers_wait_now(
+    client: FlaskClient, store: Store
+) -> None:
     has_begun, may_end = threading.Event(), threading.Event()
 
     def hold(_tx: object) -> None:

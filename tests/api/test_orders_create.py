@@ -91,7 +91,7 @@ def test_a_replay_is_the_same_answer_and_writes_nothing(
     ],
     ids=["order", "white space", "escaped value", "escaped name", "last of two members"],
 )
-def test_the_same_payload_written_otherwise_is_a_replay(client: FlaskClient, body: bytes) -> None:
+def test_the_same_payload_in_other_json_is_a_replay(client: FlaskClient, body: bytes) -> None:
     first = order(client, "key-1")
     again = order(client, "key-1", body)
     assert (again.status, again.body) == (201, first.body)
@@ -119,7 +119,7 @@ def test_composed_and_decomposed_letters_are_different_payloads(client: FlaskCli
     check_problem(order(client, "key-1", decomposed), "idempotency-key-reused")
 
 
-def test_another_key_orders_again(client: FlaskClient) -> None:
+def test_another_key_makes_another_order(client: FlaskClient) -> None:
     ids = {order(client, key).json["order_id"] for key in ("a", "b", "A", "a-")}
     assert len(ids) == 4
 
@@ -133,7 +133,7 @@ def test_both_forms_of_a_key_name_the_same_key(client: FlaskClient) -> None:
     assert order(client, '"with space, comma, \\" and \\\\"').body == quoted.body
 
 
-def test_a_backslash_of_a_bare_key_is_itself(client: FlaskClient) -> None:
+def test_a_backslash_in_a_bare_key_is_not_an_escape(client: FlaskClient) -> None:
     first = order(client, "a\\\\b")
     assert order(client, '"a\\\\\\\\b"').body == first.body
     assert order(client, '"a\\\\b"').body != first.body
@@ -158,7 +158,7 @@ def test_a_refusal_is_not_remembered(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("quantity", [1, 2, 999_999, 1_000_000])
-def test_quantities_within_the_limits_are_taken(client: FlaskClient, quantity: int) -> None:
+def test_quantities_within_the_limits_are_accepted(client: FlaskClient, quantity: int) -> None:
     assert order(client, "key-1", ORDER | {"quantity": quantity}).json["quantity"] == quantity
 
 
@@ -181,9 +181,7 @@ def test_quantities_within_the_limits_are_taken(client: FlaskClient, quantity: i
         "\u200b",
     ],
 )
-def test_strings_are_data_and_come_back_as_they_were(
-    client: FlaskClient, engine: Engine, text: str
-) -> None:
+def test_strings_are_returned_unchanged(client: FlaskClient, engine: Engine, text: str) -> None:
     created = order(client, "key-1", ORDER | {"customer_id": text, "item_id": text})
     assert (created.status, created.json["customer_id"]) == (201, text)
     shown = ask(client, created.headers["location"])
@@ -243,18 +241,20 @@ def test_without_fault_injection_the_debug_header_is_as_if_absent(store: Store) 
         "application/json;",
     ],
 )
-def test_json_in_utf8_may_be_named_in_any_spelling(client: FlaskClient, content_type: str) -> None:
+def test_the_content_type_of_json_in_utf8_is_accepted_in_any_spelling(
+    client: FlaskClient, content_type: str
+) -> None:
     assert order(client, "key-1", Content_Type=content_type).status == 201
 
 
-def test_the_largest_body_is_taken_whole(client: FlaskClient) -> None:
+def test_the_largest_body_is_accepted(client: FlaskClient) -> None:
     body = json.dumps(ORDER).encode()
     assert order(client, "key-1", body + b" " * (16_384 - len(body))).status == 201
     too_large = body + b" " * (16_385 - len(body))
     check_problem(order(client, "key-2", too_large), "body-too-large")
 
 
-def test_a_chunked_body_is_taken(shared_server: Server) -> None:
+def test_a_chunked_body_is_accepted(shared_server: Server) -> None:
     body = json.dumps(ORDER).encode()
     chunks = chunk(body[:10]) + chunk(body[10:]) + b"0\r\n\r\n"
     created = one_answer(

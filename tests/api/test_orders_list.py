@@ -70,7 +70,7 @@ def test_pages_cover_everything_once(client: FlaskClient, limit: int) -> None:
     assert pages[-1]
 
 
-def test_a_page_has_20_orders_unless_asked_otherwise(client: FlaskClient) -> None:
+def test_a_page_has_20_orders_by_default(client: FlaskClient) -> None:
     ids = make(client, 21)
     answer = ask(client, "/orders")
     assert ids_of(answer) == ids[:20]
@@ -78,7 +78,7 @@ def test_a_page_has_20_orders_unless_asked_otherwise(client: FlaskClient) -> Non
     assert ids_of(listed(client, limit=100)) == ids
 
 
-def test_orders_made_while_paging_move_nothing(client: FlaskClient) -> None:
+def test_orders_that_are_made_while_a_client_pages_shift_no_page(client: FlaskClient) -> None:
     ids = make(client, 6)
     first = listed(client, limit=2)
     newer = make(client, 3, "cust2")
@@ -113,7 +113,7 @@ def test_pages_are_stable_while_another_client_orders(client: FlaskClient) -> No
         thread.join()
 
 
-def test_a_filter_by_customer_pages_on_its_own(client: FlaskClient) -> None:
+def test_a_list_of_one_customer_has_its_own_pages(client: FlaskClient) -> None:
     wanted = make(client, 3, "wanted")
     make(client, 3, "other")
     wanted = [order(client, "w", ORDER | {"customer_id": "wanted"}).json["order_id"], *wanted]
@@ -127,7 +127,9 @@ def test_a_filter_by_customer_pages_on_its_own(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     "customer_id", ["caf\u00e9 & s\u00f6hne", "a+b=c&d#e", "%41", "\U0001f4e6"]
 )
-def test_any_customer_can_be_asked_for_and_paged(client: FlaskClient, customer_id: str) -> None:
+def test_orders_of_any_customer_can_be_listed_and_paged(
+    client: FlaskClient, customer_id: str
+) -> None:
     ids = make(client, 3, "plain")
     assert ids
     for n in range(2):
@@ -191,14 +193,14 @@ def test_a_cursor_belongs_to_its_filters(client: FlaskClient) -> None:
     assert listed(client, cursor=plain, limit=2).status == 200
 
 
-def test_a_cursor_is_written_in_one_way(client: FlaskClient) -> None:
+def test_only_the_exact_text_of_a_cursor_is_accepted(client: FlaskClient) -> None:
     assert order(client, "key-1").status == order(client, "key-2").status == 201
     cursor = listed(client, limit=1).json["next_cursor"]
     for changed in (f"{cursor}=", f"{cursor}==", f"{cursor} ", cursor.upper()):
         assert list(listed(client, cursor=changed).json["errors"]) == ["cursor"]
 
 
-def test_a_cursor_outlives_another_limit(client: FlaskClient) -> None:
+def test_a_cursor_is_valid_with_another_limit(client: FlaskClient) -> None:
     ids = make(client, 6)
     first = listed(client, limit=2)
     assert ids_of(listed(client, limit=100, cursor=first.json["next_cursor"])) == ids[2:]
@@ -221,7 +223,7 @@ def test_a_cursor_outlives_another_limit(client: FlaskClient) -> None:
         "A" * 31,
     ],
 )
-def test_what_is_no_cursor_is_refused(client: FlaskClient, cursor: str) -> None:
+def test_a_text_that_is_not_a_cursor_is_refused(client: FlaskClient, cursor: str) -> None:
     make(client, 2)
     answer = ask(client, f"/orders?cursor={cursor}")
     assert list(check_problem(answer, "validation-failed")["errors"]) == ["cursor"]

@@ -59,7 +59,9 @@ def test_a_bad_unknown_or_repeated_parameter_is_named(
     assert all(isinstance(message, str) and message for message in document["errors"][name])
 
 
-def test_a_parameter_whose_name_is_no_text_is_refused_readably(client: FlaskClient) -> None:
+def test_a_parameter_whose_name_is_not_utf8_is_refused_in_a_readable_document(
+    client: FlaskClient,
+) -> None:
     document = check_problem(ask(client, "/orders?%ff=1"), "validation-failed")
     (name,) = document["errors"]
     assert name.encode()

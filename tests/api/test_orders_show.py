@@ -51,12 +51,12 @@ def test_head_answers_as_get_without_a_body(client: FlaskClient) -> None:
         "{" + UNKNOWN + "}",
     ],
 )
-def test_an_id_that_is_no_orders_is_not_found(shared_server: Server, order_id: str) -> None:
+def test_an_id_without_an_order_is_not_found(shared_server: Server, order_id: str) -> None:
     received = shared_server.raw(raw_request("GET", f"/orders/{order_id}"))
     check_problem(one_answer(received), "not-found")
 
 
-def test_an_id_is_compared_as_it_is_written(client: FlaskClient) -> None:
+def test_an_id_is_found_only_in_its_exact_spelling(client: FlaskClient) -> None:
     order_id = order(client, "key-1").json["order_id"]
     for other in (order_id.upper(), order_id.replace("-", ""), f"{order_id}/", f"{order_id}%20"):
         check_problem(ask(client, f"/orders/{other}"), "not-found")

@@ -1,4 +1,4 @@
-"""Every failure is one of the contract's problems, in the contract's order."""
+"""Every failure is a problem of the contract, and checks have the order of the contract."""
 
 import itertools
 import json
@@ -62,7 +62,7 @@ NOWHERE = [
 ]
 
 
-def test_the_table_is_the_contracts() -> None:
+def test_the_table_is_that_of_the_contract() -> None:
     table = {slug: (p.status, p.retryable, p.key_action) for slug, p in BY_SLUG.items()}
     assert table == PROBLEMS
 
@@ -140,13 +140,13 @@ def test_other_paths_are_not_found_and_never_redirect(shared_server: Server, tar
         assert "x-injected" not in answer.headers
 
 
-def test_a_problem_that_there_is_not_is_not_found(client: FlaskClient) -> None:
+def test_a_problem_that_does_not_exist_is_not_found(client: FlaskClient) -> None:
     for slug in ("nothing-like-this", "Not-Found", "not-found%20", "%00"):
         check_problem(ask(client, f"/problems/{slug}"), "not-found")
         check_problem(ask(client, f"/problems/{slug}", Accept=BROWSER), "not-found")
 
 
-def test_no_header_changes_which_path_was_asked_for(shared_server: Server) -> None:
+def test_no_header_changes_the_path_of_a_request(shared_server: Server) -> None:
     for header in (
         "SCRIPT_NAME: /orders",
         "SCRIPT_NAME: /x",
@@ -167,7 +167,7 @@ def test_other_methods_are_named_as_not_allowed(
     assert answer.headers["allow"] == ALLOWED[target]
 
 
-def test_post_is_not_allowed_where_nothing_is_made(client: FlaskClient) -> None:
+def test_post_is_not_allowed_on_resources_that_only_read(client: FlaskClient) -> None:
     for target in (UNKNOWN, "/healthz", "/readyz", "/problems/not-found"):
         answer = ask(client, target, "POST")
         check_problem(answer, "method-not-allowed")
@@ -237,7 +237,7 @@ FAULTS: list[tuple[str, str, str, tuple[str, ...], bytes]] = [
 ]
 
 
-def test_faults_are_checked_in_the_contracts_order(server: Server) -> None:
+def test_faults_are_checked_in_the_order_of_the_contract(server: Server) -> None:
     assert server.order("used").status == 201
     for slug, method, target, headers, body in FAULTS:
         received = server.raw(raw_request(method, target, *headers, body=body))
@@ -260,7 +260,7 @@ def test_an_unexpected_exception_is_an_internal_error_without_details_and_stores
     assert set(server.counts().values()) == {1}
 
 
-def test_a_store_that_is_gone_is_unavailable_and_may_come_back(
+def test_a_store_that_cannot_be_reached_is_unavailable_until_it_can_be_reached(
     client: FlaskClient, engine: Engine
 ) -> None:
     order(client, "key-1")

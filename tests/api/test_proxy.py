@@ -1,4 +1,4 @@
-"""What the proxy says about a client is trusted over a unix socket, and ignored over TCP."""
+"""The headers of a proxy about its client are trusted on a unix socket, and ignored over TCP."""
 
 from typing import Any
 

@@ -38,14 +38,16 @@ def test_a_request_keeps_its_own_id(client: FlaskClient, request_id: str) -> Non
     "request_id",
     ["", " ", "x" * 129, "a b", "a,b", "caf\u00e9", "a;b", '"a"', "{a}", "<a>", "a\\b", "a%0a"],
 )
-def test_an_id_that_could_do_harm_is_replaced(client: FlaskClient, request_id: str) -> None:
+def test_an_id_with_forbidden_characters_or_a_wrong_length_is_replaced(
+    client: FlaskClient, request_id: str
+) -> None:
     given = [ask(client, "/healthz", X_Request_ID=request_id) for _ in range(2)]
     ids = [answer.headers["x-request-id"] for answer in given]
     assert ids[0] != ids[1]
     assert all(str(UUID(each)) == each for each in ids)
 
 
-def test_two_ids_are_replaced_by_one(shared_server: Server) -> None:
+def test_a_request_with_two_ids_gets_a_new_one(shared_server: Server) -> None:
     received = shared_server.raw(
         raw_request("GET", "/healthz", "X-Request-ID: a", "X-Request-ID: b")
     )
@@ -150,7 +152,7 @@ def test_everything_on_stderr_is_one_json_object_a_line(tmp_path: Path) -> None:
         assert any(expected in message for message in messages)
 
 
-def test_a_client_cannot_write_lines_of_its_own(server: Server) -> None:
+def test_no_input_of_a_client_becomes_a_log_line_of_its_own(server: Server) -> None:
     forged = '%0a{"level":"CRITICAL","message":"forged"}%0a'
     server.request("GET", f"/orders/{forged}".replace('"', "%22"), headers={"X-Request-ID": "f1"})
     server.request("GET", "/healthz", headers={"X-Request-ID": '{"message":"forged"}'})
@@ -183,7 +185,7 @@ def test_a_line_of_one_request_never_carries_the_id_of_another(server: Server) -
     assert "before" not in {line["request_id"] for line in refused}
 
 
-def test_a_level_above_info_leaves_the_lines_of_requests_out(tmp_path: Path) -> None:
+def test_at_a_level_above_info_requests_are_not_logged(tmp_path: Path) -> None:
     with serving(tmp_path, LOG_LEVEL="warning") as server:
         server.order("key-1")
         assert server.stop() == 0

@@ -19,7 +19,7 @@ PARTS = {
     "slug": ["not-found", "no-such-problem"],
     "name": ["docs.js", "no-such-file.js"],
 }
-# What is the same for every client may be kept by a cache that asks each time.
+# These answers are the same for every client. A cache may keep them, but it must revalidate them.
 OPEN_TO_ALL = re.compile(r"/openapi\.json|/docs(/docs\.js)?")
 
 
@@ -61,7 +61,9 @@ def test_every_path_and_method_is_answered_with_the_protecting_headers(client: F
                 check_protected(answer, f"{method} {path} {response.status_code}")
 
 
-def test_a_replay_and_every_refusal_of_an_order_have_them_too(client: FlaskClient) -> None:
+def test_a_replay_and_every_refusal_of_an_order_have_the_protecting_headers(
+    client: FlaskClient,
+) -> None:
     check_protected(order(client, "key-1"), "an order")
     check_protected(order(client, "key-1"), "a replay")
     check_protected(order(client, "key-1", {}), "an invalid order")
@@ -69,7 +71,7 @@ def test_a_replay_and_every_refusal_of_an_order_have_them_too(client: FlaskClien
 
 
 @pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", raw_request("GET", "/healthz", "a b: c")])
-def test_what_is_no_http_is_refused_with_the_protecting_headers(
+def test_bytes_that_are_not_http_are_refused_with_the_protecting_headers(
     shared_server: Server, sent: bytes
 ) -> None:
     (answer,) = answers(shared_server.raw(sent))

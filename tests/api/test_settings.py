@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 SECRET = "whsec_" + "c2VjcmV0"
 
 
-def test_the_defaults_are_the_contracts() -> None:
+def test_the_defaults_are_those_of_the_contract() -> None:
     settings = read_settings({})
     assert settings.database_url == SqliteUrl(Path("orders.db"))
     assert settings.bind == "127.0.0.1:8000"
@@ -38,7 +38,7 @@ def test_the_defaults_are_the_contracts() -> None:
         ("LOG_LEVEL", "debug", "log_level", "debug"),
     ],
 )
-def test_a_good_value_is_taken(name: str, value: str, attribute: str, meaning: Any) -> None:
+def test_a_valid_value_is_accepted(name: str, value: str, attribute: str, meaning: Any) -> None:
     assert getattr(read_settings({f"ORDERAPI_{name}": value}), attribute) == meaning
 
 
@@ -117,11 +117,11 @@ def test_a_setting_that_is_gone_is_refused_with_that_reason(name: str) -> None:
         read_settings({f"ORDERAPI_{name}": "gthread"})
 
 
-def test_other_programs_variables_are_none_of_ours() -> None:
+def test_variables_of_other_programs_are_ignored() -> None:
     assert read_settings({"PORT": "x", "orderapi_bind": "x", "MY_ORDERAPI_BIND": "x"})
 
 
-def test_what_only_commands_read_does_not_stop_the_server() -> None:
+def test_the_server_ignores_the_settings_that_only_commands_read() -> None:
     read_settings(
         {
             "ORDERAPI_URL": "nonsense",
@@ -132,7 +132,7 @@ def test_what_only_commands_read_does_not_stop_the_server() -> None:
     )
 
 
-def test_what_may_be_secret_is_not_part_of_the_settings_as_text() -> None:
+def test_the_text_of_the_settings_contains_no_secret() -> None:
     url = "https://user:pass@example.org/hook?token=sesame"
     settings = read_settings({"ORDERAPI_WEBHOOK_URL": url, "ORDERAPI_WEBHOOK_SECRET": SECRET})
     assert (settings.webhook_url, settings.webhook_secret) == (url, SECRET)

@@ -15,7 +15,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real gunicorn for all tests; each test uses customers of its own."""
+    """A real gunicorn for all tests. Each test uses customers of its own."""
     with serving(tmp_path_factory.mktemp("service")) as running:
         yield running
 
@@ -28,7 +28,7 @@ def client(service: Server) -> Iterator[OrderClient]:
 
 @pytest.fixture
 def front(service: Server) -> Iterator[Front]:
-    """A server in front of the real one; `front.answers` says which answers it replaces."""
+    """A server in front of the real one. `front.answers` says which answers it replaces."""
     with fronted(service) as front:
         yield front
 

@@ -1,4 +1,4 @@
-"""Whatever a caller passes and a server answers, a call raises only documented exceptions."""
+"""A call raises only documented exceptions, for all arguments and all answers of a server."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -138,7 +138,7 @@ def test_list_checks_its_arguments_at_once_and_not_at_the_first_order(
 
 
 def test_lone_surrogates_are_not_sent() -> None:
-    """JSON makes one character of two halves, so the answer would never match the request."""
+    """JSON joins two lone surrogates to one character, so an answer would not match its request."""
     with raw_server() as server, OrderClient(server.url) as client:
         with pytest.raises(ValueError, match="customer_id: expected text"):
             client.create("\ud83d\ude00", "i", 1)
@@ -184,7 +184,7 @@ events = st.fixed_dictionaries(
     body=bodies | (orders | events).map(lambda document: json.dumps(document).encode()),
 )
 @settings(max_examples=150)
-def test_whatever_is_answered_a_call_ends_as_documented(
+def test_after_any_answer_a_call_ends_as_documented(
     server: RawServer,
     client: OrderClient,
     call: Call,
@@ -203,7 +203,7 @@ def test_whatever_is_answered_a_call_ends_as_documented(
 @pytest.mark.parametrize(
     "target", [b"//]:@", b":http://[", b"//_xn--", b"http://[xn--0", b"", b"\xff"]
 )
-def test_a_redirect_is_refused_whatever_its_target_is(
+def test_a_redirect_to_any_target_is_refused(
     server: RawServer, client: OrderClient, target: bytes
 ) -> None:
     server.answer = http(302, b"", b"Location: " + target)

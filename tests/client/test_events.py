@@ -1,4 +1,4 @@
-"""The client returns events in order and each event once, whatever happens to its polls."""
+"""The client returns events in order and each event once, although polls fail."""
 
 import json
 import random
@@ -65,7 +65,7 @@ def test_a_page_that_does_not_continue_the_feed_is_a_lost_answer(
     assert asked(front, "after") == [0, 3, 3]
 
 
-def test_a_follower_pauses_after_an_empty_page_that_came_early() -> None:
+def test_a_following_iterator_pauses_after_an_empty_page_that_arrived_early() -> None:
     """A service that stops, or that has too many readers, answers before the wait is over."""
     empty = http(200, b'{"events": [], "next": 0}')
     with raw_server() as server, OrderClient(server.url) as client:
@@ -117,7 +117,7 @@ def test_an_iterator_that_raised_continues_at_the_same_place(
     assert set(asked(front, "after")) == {0, 1}
 
 
-def test_a_place_beyond_the_last_event_is_refused(client: OrderClient) -> None:
+def test_a_sequence_beyond_the_last_event_is_refused(client: OrderClient) -> None:
     with pytest.raises(ValidationFailed) as caught:
         next(client.events(after=10**6))
     assert list(caught.value.errors) == ["after"]

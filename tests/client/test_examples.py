@@ -1,4 +1,4 @@
-"""The example of the client runs as it is printed; an import names a library that is missing."""
+"""The example of the client runs as it is printed. An import names a library that is missing."""
 
 import doctest
 import subprocess
@@ -12,7 +12,7 @@ from orderapi.client import OrderClient
 from tests.support.running import Server
 
 
-def test_the_example_of_the_client_holds(
+def test_the_example_of_the_client_runs_as_printed(
     service: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

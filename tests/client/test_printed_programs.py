@@ -50,7 +50,7 @@ def test_the_client_s_program_orders_once_and_can_be_run_again(
             text=True,
         )
 
-    # It dies after the call, before it could note that.
+    # The program dies after the call, before it deletes the job.
     assert run(here.replace("print(order", "1 / 0\nprint(order")).returncode == 1
     assert run(here).stdout.endswith("(a replay)\n")
     assert server.counts()["orders"] == 1
@@ -100,7 +100,7 @@ def reading(program: str, directory: Path) -> Iterator[Iterator[str]]:
     assert rest == ""
 
 
-def test_the_receiver_drops_repeats_and_what_is_not_signed(tmp_path: Path) -> None:
+def test_the_receiver_discards_repeated_and_unsigned_deliveries(tmp_path: Path) -> None:
     (tmp_path / "receiver.py").write_text(printed("from orderapi.webhooks import"))
     with receiving(tmp_path) as port:
         events = ["event-1", "event-2", "event-1", "event-2"]
@@ -110,7 +110,7 @@ def test_the_receiver_drops_repeats_and_what_is_not_signed(tmp_path: Path) -> No
     assert [line for line in told if "new:" in line] == ["new: event-1", "new: event-2"]
 
 
-def test_the_receiver_is_as_short_as_it_should_be() -> None:
+def test_the_receiver_has_at_most_twenty_lines() -> None:
     lines = [line for line in printed("from orderapi.webhooks import").splitlines() if line.strip()]
     assert len(lines) <= 20
 

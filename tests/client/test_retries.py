@@ -115,7 +115,7 @@ def test_failures_of_the_request_itself_are_not_retried(
         (503, {"retryable": True, "key_action": "rotate"}, 1),
     ],
 )
-def test_otherwise_the_problem_document_decides(
+def test_for_other_statuses_the_problem_document_decides_about_a_retry(
     front: Front,
     fronted_client: OrderClient,
     status: int,
@@ -203,7 +203,7 @@ def test_failures_can_be_pickled() -> None:
     )
 
 
-def test_a_server_that_sends_byte_by_byte_does_not_hold_a_call_beyond_its_deadline() -> None:
+def test_a_call_to_a_server_that_sends_byte_by_byte_ends_at_its_deadline() -> None:
     pause = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -233,7 +233,7 @@ def test_an_attempt_that_hangs_leaves_time_for_another(service: Server) -> None:
     assert list(OrderClient(service.url).list(order.customer_id)) == [order]
 
 
-def test_one_client_serves_many_threads_and_their_calls_are_their_own(front: Front) -> None:
+def test_many_threads_use_one_client_and_each_gets_its_own_answers(front: Front) -> None:
     def spoil(answer: ServerAnswer) -> ServerAnswer:
         return answer if answer.headers.get("idempotent-replayed") else said(503)(answer)
 

@@ -1,4 +1,4 @@
-"""`verify` returns the event of a genuine delivery, and refuses every other delivery alike."""
+"""`verify` returns the event of a genuine delivery, and refuses any other one in the same way."""
 
 import base64
 import json
@@ -62,8 +62,8 @@ def test_one_signature_of_several_is_enough_while_secrets_are_rotated() -> None:
     ["v1", "v1,***", "v1,", "v1,AAAA", "v1a,AAAA", "v2,x,y", ",", "\u00e9", "v1,AA==,", "=" * 9],
 )
 def test_an_entry_that_cannot_be_read_does_not_hide_a_right_signature(entry: str) -> None:
-    """Standard Webhooks may add other schemes; a receiver ignores what it does not know."""
-    # The second of the signature may be over when the next signature is made.
+    """Standard Webhooks may add other schemes. A receiver ignores a scheme it does not know."""
+    # The next signature may be made in another second.
     headers = signed()
     right = headers["webhook-signature"]
     for signatures in (f"{entry} {right}", f"{right} {entry}", f"{entry}  {right} {entry}"):

@@ -11,7 +11,7 @@ from tests.support.engines import Engine
 @pytest.fixture
 def console(store: Store, engine: Engine) -> Iterator[Console]:
     """A console on the database of `store`, which this browser has entered."""
-    del store  # the fixture has made the database
+    del store  # `store` has made the database
     read_only = open_store(engine.url, read_only=True)
     yield entered(read_only)
     read_only.close()

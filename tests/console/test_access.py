@@ -51,7 +51,7 @@ def test_a_wrong_secret_gives_no_access_and_the_right_one_stays_valid(
     assert closed.get(closed.links[-1]).status_code == 200
 
 
-def test_the_cookie_is_for_this_console_alone(closed: Console) -> None:
+def test_the_cookie_is_sent_only_to_this_console(closed: Console) -> None:
     cookie = closed.get(closed.links[-1]).headers["Set-Cookie"]
     name, *attributes = re.split(r"=|; ", cookie, maxsplit=1)
     assert name == "orderapi-console-8100"
@@ -120,7 +120,7 @@ def test_a_page_of_another_site_is_refused(console: Console, origin: str) -> Non
     assert console.get("/", Origin=ADDRESS).status_code == 200
 
 
-def test_nothing_but_reading_is_possible(console: Console) -> None:
+def test_only_requests_that_read_are_possible(console: Console) -> None:
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         for path in ("/", "/orders", "/retry"):
             answer = console.browser.open(path, method=method, base_url=ADDRESS)
@@ -179,7 +179,7 @@ def test_every_page_has_the_headers_that_protect_it_and_nothing_inline(
             assert inline.found == [], path
 
 
-def test_the_files_of_the_pages_are_here_and_nothing_beside_them(closed: Console) -> None:
+def test_only_the_files_of_the_pages_are_served(closed: Console) -> None:
     static = Path(str(closed.app.static_folder))
     for file in static.iterdir():
         assert closed.get(f"/static/{file.name}").status_code == 200

@@ -1,4 +1,4 @@
-"""`orderapi console` as a process: its link, its end, and what it leaves behind."""
+"""`orderapi console` as a process: its link, its end, its log, and the files that it leaves."""
 
 import http.client
 import re
@@ -55,7 +55,9 @@ def test_the_console_ends_cleanly(
     assert "Traceback" not in printed
 
 
-def test_nothing_that_was_asked_for_is_logged(store: SqliteStore, database: Path) -> None:
+def test_no_key_or_customer_that_was_searched_for_is_logged(
+    store: SqliteStore, database: Path
+) -> None:
     order(store, "secret-key", customer_id="secret-ann")
     with console_running(database) as console:
         cookie = enter(console)
@@ -71,7 +73,7 @@ def test_nothing_that_was_asked_for_is_logged(store: SqliteStore, database: Path
     assert cookie.partition("=")[2] not in printed
 
 
-def test_the_console_listens_on_the_loopback_address_alone(
+def test_the_console_listens_only_on_the_loopback_address(
     store: SqliteStore, database: Path
 ) -> None:
     del store

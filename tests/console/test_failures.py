@@ -1,4 +1,4 @@
-"""A store that cannot be read, or that is damaged, gives a page with one line."""
+"""If the store cannot be read or is damaged, each page has one line with the reason."""
 
 import re
 import sqlite3
@@ -41,7 +41,7 @@ def test_a_database_that_is_gone_is_named_on_every_page_until_it_is_back(
     assert alone.get(path).status_code in (200, 303)
 
 
-def test_a_database_that_another_program_has_for_itself_is_named(
+def test_a_database_that_another_program_locks_exclusively_is_named(
     alone: Console, database: Path
 ) -> None:
     with closing(sqlite3.connect(database, isolation_level=None)) as db:

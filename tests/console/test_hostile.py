@@ -1,4 +1,4 @@
-"""Whatever clients send is shown as text."""
+"""The pages show all input of clients as text, and never as HTML."""
 
 import re
 from html.parser import HTMLParser
@@ -51,7 +51,7 @@ def parsed(page: str) -> _Elements:
 
 
 def same_elements(page: str, harmless: str) -> bool:
-    """Tell whether two pages have the same elements, but for the marks of hidden characters."""
+    """Tell whether two pages have the same elements, except for the marks of hidden characters."""
     own, other = (
         [element for element in parsed(each).elements if element != ("span", ("class",))]
         for each in (page, harmless)
@@ -67,7 +67,7 @@ def test_a_hostile_key_is_text_on_every_page(
     harmless = order(store, "harmless").order_id
     order(store, "last")
     page, expected = console.get(f"/orders/{made}").text, console.get(f"/orders/{harmless}").text
-    # The first order has no neighbour before it.
+    # The first order has no older neighbour.
     assert same_elements(page, re.sub(r'<a rel="prev".*?</a>', "", expected))
     assert key in "".join(parsed(page).texts)
     retry = console.get(f"/retry?{urlencode({'key': key, 'body': '{}'})}").text
@@ -94,7 +94,7 @@ def test_a_hostile_customer_is_text_on_every_page(
     assert same_elements(page, console.get("/orders?customer=harmless").text)
 
 
-def test_characters_that_nobody_sees_are_shown_by_their_number() -> None:
+def test_invisible_characters_are_shown_by_their_code_point() -> None:
     shown = str(text("a\u202eb\u200bc\nd"))
     assert re.findall(r"U\+[0-9A-F]{4}", shown) == ["U+202E", "U+200B", "U+000A"]
     assert "\u202e" not in shown
@@ -117,6 +117,6 @@ def test_a_search_for_anything_is_answered(console: Console, store: SqliteStore)
 
 
 @pytest.mark.parametrize("value", [None, 12, b"\xff", "", "yesterday", "2026-13-01T00:00:00.000Z"])
-def test_a_time_that_is_none_is_shown_as_it_is(value: object) -> None:
+def test_a_text_that_is_not_a_time_is_shown_unchanged(value: object) -> None:
     assert str(value) in str(ago(value)).replace("&#39;", "'")
     assert exact(value) == str(value)

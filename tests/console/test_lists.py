@@ -85,7 +85,7 @@ def test_a_time_narrows_a_list(
     ("rare", "other", "query"),
     [("shop", "public", "client=shop&customer=cust1"), ("public", "shop", "client=public")],
 )
-def test_what_no_index_has_is_searched_for_in_parts(
+def test_filters_without_an_index_are_searched_in_parts(
     console: Console,
     store: SqliteStore,
     monkeypatch: pytest.MonkeyPatch,
@@ -134,6 +134,6 @@ def test_a_page_is_saved_as_csv_that_no_spreadsheet_runs(
     assert [event[0] for event in events] == ["3", "2", "1"]
 
 
-def test_an_empty_list_says_what_would_be_there(console: Console) -> None:
+def test_an_empty_list_says_what_it_will_contain(console: Console) -> None:
     assert "it is listed here" in console.words("/orders")
     assert "which is listed here" in console.words("/events")

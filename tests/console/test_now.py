@@ -1,4 +1,4 @@
-"""What happens now: the counts are those of the rows, and the rest is what the store keeps."""
+"""The page "Now" shows the counts of the stored rows, and the states that the store keeps."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What the console says of a retry is what the service then answers."""
+"""The console predicts the answer that the service then gives to a retry."""
 
 import json
 import re
@@ -59,7 +59,7 @@ REQUESTS: dict[str, tuple[str | None, bytes, type]] = {
 
 
 @pytest.mark.parametrize(("key", "sent", "kind"), REQUESTS.values(), ids=REQUESTS)
-def test_the_service_answers_what_the_console_said(
+def test_the_service_answers_as_the_console_has_predicted(
     client: FlaskClient,
     store: SqliteStore,
     database: Path,

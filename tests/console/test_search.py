@@ -1,4 +1,4 @@
-"""One box finds any id."""
+"""The search box finds an id of any kind."""
 
 import pytest
 
@@ -146,7 +146,9 @@ def test_a_client_with_many_tokens_shows_the_newest_ones(
     assert "Only the newest 2 tokens are listed." in words
 
 
-def test_a_text_that_is_several_things_gives_a_choice(console: Console, store: SqliteStore) -> None:
+def test_a_text_that_is_an_id_of_several_kinds_gives_a_choice(
+    console: Console, store: SqliteStore
+) -> None:
     first = order(store, "1", customer_id="other").order_id
     second = order(store, "2", customer_id="1").order_id
     answer = console.search("1")
@@ -158,7 +160,7 @@ def test_a_text_that_is_several_things_gives_a_choice(console: Console, store: S
     assert f'href="/orders/{second}"' not in answer.text
 
 
-def test_what_was_not_found_is_named_with_what_that_means(
+def test_each_kind_of_id_that_was_not_found_is_listed_with_its_meaning(
     console: Console, store: SqliteStore
 ) -> None:
     order(store, "key-1")
@@ -179,7 +181,7 @@ def test_a_part_of_an_id_finds_nothing(console: Console, store: SqliteStore) -> 
 
 
 @pytest.mark.parametrize("query", ["", "   "])
-def test_an_empty_search_leads_back(console: Console, query: str) -> None:
+def test_an_empty_search_leads_to_the_first_page(console: Console, query: str) -> None:
     assert console.search(query).headers["Location"] == "/"
 
 
@@ -188,12 +190,12 @@ def test_a_text_that_is_longer_than_any_id_is_not_searched(console: Console) -> 
     assert "longer than any id" in words
 
 
-def test_a_number_beyond_all_numbers_is_not_an_event(console: Console) -> None:
+def test_a_number_of_more_than_64_bits_is_not_searched_as_an_event(console: Console) -> None:
     assert "Nothing has this id." in words_of(console.search("9" * 40))
     assert "Nothing has this id." in words_of(console.search("9" * 18))
 
 
-def test_an_empty_database_says_what_would_be_there(console: Console) -> None:
+def test_an_empty_database_says_what_the_page_will_contain(console: Console) -> None:
     assert "it is listed here" in console.words("/orders?customer=cust1")
     assert console.get("/orders/0198c0de-0000-7000-8000-000000000000").status_code == 404
     assert console.get("/events/1").status_code == 404

@@ -1,4 +1,4 @@
-"""The story of an order shows every row of it, and what has become of its event."""
+"""The story of an order shows each of its rows, and whether its event was delivered."""
 
 import sqlite3
 from contextlib import closing
@@ -12,7 +12,7 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def changed(database: Path, script: str) -> None:
-    """Change rows by hand, as no program of ours does."""
+    """Change rows by hand, which no program of the product does."""
     with closing(sqlite3.connect(database, isolation_level=None)) as db:
         db.execute("PRAGMA foreign_keys = OFF")
         db.executescript(script)
@@ -49,7 +49,7 @@ def test_a_story_has_every_row_of_the_order(console: Console, store: SqliteStore
     assert "Proven: made exactly once" in words
 
 
-def test_one_gets_from_an_order_to_its_neighbours_and_to_its_customer(
+def test_an_order_has_links_to_its_neighbours_and_to_its_customer(
     console: Console, store: SqliteStore
 ) -> None:
     made = [order(store, f"key-{number}").order_id for number in range(3)]

@@ -11,7 +11,7 @@ from werkzeug.test import EnvironBuilder, TestResponse
 from tests.api import test_bad_input as bad_input
 from tests.api import test_orders_show as orders_show
 from tests.api.test_bad_input import (  # noqa: F401
-    test_a_body_over_16_kib_is_too_large_however_it_is_framed,
+    test_a_body_over_16_kib_is_too_large_in_both_framings,
     test_a_content_encoding_is_refused,
     test_a_key_in_a_header_of_another_spelling_is_missing,
     test_a_key_of_neither_form_is_refused,
@@ -20,13 +20,13 @@ from tests.api.test_bad_input import (  # noqa: F401
     test_an_unusual_host_is_no_internal_error,
     test_http_1_0_is_answered_and_closed,
     test_other_content_types_are_refused,
-    test_two_key_headers_are_refused_whatever_their_join_would_be,
+    test_two_key_headers_are_refused_even_if_they_are_equal_or_join_to_a_key,
 )
 from tests.api.test_bad_json import *  # noqa: F403
 from tests.api.test_problems import (  # noqa: F401
     NOWHERE,
     test_head_answers_as_get_without_the_body,
-    test_no_header_changes_which_path_was_asked_for,
+    test_no_header_changes_the_path_of_a_request,
     test_options_names_the_methods,
     test_other_methods_are_named_as_not_allowed,
 )
@@ -64,7 +64,7 @@ PATHS = [
     *NOWHERE,
     # nginx uses this path internally, for its problem documents.
     "/nginx-problem",
-    *(f"/orders/{each}" for each in cases(orders_show.test_an_id_that_is_no_orders_is_not_found)),
+    *(f"/orders/{each}" for each in cases(orders_show.test_an_id_without_an_order_is_not_found)),
 ]
 REFUSED_PATHS = ["/orders%00", "/orders/%00", "/orders/..%2f..%2fetc%2fpasswd"]
 

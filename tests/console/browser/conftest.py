@@ -34,14 +34,14 @@ def ordering(server: Server) -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A service that takes orders all the time."""
+    """A service that receives orders all the time."""
     with serving(tmp_path_factory.mktemp("served")) as server, ordering(server):
         yield server
 
 
 @pytest.fixture(scope="package")
 def process(served: Server) -> Iterator[ConsoleProcess]:
-    """A console beside it."""
+    """A console on the database of `served`."""
     with console_running(served.database) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""The page "Now" in a real browser: it shows new orders by itself, unless its reader uses it."""
+"""The page "Now" in a real browser updates itself, except while its reader uses it."""
 
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
@@ -52,7 +52,7 @@ def now_ms(browser: Browser) -> float:
 
 
 def stays_unpolled(browser: Browser, for_ms: float = 500.0) -> bool:
-    """Tell whether the script begins no poll in so many milliseconds."""
+    """Tell whether the script begins no poll for `for_ms` milliseconds."""
     since_ms = now_ms(browser)
     wait_until(lambda: now_ms(browser) > since_ms + for_ms)
     return polls(browser, since_ms) == 0
@@ -70,7 +70,7 @@ def test_the_button_pauses_the_page_and_continues_it(live: Browser) -> None:
     assert live.text_of("#live-status") != "Paused"
 
 
-def test_a_hidden_tab_asks_for_nothing(live: Browser) -> None:
+def test_a_hidden_tab_does_not_poll(live: Browser) -> None:
     tab = live.driver.current_window_handle
     live.driver.switch_to.new_window("tab")
     other = live.driver.current_window_handle
@@ -90,7 +90,7 @@ def test_a_hidden_tab_asks_for_nothing(live: Browser) -> None:
 def test_what_the_reader_uses_stays_as_it_is(live: Browser, means: str) -> None:
     newest = '[data-live="newest"] tbody'
     switch = "document.getElementById('live').click()"
-    # The page is paused meanwhile, so that it does not replace what the pointer shall move to.
+    # The page is paused meanwhile, so that it does not replace the target of the pointer.
     live.driver.execute_script(switch)
     if means == "pointer":
         ActionChains(live.driver).move_to_element(live.one('[data-live="newest"] h2')).perform()
@@ -115,7 +115,7 @@ def wait_for_newer_numbers(browser: Browser) -> None:
     wait_until(lambda: browser.text_of(tiles) != before, "newer numbers")
 
 
-def test_the_page_says_when_it_is_not_up_to_date_any_more(live: Browser, served: Server) -> None:
+def test_the_page_reports_that_it_is_no_longer_up_to_date(live: Browser, served: Server) -> None:
     live.driver.delete_all_cookies()
     live.wait_for_text("This page is not up to date any more. Open it again.")
     with console_running(served.database) as other:
