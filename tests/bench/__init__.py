@@ -1,1 +1,1 @@
-"""The benchmark: this service beside what else one would pick, doing the same work."""
+"""The benchmark: this service beside other stacks that do the same work."""

@@ -17,7 +17,7 @@ from tests.bench.service import Place, serving
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured: so many rounds of windows of `window_s`, each after a `warm_up_s`."""
+    """How much is measured: the number of rounds, and the seconds of each window and warm-up."""
 
     rounds: int
     window_s: float

@@ -30,9 +30,9 @@ from tests.bench.scenarios import MAIN_CLIENTS
 from tests.bench.service import Place, Service, serving
 
 PAGE_MAX_MS = 100
-# Each page is requested so many times, each time for another order, customer or client.
+# How often each page is requested, each time for another order, customer or client.
 _REQUESTS = 25
-# So many browsers show the page "Now" at once. Its script requests it again after this pause.
+# How many browsers show the page "Now" at once, and the pause of its script between two requests.
 _BROWSERS, _POLL_S = 3, 2.0
 _COLUMNS: list[tuple[str, Value]] = [
     ("orders per s", lambda window: window.per_s),
@@ -45,7 +45,7 @@ _LINK = re.compile(r"http://\S+/enter\?secret=\S+")
 
 
 def run(plan: Plan, orders: int, load: Load, work: Path) -> None:
-    """Measure every page on a database with so many orders, and new orders beside a console.
+    """Measure every page on a database with `orders` orders, and new orders beside a console.
 
     Prints its tables. Raises WindowInvalid if a page takes longer than PAGE_MAX_MS.
     """
@@ -172,7 +172,7 @@ def _measure_orders(console: _Console, plan: Plan, load: Load, service: Service)
 
 @contextmanager
 def _polling(console: _Console, browsers: int) -> Iterator[None]:
-    """Let so many browsers poll the page "Now" until the block ends."""
+    """Let `browsers` browsers poll the page "Now" until the block ends."""
     is_over = threading.Event()
 
     def poll(first_pause_s: float) -> None:

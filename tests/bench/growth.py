@@ -69,7 +69,7 @@ _FILL = (
 
 
 def run(plan: Plan, orders: int, load: Load, work: Path) -> None:
-    """Compare the service on a database with so many orders with the service on an empty one.
+    """Compare the service on a database with `orders` orders with the service on an empty one.
 
     Prints its tables. Raises WindowInvalid if the service does not do its work.
     """
@@ -87,7 +87,7 @@ def run(plan: Plan, orders: int, load: Load, work: Path) -> None:
 
 
 def fill(work: Path, orders: int) -> Path:
-    """Make a database with so many orders. An earlier run that did not finish is continued."""
+    """Make a database with `orders` orders. An earlier run that did not finish is continued."""
     path = work / f"filled-{orders}.db"
     store = open_store(SqliteUrl(path))
     store.prepare()

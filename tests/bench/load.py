@@ -36,7 +36,7 @@ class Window:
     The latencies are those of every request of the window. `cpu_us` is the user and system time of
     all server processes, divided by the requests. `pss_mib` is the servers' memory right after it.
     `others_share` is the share of the cores' time that went neither to the servers nor to wrk nor
-    was idle: a number between 0 and 1.
+    was idle. It is a number between 0 and 1.
     """
 
     per_s: float
@@ -60,7 +60,7 @@ class Load:
         self._send(work, service, clients, seconds)
 
     def measure(self, work: Work, service: Service, clients: int, seconds: float) -> Window:
-        """Send one kind of request for so many seconds.
+        """Send one kind of request for `seconds` seconds.
 
         Raises WindowInvalid if an answer or the number of stored rows is not what it has to be, or
         if nothing is answered in time.
@@ -157,7 +157,7 @@ def write_sample(database: Path, path: Path) -> None:
         db.execute("PRAGMA wal_autocheckpoint = 0")
         (newest,) = db.execute("SELECT MAX(sequence) FROM events").fetchone()
         chosen = random.sample(range(1, newest + 1), min(_SAMPLE_MAX_ORDERS, newest))
-        # They are read in the order of the file, in case the disk has to be read for them.
+        # The rows are read in the order of the file, which is faster if they are not in memory.
         known = [_known_order(db, sequence) for sequence in sorted(chosen)]
     lines = [" ".join(order) + "\n" for order in known if order]
     random.shuffle(lines)

@@ -1,4 +1,4 @@
-"""The description of the machine. No figure means anything without it."""
+"""The description of the machine, without which no figure can be compared."""
 
 import os
 import platform

@@ -8,7 +8,7 @@ from tests.bench.contenders import OURS, Contender
 from tests.bench.load import Window
 from tests.bench.scenarios import Scenario
 
-# A window is long enough for a p99 if it lasts at least so many times as long.
+# A window is long enough for a p99 if it lasts at least this many times as long as the p99.
 _WINDOW_MIN_P99S = 10
 # A window is disturbed if other processes used more than this share of the cores.
 OTHERS_SHARE_MAX = 0.1

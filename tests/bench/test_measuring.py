@@ -70,7 +70,7 @@ def test_each_page_of_the_console_that_is_measured_shows_what_it_was_asked_for(
 ) -> None:
     filled = fill(tmp_path, 20_000)
     add_rare_clients(filled)
-    # Other orders are older than this one by seconds.
+    # All other orders are older than this one by seconds.
     known = max(known_orders(filled, 100), key=lambda each: each.sequence)
     with closing(SqliteStore(filled, read_only=True)) as store:
         console = entered(store)

@@ -16,7 +16,7 @@ from tests.support.tokens import create, get, order
 TOKEN = re.compile(r"oapi_[0-9A-Za-z]{32}_[0-9A-Za-z]{6}")
 
 
-def test_the_shipped_settings_let_nobody_in_without_a_token_and_inject_no_faults() -> None:
+def test_the_shipped_settings_require_tokens_and_inject_no_faults() -> None:
     lines = (REPOSITORY / "deploy/orderapi.env").read_text().splitlines()
     settings = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert read_settings(settings).auth == "required"
@@ -83,7 +83,7 @@ def test_a_machine_without_tokens_is_told_in_one_line_how_to_require_them(tmp_pa
         places = [line.index(step) for step in steps]
         assert places == sorted(places)
         assert server.rows("SELECT COUNT(*) FROM tokens") == [(0,)]
-        # What the line says gives access to what was there.
+        # The steps of the line give access to the orders that were made without tokens.
         _, token = create(server.engine, PUBLIC_CLIENT)
         server.stop()
         server.settings |= {"AUTH": "required"}

@@ -16,7 +16,7 @@ from tests.support.running import REPOSITORY, environ_with
 OLD = [f"orders-202001{day:02}T000000Z.db" for day in range(1, 6)]
 # These were made while the clock was years ahead.
 AHEAD = [f"orders-209901{day:02}T000000Z.db" for day in range(1, 10)]
-# The script gives none of these names, although each of them begins or ends like one of its own.
+# The script never gives these names, although each of them begins or ends like one of its own.
 NOT_OURS = [
     "orders-20200101.db",
     "orders-20200101T000000Z.db-wal",
@@ -73,7 +73,7 @@ def put(directory: Path, names: Iterable[str]) -> None:
         (directory / name).write_text(name)
 
 
-def test_the_oldest_backups_are_removed_until_as_many_are_left_as_shall_be_kept(
+def test_the_oldest_backups_are_removed_until_backups_kept_are_left(
     directory: Path,
 ) -> None:
     put(directory, OLD)
@@ -88,7 +88,7 @@ def test_no_backup_is_removed_while_there_are_few(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [AHEAD, NOT_OURS])
-def test_the_new_backup_stays_whatever_else_is_there(directory: Path, there: list[str]) -> None:
+def test_the_new_backup_is_never_removed(directory: Path, there: list[str]) -> None:
     put(directory, there)
     for kept in ("7", "1"):
         backed_up(directory, BACKUPS_KEPT=kept)
@@ -106,7 +106,7 @@ def test_after_a_clock_that_was_ahead_the_backups_of_the_right_clock_replace_the
     assert names_in(directory) == {first, second, third, "latest.db"}
 
 
-def test_nothing_is_removed_whose_name_is_not_of_exactly_our_form(directory: Path) -> None:
+def test_files_whose_names_do_not_have_exactly_our_form_are_never_removed(directory: Path) -> None:
     put(directory, NOT_OURS)
     (directory / "orders-20200102T000000Z.db").mkdir()
     (directory / "orders-20200103T000000Z.db").symlink_to("orders-zzz.db")
@@ -133,7 +133,7 @@ def test_a_backup_that_fails_removes_nothing(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", ["0", "-1", "many", "7 8", "99999999999999999999"])
-def test_a_number_to_keep_that_is_none_is_refused_before_anything_is_made(
+def test_a_bad_value_of_backups_kept_is_refused_before_a_backup_is_made(
     directory: Path, kept: str
 ) -> None:
     put(directory, OLD)

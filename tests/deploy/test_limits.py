@@ -68,8 +68,10 @@ def test_nginx_sends_every_body_to_the_service_that_the_service_accepts() -> Non
 def test_a_request_survives_the_death_of_each_worker_in_turn(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One attempt more than there are workers by default reaches a worker that lives."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))  # a machine with many cores
+    """nginx makes one attempt more than there are workers by default. One reaches a live worker."""
+    monkeypatch.setattr(
+        os, "sched_getaffinity", lambda _: range(64)
+    )  # The default on a machine with many cores.
     text = (REPOSITORY / path).read_text()
     (upstream,) = re.findall(r"^upstream orderapi_again \{(.*?)^\}", text, re.MULTILINE | re.DOTALL)
     attempts = Counter(re.findall(r"^    server (\S+) max_fails=0;$", upstream, re.MULTILINE))

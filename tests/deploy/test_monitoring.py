@@ -18,7 +18,7 @@ MONITORING = REPOSITORY / "deploy" / "monitoring"
 ALERTS = (MONITORING / "alerts.yml").read_text()
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
 
-# Series and their values a minute, with which one alert fires at the time that stands last.
+# By alert: series with a value for each minute, and the time at which the alert fires on them.
 FIRING = {
     "OrderapiDown": ({'up{job="orderapi"}': "1x5 0x5"}, "8m"),
     "OrderapiNotReady": ({"orderapi_ready": "1x5 0x5"}, "8m"),
@@ -73,7 +73,7 @@ FIRING = {
         "35m",
     ),
 }
-# A service that is well and has no relay, for more than a day.
+# The series of a healthy service without a relay, for more than a day.
 WELL = {
     'up{job="orderapi"}': "1x1800",
     "orderapi_ready": "1x1800",
@@ -82,7 +82,7 @@ WELL = {
     'orderapi_request_duration_seconds_count{route="/orders", status_class="5xx"}': "0+1x1800",
     'orderapi_request_duration_seconds_bucket{route="/orders", le="0.1"}': "0+661x1800",
     'orderapi_request_duration_seconds_bucket{route="/orders", le="+Inf"}': "0+661x1800",
-    # Its readers wait for long.
+    # The readers of events wait for a long time.
     'orderapi_request_duration_seconds_bucket{route="/events", le="10.0"}': "0x1800",
     'orderapi_request_duration_seconds_bucket{route="/events", le="+Inf"}': "0+600x1800",
     'orderapi_store_errors_total{kind="temporary"}': "0+1x1800",
@@ -128,7 +128,7 @@ def test_alerts_and_dashboard_use_only_metrics_that_exist(client: FlaskClient) -
     shown = names("\n".join(expressions()))
     assert names(re.sub(r"(?m)^ *#.*", "", ALERTS)) <= exposed
     assert shown <= exposed
-    # And every metric is on the dashboard.
+    # Every metric is on the dashboard.
     for family in families(ask(client, "/metrics")):
         assert any(name.startswith(family.name) for name in shown), family.name
 
@@ -163,7 +163,7 @@ def test_prometheus_accepts_every_expression_of_the_dashboard(
     run(promtool, "check", "rules", file)
 
 
-def test_each_alert_fires_when_it_should_and_none_for_a_service_that_is_well(
+def test_each_alert_fires_when_it_should_and_none_fires_for_a_healthy_service(
     promtool: str, tmp_path: Path
 ) -> None:
     assert sorted(re.findall(r"- alert: (\w+)", ALERTS)) == sorted(FIRING)
@@ -180,7 +180,7 @@ def test_each_alert_fires_when_it_should_and_none_for_a_service_that_is_well(
 
 
 def rule_test(series: dict[str, str], at: str, firing: str | None) -> dict[str, Any]:
-    """Write a test of promtool: at this time, this alert fires and no other one."""
+    """Write a test for promtool: at the time `at`, the alert `firing` fires and no other one."""
     expected = [{"labels": f'{{alertname="{firing}"}}', "value": 1}] if firing else []
     return {
         "name": firing or "a service that is well",

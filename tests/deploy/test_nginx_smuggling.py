@@ -1,4 +1,4 @@
-"""nginx and the service find the same requests in what clients send, also in what is malformed."""
+"""nginx and the service find the same requests in the bytes of clients, also in malformed ones."""
 
 import re
 import socket
@@ -9,7 +9,7 @@ from tests.server.corpus import AMBIGUOUS, BROKEN_CHUNKS, SMUGGLED
 from tests.support.http_messages import chunk, raw_order, raw_request
 from tests.support.nginx_site import ServerBehind
 
-# A client that is silent for so long has its answers, if it gets any.
+# After this time of silence, no further answers are expected.
 SILENCE_S = 1.0
 _REQUEST_ID = re.compile(rb"\r\nx-request-id: ([^\r]+)", re.IGNORECASE)
 
@@ -30,7 +30,7 @@ def test_no_request_is_smuggled_past_nginx(shared_server: ServerBehind) -> None:
     with ThreadPoolExecutor(16) as pool:
         answered = set().union(*pool.map(ids_of, streams))
     for number in range(20):
-        # Nothing of them is left on a connection between nginx and the service.
+        # No bytes of the streams are left on a connection between nginx and the service.
         headers = {"X-Request-ID": f"honest-{number}"}
         honest = shared_server.request("GET", "/healthz", headers=headers)
         assert (honest.status, honest.headers["x-request-id"]) == (200, f"honest-{number}")
@@ -44,7 +44,7 @@ def test_no_request_is_smuggled_past_nginx(shared_server: ServerBehind) -> None:
 
 
 def play(port: int, stream: bytes) -> bytes:
-    """Send a stream, and give what comes until nothing more does."""
+    """Send a stream, and give all bytes that arrive until the other side is silent."""
     received = b""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), SILENCE_S) as connection:
         connection.sendall(stream)

@@ -18,7 +18,7 @@ def guarded(nginx: str) -> Iterator[ServerBehind]:
             yield server
 
 
-def test_a_token_lets_its_client_in_through_nginx(guarded: ServerBehind) -> None:
+def test_a_request_with_a_token_is_accepted_through_nginx(guarded: ServerBehind) -> None:
     _, token = create(guarded.engine, "shop")
     first, again = (order(guarded, "key-1", token) for _ in range(2))
     assert (first.status, again.status) == (201, 201)

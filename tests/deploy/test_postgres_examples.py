@@ -66,4 +66,6 @@ def complaints_of_patroni(patroni: str, directory: Path, text: str) -> set[str]:
         [patroni, "--validate-config", str(config)], capture_output=True, text=True, timeout=60
     )
     lines = f"{done.stdout}{done.stderr}".splitlines()
-    return {line for line in lines if "is not reachable" not in line}  # no etcd runs there
+    return {
+        line for line in lines if "is not reachable" not in line
+    }  # No etcd runs at this address.

@@ -20,7 +20,7 @@ from tests.support.running import REPOSITORY, Server, environ_with, serving
 ROLE_SQL = REPOSITORY / "deploy" / "postgres" / "role.sql"
 ORDERAPI = Path(sys.executable).parent / "orderapi"
 OWNER = "orders_owner"
-# Nobody may change or delete what an order leaves behind, and only the owner changes tables.
+# The role may not change or delete the rows of an order, and only the owner may change tables.
 REFUSED = (
     *(f"DELETE FROM {table}" for table in ("orders", "ledger", "idempotency_keys", "events")),
     *(f"TRUNCATE {table}" for table in ("orders", "ledger", "idempotency_keys", "events")),
@@ -86,7 +86,7 @@ def engine(tmp_path: Path) -> Iterator[RoleEngine]:
 def served(engine: RoleEngine, program: Program) -> Iterator[Server]:
     """A service under the role, on tables that the owner has made as the page says."""
     orderapi("migrate", "--database", engine.owner_url)
-    for _ in range(2):  # a second time changes nothing
+    for _ in range(2):  # The second run changes nothing.
         grant(program, engine)
     with serving(engine.directory, engine, AUTH="required") as server:
         yield server
@@ -172,7 +172,7 @@ def test_the_service_has_its_rights_after_a_restore(
         assert server.order("new", Authorization=f"Bearer {token}").status == 201
 
 
-def test_what_only_the_owner_may_do_is_refused_in_one_line_that_says_so(
+def test_a_command_that_needs_the_owner_is_refused_in_one_line_that_says_so(
     engine: RoleEngine, program: Program
 ) -> None:
     orderapi("migrate", "--database", engine.owner_url)

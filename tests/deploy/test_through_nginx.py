@@ -1,4 +1,4 @@
-"""The service behaves the same behind nginx: its own tests run through the shipped site."""
+"""The service behaves in the same way behind nginx: its own tests run through the shipped site."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -114,7 +114,7 @@ ACCEPTED_BY_NGINX = re.compile(rb"[0-9a-f]+( \r|)\n")
     ],
 )
 def test_a_body_with_broken_chunks_is_never_executed(clean: ServerBehind, body: bytes) -> None:
-    # A client that closes its sending side has left, in the view of nginx. nginx may not answer it.
+    # If a client closes its sending side, nginx treats it as gone, and may not answer.
     received = Server.raw(clean, raw_order("chunks", body, bad_input.CHUNKED))
     for answer in answers(received):
         check_problem(answer, "bad-request")

@@ -1,4 +1,4 @@
-"""The shipped units, as systemd itself judges them. Nothing here needs a running systemd."""
+"""systemd checks the shipped units. No test in this file needs a running systemd."""
 
 import json
 import re
@@ -13,9 +13,9 @@ from tests.support.running import REPOSITORY
 
 UNITS = sorted((REPOSITORY / "deploy/systemd").iterdir())
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
-# A unit that may reach any address is exposed by these, and no other unit may be.
+# These settings add to the exposure of the relay, because it may reach any address.
 NETWORK = {"PrivateNetwork", "RestrictAddressFamilies_AF_INET_INET6", "IPAddressDeny"}
-# The unit is a tenth, as for --threshold. The network adds 7 tenths to the relay's exposure.
+# The maximum in tenths, as in --threshold. The network adds 7 tenths to the exposure of the relay.
 EXPOSURE_MAX_TENTHS = {
     "orderapi.service": 5,
     "orderapi-backup.service": 5,
@@ -29,7 +29,7 @@ def test_systemd_accepts_the_units(program: Program, tmp_path: Path) -> None:
 
 
 def test_systemd_reports_a_unit_that_is_wrong(program: Program, tmp_path: Path) -> None:
-    """Without this, the test above could pass because nothing is judged."""
+    """Without this test, the test above could pass because systemd checks nothing."""
     units = staged(tmp_path)
     with Path(units[0]).open("a") as unit:
         unit.write("[Service]\nKillMode=control-gruop\n")
@@ -87,7 +87,7 @@ def test_the_relay_reaches_no_metadata_service() -> None:
     text = (REPOSITORY / "deploy/systemd/orderapi-relay.service").read_text()
     (denied,) = (line for line in text.splitlines() if line.startswith("IPAddressDeny="))
     assert {"link-local", "fd00:ec2::254"} <= set(denied.partition("=")[2].split())
-    assert "IPAddressAllow=" not in text  # it would have priority
+    assert "IPAddressAllow=" not in text  # A rule of IPAddressAllow= would have priority.
 
 
 @pytest.mark.parametrize(

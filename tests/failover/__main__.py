@@ -110,7 +110,7 @@ def _served(nginx: str, url: str) -> Iterator[str]:
 
 
 def _fail_over(turn: int, cluster: Cluster, load: Load) -> None:
-    """Take the primary away, wait until orders are acknowledged again, and give it back."""
+    """Make the primary fail, wait for new acknowledgements, and start the old primary again."""
     cluster.wait_until_redundant()
     _wait_for_acknowledgements(load, time.monotonic())
     time.sleep(STEADY_S)
@@ -149,11 +149,11 @@ def _restart(node: Node) -> None:
 
 
 def _leave(_: Node) -> None:
-    """A node that has handed over goes on as a standby, without our help."""
+    """Do nothing, because a node that was switched over continues as a standby by itself."""
 
 
-# How a primary goes, and how it comes back. A host that freezes must never run on, because it would
-# still believe that it is the primary: its watchdog resets it.
+# How a primary fails, and how it is started again. A host that hangs must never continue, because
+# it would still believe that it is the primary. Its watchdog resets it.
 DEEDS: tuple[tuple[str, Callable[[Node], None], Callable[[Node], None]], ...] = (
     ("killed", Node.kill, Node.start),
     ("frozen", Node.pause, _restart),

@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 
 SHIPPED = REPOSITORY / "deploy" / "postgres"
 NODES = (1, 2, 3)
-# After so many seconds, the standby replaces a silent primary. The failover takes a little more.
+# After this many seconds, the standby replaces a silent primary. A failover takes a little longer.
 TTL_S = 6
 # A machine with other work may take as long as this to make or mend a cluster.
 UP_MAX_S = 120.0
@@ -37,7 +37,7 @@ _FOLLOWERS = (
 
 
 class Etcd:
-    """One etcd, which stands for the three of a real cluster."""
+    """One etcd. A real cluster has three of them."""
 
     def __init__(self, etcd: str, directory: Path) -> None:
         self.port, peer = free_port(), free_port()
@@ -84,8 +84,8 @@ class Node:
             ("SUPERUSER-PASSWORD", password),
             ("REPLICATION-PASSWORD", password),
             ("REWIND-PASSWORD", password),
-            # Only the user postgres may write in the default directory. The data directory is no
-            # choice, because pg_rewind cannot copy a socket.
+            # Only the user postgres may write in the default directory. The data directory cannot
+            # be used, because pg_rewind cannot copy a socket.
             ("  pg_hba:", f"  parameters: {{unix_socket_directories: '{home}'}}\n  pg_hba:"),
         ):
             assert shipped in text, f"{shipped!r} is not in the shipped patroni.yml"

@@ -14,7 +14,7 @@ from tests.failover.load import Acknowledged
 from tests.support.proof import violations
 from tests.support.running import environ_with
 
-# So many acknowledged orders are sent again, spread over the whole run.
+# This many acknowledged orders are sent again, spread over the whole run.
 SENT_AGAIN = 100
 _ORDERS = (
     "SELECT idempotency_key, order_id, item_id FROM orders JOIN idempotency_keys USING (order_id)"

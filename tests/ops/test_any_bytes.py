@@ -1,4 +1,4 @@
-"""Each setting and each argument, with any bytes, is refused in one line, or it works."""
+"""Any bytes in a setting or an argument are either refused in one line, or accepted."""
 
 import os
 import subprocess

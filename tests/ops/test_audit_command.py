@@ -1,4 +1,4 @@
-"""`orderapi audit`: its exit codes, its lines, and what it may change."""
+"""`orderapi audit`: its exit codes, its output, and that it changes nothing but its result."""
 
 import os
 import sqlite3
@@ -83,7 +83,7 @@ def test_audit_lists_findings_and_exits_with_1(database: Path) -> None:
     assert result.stderr == ""
 
 
-def test_an_audit_that_cannot_go_on_exits_with_1(tmp_path: Path) -> None:
+def test_an_audit_that_cannot_continue_exits_with_1(tmp_path: Path) -> None:
     database = filled(tmp_path / "orders.db", 2_000)
     with closing(sqlite3.connect(database)) as db, db:
         db.execute("DELETE FROM events")

@@ -27,7 +27,7 @@ FILES = {
 }
 
 
-# Commands that have commands of their own are tested by name, in test_token_command.py.
+# The subcommands of `token` are tested in test_token_command.py.
 COMMANDS = [name for name, command in main.commands.items() if not isinstance(command, click.Group)]
 # A copy has two databases, which are its arguments.
 WITH_DATABASE = [name for name in COMMANDS if name != "copy"]
@@ -191,7 +191,7 @@ def test_a_directory_is_no_token_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["verify", "audit", "backup"])
 @pytest.mark.parametrize("kind", ["missing", "directory", "text", "empty", "foreign"])
-def test_what_is_no_database_of_ours_is_refused_and_left_alone(
+def test_a_file_that_is_no_database_of_ours_is_refused_and_not_changed(
     tmp_path: Path, command: str, kind: str
 ) -> None:
     path = tmp_path / "other.db"
@@ -296,7 +296,7 @@ def test_a_server_that_cannot_be_reached_is_named_in_one_line(
     if command == "restore":  # a backup that does not exist is refused first
         monkeypatch.chdir(tmp_path)
         Path(*FILES[command]).touch()
-    for module in (start, copy_session):  # both wait for a server that is starting
+    for module in (start, copy_session):  # Both commands wait for a server that is starting.
         monkeypatch.setattr(module, "REACH_MAX_S", 0.0)
     url = f"postgresql://app:secret@127.0.0.1:{free_port()}/orders"
     result = run(*FILES.get(command, []), "--database", url, command=command)

@@ -33,7 +33,7 @@ def test_audit_shows_progress_on_a_terminal_and_nowhere_else(database: Path) -> 
     assert piped.stderr == ""
 
 
-def test_backup_and_restore_show_what_they_are_at_on_a_terminal(database: Path) -> None:
+def test_backup_and_restore_show_their_stages_on_a_terminal(database: Path) -> None:
     file = database.with_name("backup.db")
     for command in (["backup", str(file)], ["restore", "--force", str(file)]):
         code, screen, stdout = on_a_terminal(*command, "--database", f"sqlite:///{database}")
@@ -42,7 +42,7 @@ def test_backup_and_restore_show_what_they_are_at_on_a_terminal(database: Path) 
         assert "[" not in stdout
 
 
-def test_a_copy_shows_on_a_terminal_how_far_and_how_fast_it_is(database: Path) -> None:
+def test_a_copy_shows_its_progress_and_its_rate_on_a_terminal(database: Path) -> None:
     urls = [f"sqlite:///{path}" for path in (database, database.with_name("copy.db"))]
     code, screen, stdout = on_a_terminal("copy", *urls)
     assert code == 0
@@ -65,7 +65,7 @@ def on_a_terminal(*arguments: str) -> tuple[int, str, str]:
     finally:
         os.close(stderr)
     screen = b""
-    with suppress(OSError):  # EIO: all has been read
+    with suppress(OSError):  # EIO means that all output was read.
         while part := os.read(terminal, 65536):
             screen += part
     os.close(terminal)

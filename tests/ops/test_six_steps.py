@@ -55,7 +55,7 @@ def test_the_six_verification_steps(server: Server) -> None:
     check_database(server, two_orders)
 
 
-def test_the_steps_again_on_the_same_database_order_nothing_new(server: Server) -> None:
+def test_the_steps_make_no_new_order_when_they_are_repeated_on_one_database(server: Server) -> None:
     first = post(server, "test-123", FIRST)
     server.stop()
     server.start()
@@ -67,7 +67,7 @@ def test_the_steps_again_on_the_same_database_order_nothing_new(server: Server) 
 
 
 def curl(server: Server, method: str, path: str, *headers: str, body: str = "") -> Answer:
-    """Send exactly what curl sends."""
+    """Send the same bytes that curl would send."""
     lines = [
         f"{method} {path} HTTP/1.1",
         f"Host: 127.0.0.1:{server.port}",

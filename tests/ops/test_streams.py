@@ -1,4 +1,4 @@
-"""A command works with closed standard streams, a full disk behind them, or a reader that left."""
+"""A command works although its standard streams are closed, full, or without a reader."""
 
 import re
 import shutil
@@ -29,7 +29,7 @@ def database(tmp_path: Path) -> Path:
 def run_in_shell(
     streams: str, *arguments: str | Path, database: Path, **settings: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command with its streams as the shell says."""
+    """Run a command in a shell. `streams` are the redirections of its streams."""
     script = f'"$@" {streams}; exit "${{PIPESTATUS[0]}}"'
     environ = environ_with(DATABASE_URL=f"sqlite:///{database}", **settings)
     return subprocess.run(
@@ -107,7 +107,7 @@ def test_a_full_disk_behind_stdout_is_reported(database: Path) -> None:
     assert done.stderr == "Error: cannot write to stdout: No space left on device\n"
 
 
-def test_a_reader_that_left_is_not_reported(database: Path, broken: Path) -> None:
+def test_a_pipe_whose_reader_has_ended_is_not_reported(database: Path, broken: Path) -> None:
     shutil.copy(broken, database)
     assert run_in_shell("| true", "audit", database=database).stderr == ""
 
@@ -120,7 +120,7 @@ def test_a_token_that_could_not_be_shown_is_an_error(database: Path, streams: st
     assert run_in_shell("", "token", "revoke", token_id, database=database).returncode == 0
 
 
-def test_no_file_of_the_command_takes_the_place_of_a_closed_stream(database: Path) -> None:
+def test_no_file_of_the_command_gets_the_descriptor_of_a_closed_stream(database: Path) -> None:
     """Otherwise messages of the C library would be written into a database."""
     code = (
         "import os, sys\n"

@@ -13,7 +13,7 @@ from tests.support.raw_server import RawServer, http, raw_server
 from tests.support.rude_server import socket_server
 
 
-def test_a_server_that_says_nothing_is_given_up() -> None:
+def test_a_request_to_a_silent_server_ends_at_its_time_limit() -> None:
     with (
         socket_server(lambda _: None) as url,
         pytest.raises(AnswerLate, match=r"no answer within 0\.2 s"),
@@ -21,7 +21,7 @@ def test_a_server_that_says_nothing_is_given_up() -> None:
         Target(url, timeout_s=0.2).send("GET", "/healthz")
 
 
-def test_a_server_that_drips_is_given_up() -> None:
+def test_a_request_to_a_server_that_sends_byte_by_byte_ends_at_its_time_limit() -> None:
     pause = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -73,7 +73,7 @@ lines = st.binary(max_size=40) | st.sampled_from(
     st.lists(lines, max_size=4),
     st.binary(max_size=40),
 )
-def test_whatever_is_answered_is_an_answer_or_none(
+def test_any_bytes_of_a_server_are_an_answer_or_raise_no_answer(
     server: RawServer, first_line: bytes, headers: list[bytes], body: bytes
 ) -> None:
     server.answer = b"\r\n".join([first_line, *headers, b"", body])

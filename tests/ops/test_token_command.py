@@ -1,4 +1,4 @@
-"""`orderapi token`: what an operator gives and sees."""
+"""`orderapi token`: its arguments, its output, and what is stored."""
 
 import re
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ def run(engine: Engine, *arguments: str) -> Result:
 
 
 def create(store: Store, engine: Engine, *arguments: str) -> str:
-    del store  # the fixture has made the database
+    del store  # The fixture `store` has made the database.
     result = run(engine, "create", *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout.strip()

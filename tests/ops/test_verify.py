@@ -1,4 +1,4 @@
-"""`orderapi verify` against right servers."""
+"""`orderapi verify` passes against servers that are right."""
 
 import os
 import pty
@@ -33,7 +33,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, engine_name: str) -> Iterator
     engine.remove()
 
 
-def test_a_right_server_passes_every_step_as_often_as_it_is_asked(live: Server) -> None:
+def test_a_right_server_passes_every_step_in_each_run(live: Server) -> None:
     before = live.counts()
     for _ in range(2):
         result = run(live.url)
@@ -67,7 +67,7 @@ def test_without_the_database_sql_is_printed_that_runs_as_it_is(live: Server) ->
     assert all(row[0] in result.stdout for row in rows)
 
 
-def test_where_fault_injection_is_off_two_steps_are_skipped_and_two_orders_left(
+def test_without_fault_injection_two_steps_are_skipped_and_two_orders_are_made(
     tmp_path: Path, engine: Engine
 ) -> None:
     with serving(tmp_path, engine, FAULT_INJECTION="off") as server:
@@ -106,7 +106,7 @@ def test_the_token_is_sent_and_never_shown(live: Server, tmp_path: Path, source:
     token_file = tmp_path / "token"
     token_file.write_text(f"{TOKEN}\n")
     with fronted(live) as front:
-        # A server that sends the token back.
+        # This server sends the token back.
         front.answers[CREATE] = body(f"Bearer {TOKEN}".encode())
         if source == "file":
             result = run(front.url, "--token-file", str(token_file), TOKEN="another")
@@ -136,7 +136,7 @@ def test_at_a_terminal_the_command_asks_for_the_token_and_does_not_show_it(live:
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,
-            # Only a terminal of its own is asked for the token, and not that of the tests.
+            # The command reads the token from a terminal of its own, not from that of the tests.
             start_new_session=True,
         )
         os.close(terminal)

@@ -138,7 +138,7 @@ def test_a_wrong_answer_fails_its_step(
     assert "1 FAILED" in result.stdout
 
 
-def test_a_server_that_orders_again_on_a_retry_is_found_out(live: Server) -> None:
+def test_a_server_that_makes_another_order_on_a_retry_is_detected(live: Server) -> None:
     with fronted(live) as front:
         front.keys[RETRY] = f"another-{uuid.uuid4()}"
         result = run(front.url, "--database", f"sqlite:///{live.database}")
@@ -160,7 +160,7 @@ def test_a_server_that_answers_409_and_still_orders_is_detected(live: Server) ->
     assert "GET /orders returned 2 orders" in line(result, "step 3")
 
 
-def test_a_server_that_fails_before_its_commit_is_found_out(live: Server) -> None:
+def test_a_server_that_fails_before_its_commit_is_detected(live: Server) -> None:
     problem = {"type": "/problems/simulated-failure"}
     with fronted(live) as front:
         # This server makes the order only when it is retried.
@@ -191,7 +191,7 @@ def test_with_fault_injection_off_a_wrong_second_order_still_fails(
     assert verdicts(result)["step 5"] == "skipped"
 
 
-def test_a_missing_row_is_found_out(live: Server) -> None:
+def test_a_missing_row_is_detected(live: Server) -> None:
     def lose_event(answer: ServerAnswer) -> None:
         order_id = answer.document["orders"][0]["order_id"]
         with sqlite3.connect(live.database, timeout=5) as db:
@@ -225,7 +225,7 @@ def test_a_redirect_is_not_followed(live: Server) -> None:
     assert f"saw 308 to {elsewhere.url}/orders, not followed" in line(result, "step 1")
 
 
-def test_what_a_server_sends_cannot_reach_the_terminal_raw(live: Server) -> None:
+def test_control_characters_of_a_server_do_not_reach_the_terminal(live: Server) -> None:
     with fronted(live) as front:
         front.answers[CREATE] = body(b"\x1b]0;owned\x07\nok       step 1 \xe2\x80\xae" + b"x" * 999)
         result = run(front.url)
@@ -243,7 +243,7 @@ def test_a_server_that_cannot_be_reached_fails_in_a_line() -> None:
     assert "SELECT" not in result.stdout
 
 
-def test_a_server_that_goes_away_fails_what_is_left(tmp_path: Path) -> None:
+def test_if_the_server_goes_away_the_remaining_steps_fail(tmp_path: Path) -> None:
     with serving(tmp_path) as server, fronted(server) as front:
 
         def refuse(_: ServerAnswer) -> ServerAnswer:

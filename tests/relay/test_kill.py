@@ -41,7 +41,7 @@ SILENCE = "time-out"
 
 
 class Moody:
-    """Acknowledges an event or fails, at random. Each kind of failure occurs at least once."""
+    """Acknowledges or fails at random. Each kind of failure occurs at least once."""
 
     def __init__(self, receiver: Receiver, chance: random.Random) -> None:
         self.counted: Counter[str] = Counter()

@@ -161,7 +161,7 @@ def test_a_relay_that_waits_for_another_can_be_stopped(backlog: Engine) -> None:
         assert receiver.arrivals == []
 
 
-def test_the_right_to_deliver_belongs_to_one_until_it_ends(backlog: Engine) -> None:
+def test_only_one_relay_has_the_right_to_deliver_until_it_ends(backlog: Engine) -> None:
     with closing(open_store(backlog.url)) as second:
         with closing(open_store(backlog.url)) as first:
             assert first.lease("relay")

@@ -26,7 +26,7 @@ from tests.support.relay_receiver import (
     status,
 )
 
-# The limit of attempts that shall time out. The others get more time, for a busy machine.
+# The limit of attempts that must time out. All other attempts get more time on a busy machine.
 SHORT_S = 0.5
 EVENT_ID = "4b7a6c1e-6f0e-4a53-9d0e-0a3f1c2b4d5e"
 BODY = f'{{"id":"{EVENT_ID}","sequence":"0000000000000000007","data":{{"item_id":"caf\u00e9"}}}}'

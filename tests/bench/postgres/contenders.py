@@ -108,7 +108,7 @@ class _Connections:
 
     @contextmanager
     def one(self) -> Iterator[FarConnection]:
-        """Lend a connection that nobody else uses."""
+        """Lend a connection that no other greenlet uses."""
         connection = self._free.get()
         connection.deadline = time.monotonic() + _CALL_MAX_S
         try:

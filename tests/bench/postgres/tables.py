@@ -1,4 +1,4 @@
-"""The tables of the comparison on PostgreSQL, and what it should reach."""
+"""The tables of the comparison on PostgreSQL, and the aims that it should reach."""
 
 import statistics
 from collections.abc import Callable

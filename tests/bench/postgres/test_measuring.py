@@ -15,7 +15,7 @@ FAR_AWAY = Setup("far away", 1, ROUND_TRIP_S * 1000)
 WINDOW_S = 1.0
 # BEGIN, four INSERTs and COMMIT.
 ROUND_TRIPS = {TRANSACTIONS: 6, STATEMENTS: 1, OURS: 1}
-# How many orders are on their way at once.
+# How many orders are in flight at once.
 IN_FLIGHT = {TRANSACTIONS: CONNECTIONS, STATEMENTS: CONNECTIONS, OURS: CLIENTS}
 
 
@@ -32,7 +32,7 @@ def window_of(contender: str, cluster: Cluster) -> StoreWindow:
 
 
 @pytest.mark.parametrize("contender", NAMES)
-def test_each_contender_pays_for_its_round_trips(contender: str, cluster: Cluster) -> None:
+def test_each_contender_needs_the_time_of_its_round_trips(contender: str, cluster: Cluster) -> None:
     window = window_of(contender, cluster)
     # The orders of the first answers may have been sent before the window began.
     answers_max = WINDOW_S / (ROUND_TRIPS[contender] * ROUND_TRIP_S) + 1

@@ -22,7 +22,7 @@ OVER_HTTP = HttpWindow(
 
 
 def a_round(ours: float, transactions: float) -> Round:
-    """A round in which all figures are the same, but two rates of the first setup."""
+    """A round in which all figures are the same, except for two rates of the first setup."""
     store = {(setup, contender): QUIET for setup in SETUPS for contender in NAMES}
     store[ONE_HOST, OURS] = replace(QUIET, per_s=ours)
     store[ONE_HOST, TRANSACTIONS] = replace(QUIET, per_s=transactions)

@@ -23,7 +23,7 @@ def with_settings_of_an_older_release(box: Box) -> None:
 
 @contextmanager
 def watched(box: Box) -> Iterator[None]:
-    """Expect that no list of processes shows a token, as long as the body runs."""
+    """Expect that no list of processes shows a token while the block runs."""
     has_ended = threading.Event()
     seen: set[str] = set()
 

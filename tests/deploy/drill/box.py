@@ -122,7 +122,7 @@ class Box:
         self.expect(f"{what}: failed requests {said['failed']}", holds=may_fail or failed == 0)
 
     def _last_reasons(self) -> str:
-        """Give the most frequent reasons of the last log lines, for whoever reads the output."""
+        """Give the most frequent reasons in the last log lines, for the reader of the output."""
         log = "journalctl --unit=orderapi --output=cat --lines=20000"
         count = "sort | uniq --count | sort --reverse --numeric-sort | head -n 3"
         return self.run(f'{log} | grep --only-matching \'"reason": *"[^"]*"\' | {count}')

@@ -11,7 +11,7 @@ _CURL = "curl -sf --cookie /root/console.jar --cookie-jar /root/console.jar"
 
 
 def run(box: Box) -> None:
-    """Run the chapter: one look at an order and fifty at what happens now, under load."""
+    """Run the chapter: under load, get the page of an order once and the page "Now" fifty times."""
     made = box.order("what happened")["order_id"]
     print()
     with box.under_load("the console is used"):

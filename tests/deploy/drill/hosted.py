@@ -69,7 +69,7 @@ def _add_addresses(box: Box, *addresses: str) -> None:
 
 
 def _expect_walls(box: Box) -> None:
-    """Expect that the drop-ins of systemd let through what they name, and nothing else."""
+    """Expect that the drop-ins of systemd allow only the addresses that they name."""
     service = "/sys/fs/cgroup/system.slice/orderapi.service/cgroup.procs"
     for what, command, is_open in (
         ("the service and the database", _REACHES.format(_DATABASE, 5432), True),

@@ -29,7 +29,7 @@ def copy(directory: Path, version: str) -> Path:
 
 
 def with_migration(release: Path, *, old_code_works: bool = True) -> Path:
-    """Add a migration, after which older releases still work, or not."""
+    """Add a migration. `old_code_works` says whether older releases still work after it."""
     migrations = release / "orderapi/store/sqlite/migrations"
     number = max(int(file.name[:4]) for file in migrations.glob("*.sql")) + 1
     works_with = number - 1 if old_code_works else number
@@ -58,7 +58,7 @@ def that_does_not_import(release: Path) -> Path:
 
 
 def whose_workers_die(release: Path) -> Path:
-    """Break the release so that only serving shows it."""
+    """Break the release so that the fault appears only when it serves."""
     hook = "def post_worker_init(worker):\n    raise RuntimeError('broken')"
     return _with_line(release / "deploy/gunicorn.conf.py", f"\n\n{hook}")
 

@@ -33,7 +33,7 @@ def database(tmp_path: Path, sound_bytes: bytes) -> Path:
 
 @pytest.fixture(params=[7, audit_module.RANGE_ORDERS], ids=["many-ranges", "one-range"])
 def ranges(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Audit also in ranges of few orders, so that each border between two ranges is tested."""
+    """Make the ranges of the audit short too, so that each border between two ranges is tested."""
     monkeypatch.setattr(audit_module, "RANGE_ORDERS", request.param)
     monkeypatch.setattr(audit_module, "RANGE_KEYS", request.param)
     monkeypatch.setattr(audit_events, "RANGE_EVENTS", request.param)

@@ -1,4 +1,4 @@
-"""What a store keeps of its last audit, and who shows it."""
+"""The result of the last audit is stored, and the metrics show it."""
 
 import sqlite3
 from contextlib import closing

@@ -47,7 +47,7 @@ def test_an_order_that_does_not_exist_has_no_proof(database: Path) -> None:
 
 
 @pytest.mark.parametrize("script", [script for script, _ in BROKEN.values()], ids=BROKEN)
-def test_what_the_proof_finds_the_audit_finds_too(database: Path, script: str) -> None:
+def test_the_audit_has_each_finding_of_the_proof(database: Path, script: str) -> None:
     names = order_in_the_middle(database)
     with closing(sqlite3.connect(database, isolation_level=None)) as db:
         db.execute("PRAGMA foreign_keys = OFF")

@@ -38,7 +38,9 @@ def test_progress_counts_every_order(database: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("ranges")
 @pytest.mark.parametrize(("script", "expected"), BROKEN.values(), ids=BROKEN.keys())
-def test_what_was_broken_by_hand_is_named(database: Path, script: str, expected: list[str]) -> None:
+def test_each_way_to_break_a_row_has_its_finding(
+    database: Path, script: str, expected: list[str]
+) -> None:
     with closing(sqlite3.connect(database, isolation_level=None)) as db:
         names = names_of_the_middle(db)
         db.execute("PRAGMA foreign_keys = OFF")

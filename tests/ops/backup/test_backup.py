@@ -1,4 +1,6 @@
-"""`orderapi backup` makes a complete and sound file of one moment, or no file, during writes."""
+"""While a service writes, `orderapi backup` makes a complete and sound file of one moment.
+
+If it fails, there is no file."""
 
 import subprocess
 import sys
@@ -36,7 +38,7 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.mark.sqlite_only("the backup of PostgreSQL has tests of its own")
 @promise("a key is never forgotten")
-def test_a_backup_under_load_is_sound_and_has_all_that_was_acknowledged(server: Server) -> None:
+def test_a_backup_under_load_is_sound_and_has_every_acknowledged_order(server: Server) -> None:
     clients = RetryingClients(server)
     backups: dict[Path, dict[str, bytes]] = {}
     try:
@@ -83,7 +85,7 @@ def test_a_backup_is_of_one_moment_however_many_steps_it_takes(
     assert len(keys_in(database)) == len(before) + steps
 
 
-def test_nothing_is_held_back_while_the_backup_is_audited(database: Path) -> None:
+def test_the_wal_can_be_reset_while_the_backup_is_audited(database: Path) -> None:
     moved = []
     with closing(maintenance_of(database)) as store, closing(SqliteStore(database)) as others:
 
@@ -104,7 +106,7 @@ def test_a_backup_has_orders_that_are_still_in_the_wal(database: Path) -> None:
     assert "in the WAL" in keys_in(database.with_name("backup.db"))
 
 
-def test_a_backup_is_one_file_that_its_owner_alone_can_read(database: Path, tmp_path: Path) -> None:
+def test_a_backup_is_one_file_that_only_its_owner_can_read(database: Path, tmp_path: Path) -> None:
     directory = tmp_path / "backups"
     directory.mkdir()
     done = orderapi("backup", directory / "1.db", database=database)
@@ -122,7 +124,9 @@ def test_a_backup_is_one_file_that_its_owner_alone_can_read(database: Path, tmp_
 # Disks and signals.
 
 
-def test_a_disk_without_room_for_all_of_it_is_not_filled(database: Path, tmp_path: Path) -> None:
+def test_a_backup_is_refused_if_the_disk_has_too_little_space_for_it(
+    database: Path, tmp_path: Path
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     with mounted("-t", "tmpfs", "-o", "size=2m", "none", disk):

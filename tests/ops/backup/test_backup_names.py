@@ -47,7 +47,7 @@ def test_a_backup_replaces_nothing(database: Path, kind: str) -> None:
     assert contents(database.parent) == before
 
 
-def test_a_file_that_came_meanwhile_is_not_replaced(database: Path) -> None:
+def test_a_file_that_is_made_during_the_backup_is_not_replaced(database: Path) -> None:
     file = database.with_name("backup.db")
 
     def come(*_: object) -> None:
@@ -81,7 +81,7 @@ def test_two_backups_in_one_directory_do_not_disturb_each_other(database: Path) 
     assert findings(database.with_name("backup.db")) == []
 
 
-def test_what_does_not_pass_the_audit_becomes_no_backup(database: Path) -> None:
+def test_a_copy_with_findings_becomes_no_backup(database: Path) -> None:
     with closing(sqlite3.connect(database)) as db, db:
         db.execute("DELETE FROM events WHERE sequence = 2")
     file = database.with_name("backup.db")
@@ -110,7 +110,7 @@ def test_a_file_system_may_lack_one_way_to_give_a_name(database: Path, lacking: 
 
 
 @pytest.mark.parametrize("lacking", ["link", "rename"])
-def test_a_name_is_given_only_if_it_is_free(tmp_path: Path, lacking: str) -> None:
+def test_a_backup_gets_its_name_only_if_no_file_has_it(tmp_path: Path, lacking: str) -> None:
     (tmp_path / "mine").write_bytes(b"mine")
     (tmp_path / "other").write_bytes(b"other")
     code = (
@@ -158,7 +158,7 @@ def test_a_name_that_no_backup_can_have_is_refused_before_the_copy(
 
 
 @pytest.mark.parametrize("is_replaced", [False, True], ids=["deleted", "replaced"])
-def test_a_backup_whose_unfinished_file_is_taken_away_leaves_the_file_of_others(
+def test_a_backup_whose_unfinished_file_is_replaced_leaves_the_other_file(
     database: Path, is_replaced: bool
 ) -> None:
     partial_file = database.with_name(PARTIAL_NAME)

@@ -70,7 +70,7 @@ def test_a_stopped_process_is_found(server: Server, backup: Path, force: tuple[s
 
 
 @pytest.mark.parametrize("what_happened", ["moved", "deleted", "replaced"])
-def test_a_server_whose_database_was_taken_away_is_found(
+def test_a_server_whose_database_was_moved_away_is_found(
     server: Server, backup: Path, what_happened: str
 ) -> None:
     """At its end, SQLite deletes the WAL of that name, which would belong to the new database."""
@@ -96,7 +96,7 @@ def test_another_program_that_has_the_database_open_is_found(
 
 @contextmanager
 def looking_into(database: Path) -> Iterator[None]:
-    """Let another process open a database, as people do by hand, and then leave it idle."""
+    """Run another process that has the database open and is idle, until the block ends."""
     code = (
         "import sqlite3, sys\n"
         "db = sqlite3.connect(sys.argv[1])\n"
@@ -112,7 +112,7 @@ def looking_into(database: Path) -> Iterator[None]:
         process.communicate()
 
 
-def test_a_server_that_nobody_has_asked_yet_serves_what_was_restored(
+def test_a_server_without_a_request_so_far_serves_the_restored_database(
     server: Server, backup: Path
 ) -> None:
     """This server has no file open. Its first request opens the file that is there then."""
@@ -156,9 +156,7 @@ def test_a_process_that_opens_the_database_meanwhile_is_found(backup: Path, tmp_
     assert contents(tmp_path) == before
 
 
-def test_no_process_can_write_or_start_while_a_restore_is_at_work(
-    backup: Path, tmp_path: Path
-) -> None:
+def test_no_process_can_write_or_start_while_a_restore_runs(backup: Path, tmp_path: Path) -> None:
     database = with_orders(tmp_path / "orders.db", "mine")
     was_locked = {}
 

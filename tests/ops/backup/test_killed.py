@@ -128,7 +128,7 @@ def test_a_killed_restore_without_hard_links_loses_nothing(template: Path, tmp_p
 
 
 @pytest.mark.parametrize("lacking", ["", "link"])
-def test_a_killed_restore_over_a_damaged_database_never_lets_a_start_make_another(
+def test_after_a_killed_restore_over_a_damaged_database_no_start_makes_a_new_one(
     template: Path, tmp_path: Path, lacking: str
 ) -> None:
     damage(template / "orders.db")
@@ -165,7 +165,7 @@ def can_start(database: Path) -> bool:
 
 
 def is_kept(case: Path, old: dict[str, bytes]) -> bool:
-    """Tell whether one set of files has all that the damaged database was."""
+    """Tell whether one set of files is complete: the damaged database with its WAL."""
     found = contents(case)
     names = {name.removesuffix("-wal") for name in found}
     return any(

@@ -1,4 +1,4 @@
-"""What the metrics say of the last backup."""
+"""The metrics show when the last backups were made."""
 
 import sqlite3
 from contextlib import closing
@@ -35,7 +35,7 @@ def now_s() -> float:
     return datetime.now(UTC).timestamp()
 
 
-def test_a_backup_is_shown_to_the_monitor(client: FlaskClient, database: Path) -> None:
+def test_the_metrics_show_a_backup(client: FlaskClient, database: Path) -> None:
     assert backup_times(client) == {}
     assert DURATION not in samples(ask(client, "/metrics"))
     before = now_s()
@@ -48,7 +48,9 @@ def test_a_backup_is_shown_to_the_monitor(client: FlaskClient, database: Path) -
     assert first[MADE] < second[MADE] == second[VERIFIED]
 
 
-def test_a_backup_with_findings_is_no_verified_one(client: FlaskClient, database: Path) -> None:
+def test_a_backup_with_findings_does_not_count_as_verified(
+    client: FlaskClient, database: Path
+) -> None:
     backed_up(database, database.with_name("backup-1.db"))
     first = backup_times(client)
     with closing(sqlite3.connect(database)) as damaged, damaged:

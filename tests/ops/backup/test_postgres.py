@@ -214,7 +214,7 @@ def test_a_later_release_restores_and_copies_a_backup_of_an_older_schema(
     assert [*file.parent.iterdir(), *temporary.iterdir()] == [file]
 
 
-def test_a_backup_of_another_engine_is_refused_and_the_way_is_named(
+def test_a_backup_of_another_engine_is_refused_with_the_right_command(
     postgres: PostgresEngine, file: Path, tmp_path: Path
 ) -> None:
     backed_up_here(postgres, file)
@@ -262,7 +262,7 @@ def test_a_restore_that_is_killed_leaves_the_database_as_it_was(
     backed_up_here(postgres, file)
     before = postgres.dump()
     command = [ORDERAPI, "restore", "--force", str(file), "--database", postgres.url_text]
-    with postgres.held():  # so the old tables cannot be moved
+    with postgres.held():  # The lock prevents the move of the old tables.
         restoring = subprocess.Popen(command, env=environ_with(), stdout=subprocess.DEVNULL)
         wait_until(lambda: postgres.query(LOADED) != [(0,)], "a backup that is being loaded")
         restoring.kill()

@@ -36,7 +36,7 @@ def kept(database: Path) -> Path:
 
 @pytest.mark.sqlite_only("the backup of PostgreSQL has tests of its own")
 @promise("a key is never forgotten")
-def test_a_restore_goes_back_to_the_backup_and_says_what_is_gone(server: Server) -> None:
+def test_a_restore_returns_to_the_backup_and_says_what_is_gone(server: Server) -> None:
     for key in ("early-1", "early-2"):
         server.order(key)
     early = server.order("early-1")
@@ -100,13 +100,15 @@ def test_a_damaged_database_and_its_wal_are_kept_without_hard_links(
     assert after[f"{kept(database).name}-wal"] == before["orders.db-wal"]
 
 
-def test_a_database_with_another_history_is_gone_as_a_whole(backup: Path, tmp_path: Path) -> None:
+def test_all_rows_of_a_database_with_another_history_count_as_gone(
+    backup: Path, tmp_path: Path
+) -> None:
     database = with_orders(tmp_path / "orders.db", "key-1", "key-2", "key-3")
     done = orderapi("restore", "--force", backup, database=database)
     assert "gone: 3 orders, 1 idempotency key and 3 events that came later\n" in done.stdout
 
 
-def test_where_nothing_is_a_restore_needs_no_force(backup: Path, tmp_path: Path) -> None:
+def test_without_a_database_a_restore_needs_no_force(backup: Path, tmp_path: Path) -> None:
     """This is the case of a new machine. The number of lost orders is then unknown."""
     database = tmp_path / "orders.db"
     done = orderapi("restore", backup, database=database)
@@ -138,7 +140,9 @@ def test_a_damaged_database_is_replaced_and_kept_with_its_wal(backup: Path, tmp_
     )
 
 
-def test_rows_that_cannot_be_read_are_said_not_to_be_counted(backup: Path, tmp_path: Path) -> None:
+def test_if_the_old_rows_cannot_be_read_the_command_says_that_they_are_not_counted(
+    backup: Path, tmp_path: Path
+) -> None:
     database = with_orders(tmp_path / "orders.db", "key-1", "key-2")
     ((root,),) = query(database, "SELECT rootpage FROM sqlite_schema WHERE name = 'events'")
     with database.open("r+b") as file:
@@ -195,7 +199,7 @@ def test_a_restore_replaces_an_unfinished_copy_only_with_force_and_a_service_the
     assert keys_in(database) == {"key-1", "key-2"}
 
 
-def test_an_older_backup_is_brought_to_this_schema(tmp_path: Path) -> None:
+def test_an_older_backup_is_migrated_to_the_current_schema(tmp_path: Path) -> None:
     backup, database = tmp_path / "backup.db", tmp_path / "orders.db"
     with closing(sqlite3.connect(backup)) as db:
         db.executescript(OLD_DATABASE.read_text())
@@ -208,7 +212,9 @@ def test_an_older_backup_is_brought_to_this_schema(tmp_path: Path) -> None:
     assert findings(database) == []
 
 
-def test_root_leaves_files_that_the_service_can_write(backup: Path, tmp_path: Path) -> None:
+def test_after_a_restore_by_root_the_service_can_write_the_files(
+    backup: Path, tmp_path: Path
+) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root to give files away")
     directory = tmp_path / "data"

@@ -50,7 +50,7 @@ def test_a_database_that_is_there_is_not_replaced_without_force(
         ("in use", "-wal is there"),
     ],
 )
-def test_what_is_no_backup_for_this_release_is_refused(
+def test_a_file_that_is_no_backup_for_this_release_is_refused(
     backup: Path, tmp_path: Path, kind: str, because: str
 ) -> None:
     with_orders(tmp_path / "orders.db", "mine")
@@ -119,7 +119,9 @@ def test_a_backup_that_was_cut_short_is_not_restored(backup: Path, tmp_path: Pat
     assert database.is_file()
 
 
-def test_a_disk_without_room_for_all_of_it_is_not_filled(backup: Path, tmp_path: Path) -> None:
+def test_a_restore_is_refused_if_the_disk_has_too_little_space_for_it(
+    backup: Path, tmp_path: Path
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     with mounted("-t", "tmpfs", "-o", "size=2m", "none", disk):

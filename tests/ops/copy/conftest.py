@@ -12,7 +12,7 @@ from tests.support.engines import PgBouncerEngine, PostgresEngine, SqliteEngine
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of SQLite that has everything a copy must bring along. No test changes it."""
+    """A database of SQLite that has rows of every kind that is copied. No test changes it."""
     engine = SqliteEngine(tmp_path_factory.mktemp("filled"))
     fill(engine)
     return engine.path
@@ -23,7 +23,9 @@ def sqlite(tmp_path: Path, filled: Path) -> SqliteEngine:
     """A database of SQLite with data."""
     engine = SqliteEngine(tmp_path)
     shutil.copy(filled, engine.path)
-    engine.path.with_name("orders.db-lock").touch()  # a store in use, and no backup
+    engine.path.with_name(
+        "orders.db-lock"
+    ).touch()  # The lock file marks a store in use, and not a backup.
     return engine
 
 

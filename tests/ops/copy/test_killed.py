@@ -1,4 +1,4 @@
-"""A copy that is killed is continued by the next one, and no service starts on what it has left."""
+"""A killed copy is continued by the next one, and no service starts on an unfinished copy."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -41,7 +41,7 @@ def ends(
 
 @contextmanager
 def stuck_in_the_ledger(target: Engine) -> Iterator[None]:
-    """Let the target not end the insertion of one row of the ledger within the block."""
+    """Block the insertion of one row of the ledger in the target until the block ends."""
     if isinstance(target, PostgresEngine):
         waiting = "PERFORM pg_advisory_xact_lock(7)"
         target.before("INSERT", "ledger", f"IF NEW.ledger_id = {STUCK_AT} THEN {waiting}; END IF")
@@ -92,7 +92,7 @@ def test_a_copy_that_was_killed_is_continued_and_has_every_row_once(
 
 @promise("a key is never forgotten")
 def test_no_service_starts_on_a_copy_that_was_killed(ends: tuple[Engine, Engine]) -> None:
-    """It would take the retry of a key that was not copied yet for a new order."""
+    """It would treat the retry of a key that was not copied yet as a new order."""
     source, target = ends
     kill_in_the_middle(source, target)
     with closing(open_store(target.url)) as store:

@@ -1,4 +1,4 @@
-"""A copy is refused in one line, with exit code 2, where it could lose or double something."""
+"""A copy that could lose an order or make it twice is refused in one line, with exit code 2."""
 
 from contextlib import closing
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_a_copy_of_a_store_that_a_service_has_open_is_refused(
         store.prepare()
         store.read(lambda tx: tx.events.last_sequence())
         assert "a process has" in refusal(source, target)
-        # A service that uses an empty target goes on.
+        # The service on the empty target still works.
         if end == "target":
             assert not place(store, "key").replayed
 
@@ -51,7 +51,7 @@ def test_a_url_that_leads_through_pgbouncer(
     with closing(open_store(pgbouncer.url)) as store:
         store.prepare()
         assert "leads through a pooler of connections such as PgBouncer" in refusal(*ends)
-        # A service that uses this database goes on.
+        # The service on this database still works.
         assert not place(store, "key").replayed
 
 

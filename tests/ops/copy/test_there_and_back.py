@@ -1,4 +1,4 @@
-"""A store that was copied is the same store: the same rows, the same answers, the same cursors."""
+"""A copy of a store has the same rows, gives the same answers, and accepts the same cursors."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,7 @@ def test_a_store_that_is_copied_there_and_back_has_the_same_rows(
 
 @promise("a key is never forgotten")
 @promise("a replay is the same answer")
-def test_old_keys_replay_byte_by_byte_and_cursors_go_on(
+def test_after_a_copy_old_keys_replay_byte_by_byte_and_cursors_are_valid(
     sqlite: SqliteEngine, postgres: PostgresEngine, tmp_path: Path
 ) -> None:
     with serving(tmp_path, sqlite) as server:
@@ -54,10 +54,14 @@ def test_old_keys_replay_byte_by_byte_and_cursors_go_on(
             assert retried.headers["idempotent-replayed"] == "true"
             changed = server.order(key, {"customer_id": "c", "item_id": "i", "quantity": 9})
             assert changed.status == 409
-        _assert_cursors_go_on(server, page.json["next_cursor"], events["next"], [*answers.values()])
+        _assert_cursors_are_valid(
+            server, page.json["next_cursor"], events["next"], [*answers.values()]
+        )
 
 
-def _assert_cursors_go_on(server: Server, cursor: str, after: int, answers: list[object]) -> None:
+def _assert_cursors_are_valid(
+    server: Server, cursor: str, after: int, answers: list[object]
+) -> None:
     listed = server.request("GET", f"/orders?limit=1&cursor={cursor}").json["orders"]
     assert listed == [json.loads(answers[1].body)]  # type: ignore[attr-defined]
     (event,) = server.request("GET", f"/events?after={after}").json["events"]
@@ -206,8 +210,8 @@ def test_every_table_and_every_column_is_copied_or_left_out(
         "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c"
         " WHERE m.type = 'table'"
     )
-    # The lock row has nothing to copy. SQLite's number of a claim is not in the contract, and the
-    # rest of a lease belongs to its holder.
+    # The lock row has no content. The number that SQLite gives a claim is not in the contract, and
+    # the other columns of a lease belong to its holder.
     left_out = {("idempotency_keys", "claim_id"), ("leases", "holder")}
     if name == "postgres":
         with closing(open_store(postgres.url)) as store:
