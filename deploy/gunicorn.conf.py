@@ -19,7 +19,7 @@ from orderapi.server.logger import JsonLogger
 from orderapi.server.metric_files import share_metrics
 from orderapi.settings import read_settings
 
-# The log is written on a native thread, so that a log that nobody reads stops no request.
+# The log is written on a native thread, so that no request waits for the reader of the log.
 _native_threads = SimpleNamespace(
     start_new_thread=monkey.get_original("_thread", "start_new_thread"),
     allocate_lock=monkey.get_original("_thread", "allocate_lock"),

@@ -16,7 +16,7 @@ TEXT_MAX_CHARS = 16 * 1024
 # One character may take 12 bytes in a request line, and the service accepts lines of 8 KiB.
 FILTER_MAX_CHARS = 512
 PAGE_MAX_ORDERS = 100
-# Nobody needs a longer limit, and calls of the operating system accept at most about three weeks.
+# A longer limit is useless, and calls of the operating system accept at most about three weeks.
 DEADLINE_MAX_S = 7 * 24 * 3600.0
 
 _INTEGER_MAX = 2**63 - 1

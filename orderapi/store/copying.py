@@ -47,7 +47,7 @@ class CopySource(Protocol):
     """A store that is copied."""
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """Take a snapshot of the store. Nobody can write to the store until the block ends.
+        """Take a snapshot of the store. No process can write to the store until the block ends.
 
         Raises FileRefused or StoreRefused if a process has the store open, or if this release
         cannot read it, and StoreUnavailable if it fails.

@@ -70,7 +70,7 @@ class GreenletDrain:
             while self._hub.switch() not in (_HANDED_OUT, _LATE):
                 pass
         finally:
-            # This is also reached when the request is killed. Nobody may resume its greenlet then.
+            # This also runs when the request is killed. Its greenlet must not be resumed then.
             job.waiter = None
             self._waiting.pop(job, None)
         return job.is_handed_out

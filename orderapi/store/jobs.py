@@ -35,8 +35,8 @@ class Job:
     def __init__(self, work: Any, deadline: float) -> None:
         self.work = work
         self.deadline = deadline
-        # Set when nobody waits any more. A job that has not begun is then skipped. A job that has
-        # begun is committed, and nobody receives its result.
+        # Set when the request no longer waits. A job that has not begun is then skipped. A job that
+        # has begun is committed, and its result is discarded.
         self.is_gone = False
         # Set when the job has ended and its request may continue.
         self.is_handed_out = False

@@ -108,7 +108,7 @@ class Leases:
     def _confirm(self, lease: Lease, found: LeaseRow) -> Lease | None:
         if not self._evidence[lease.name].mark_alive(lease.fence):
             return None
-        # After a pause of this process the lease has expired, although nobody may have taken it.
+        # After a pause of this process, the lease may have expired without a new holder.
         if found.is_expired and not self._write(partial(_renew, lease), None):
             return None
         return lease

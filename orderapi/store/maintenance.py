@@ -41,7 +41,7 @@ class Maintenance(Auditable, Protocol):
         """
 
     def open_backup(self, file: Path) -> AbstractContextManager[Auditable]:
-        """Open a backup for reading. Nobody may write `file` meanwhile."""
+        """Open a backup for reading. No process may write to `file` meanwhile."""
 
     def begin_restore(self, *, force: bool) -> AbstractContextManager["Restore"]:
         """Begin to put a backup in the place of the store. No process can start to write meanwhile.

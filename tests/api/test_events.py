@@ -9,7 +9,7 @@ from tests.support.http_messages import ask, check_problem, order
 from tests.support.placing import place, place_for
 from tests.support.running import Answer
 
-HIGHEST_POSITION = 2**63 - 1
+SEQUENCE_MAX = 2**63 - 1
 # This is longer than any of these tests may take. A reader that waits for so long has failed.
 LONG_S = 30
 
@@ -132,7 +132,7 @@ def test_the_minimum_and_the_maximum_of_each_parameter_are_accepted(
         ("after=1%0a", "after"),
         ("after=0&after=0", "after"),
         ("after=1&afte%72=1", "after"),
-        (f"after={HIGHEST_POSITION + 1}", "after"),
+        (f"after={SEQUENCE_MAX + 1}", "after"),
         ("after=" + "0" * 20, "after"),
         ("after=" + "9" * 4000, "after"),
         ("cursor=1", "cursor"),
@@ -157,7 +157,7 @@ def test_every_bad_parameter_is_named(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("wait", [0, LONG_S])
-@pytest.mark.parametrize("after", [2, 10**18, HIGHEST_POSITION])
+@pytest.mark.parametrize("after", [2, 10**18, SEQUENCE_MAX])
 def test_after_beyond_the_last_event_is_refused(client: FlaskClient, after: int, wait: int) -> None:
     order(client, "key-1")
     document = check_problem(ask(client, f"/events?after={after}&wait={wait}"), "validation-failed")

@@ -45,7 +45,7 @@ def test_a_round_ends_however_many_orders_wait(readers: int, waiting: list[int])
     assert pauses <= pacing.ROUND_MAX_PAUSES
 
 
-def test_a_round_for_nobody_has_no_group() -> None:
+def test_a_round_without_readers_has_no_group() -> None:
     assert groups(0, 0) == []
 
 

@@ -19,7 +19,9 @@ def clients(guarded: Server) -> tuple[str, str]:
     return alice, bob
 
 
-def test_nobody_sees_another_clients_order(guarded: Server, clients: tuple[str, str]) -> None:
+def test_no_client_sees_the_order_of_another_client(
+    guarded: Server, clients: tuple[str, str]
+) -> None:
     alice, bob = clients
     (mine,) = get(guarded, "/orders", alice).json["orders"]
     for method in ("GET", "HEAD"):

@@ -156,7 +156,7 @@ def test_two_runs_at_once_never_work_in_the_same_directory(directory: Path) -> N
     assert done.stderr == f"backup.sh: another run is making a backup in {directory}\n"
 
 
-def test_a_file_of_somebody_else_at_latest_db_is_not_replaced(directory: Path) -> None:
+def test_a_file_named_latest_db_that_is_not_our_link_is_not_replaced(directory: Path) -> None:
     put(directory, ["latest.db"])
     done = run(directory)
     assert done.returncode == 1

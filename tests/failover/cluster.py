@@ -172,7 +172,7 @@ class Cluster:
             for node in self.nodes:
                 node.assert_running()
             leader = self.leader()
-            # A node that was paused may still say that it is the primary, but nobody follows it.
+            # A node that was paused may still say that it is the primary, but it has no standby.
             with suppress(psycopg.OperationalError):
                 if leader is not None and not written:
                     written.append(self._query(leader, "SELECT pg_current_wal_lsn()::text")[0])

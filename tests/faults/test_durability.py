@@ -26,7 +26,7 @@ pytestmark = pytest.mark.sqlite_only(
 
 CLIENTS = 8
 POWER_CUTS = 2
-# How often a client repeats an order that was answered with an error, before it gives up.
+# How often a client sends an order that was answered with an error, before it sends another one.
 ATTEMPTS = 3
 TRACED_ORDERS = 20
 

@@ -32,7 +32,7 @@ def test_a_client_that_reads_long_answers_slowly_gets_all_of_them(server: Server
     assert [answer.body for answer in answers(received)] == [expected] * PAGES
 
 
-def test_a_client_that_reads_nothing_delays_nobody(tmp_path: Path) -> None:
+def test_a_client_that_reads_nothing_does_not_delay_others(tmp_path: Path) -> None:
     with serving(tmp_path, WORKERS="1") as server:
         fill(server)
         lazy = [slow_reader(server) for _ in range(3)]

@@ -28,7 +28,7 @@ class Verdict(Enum):
 
 # Connections that end (class 08, 57P01 to 57P05, 25P03 and 25P04), a server that has become a
 # standby (25006, and 0A000 for a transaction that begins as READ WRITE), and a statement of which
-# nobody knows whether it was executed (40003).
+# the server does not know whether it was executed (40003).
 _RECONNECT = ("08", "57P0", "25P03", "25P04", "25006", "0A000", "40003")
 # A conflict with a concurrent transaction, and a deadlock.
 _REPEAT = ("40001", "40P01")

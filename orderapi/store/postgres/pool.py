@@ -40,7 +40,7 @@ class Pool:
         self._pid: int | None = None
 
     def take(self, deadline: float) -> Connection:
-        """Return a connection that nobody uses.
+        """Return a connection that is not in use.
 
         Raises StoreUnavailable if there is none by the deadline, or at once if no connection can be
         opened and a retry cannot help. A process that has never opened one does not retry.
@@ -69,7 +69,7 @@ class Pool:
             self._changed.notify()
 
     def discard_idle(self) -> None:
-        """Discard the connections that nobody uses: their server has ended, or has changed."""
+        """Discard the connections that are not in use: their server has ended, or has changed."""
         with self._changed:
             while self._idle:
                 self._discard(self._idle.pop())

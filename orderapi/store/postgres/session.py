@@ -107,7 +107,7 @@ def is_lasting(failure: StoreUnavailable) -> bool:
 
 
 def refuse_unfinished_copy(connection: Connection) -> None:
-    """Raise StoreRefused if somebody copies a store into this database, or has begun to."""
+    """Raise StoreRefused if this database is an unfinished copy of another store."""
     if has_table(connection, UNFINISHED_COPY):
         try:
             ((source,),) = connection.rows(f"SELECT source FROM {UNFINISHED_COPY}", ())  # noqa: S608 - a constant of ours

@@ -104,7 +104,7 @@ class PostgresStore:
         return self._placements.queue.in_hand() + self._writes.queue.in_hand()
 
     def usage(self) -> StoreUsage:
-        """See `contract.Store`. PostgreSQL tells nobody how much of its disk is free."""
+        """See `contract.Store`. PostgreSQL does not tell how much of its disk is free."""
         ((database_bytes,),) = self._readers.rows("SELECT pg_database_size(current_database())")
         return StoreUsage(int(database_bytes), None, None)
 

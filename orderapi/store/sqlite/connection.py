@@ -108,7 +108,7 @@ class Connection(sqlite3.Connection):
 def _boot_time_ms() -> int:
     """Return the time since the machine was started, in milliseconds.
 
-    All processes with one database are on one machine. Nobody can set this clock, and it also runs
+    All processes with one database are on one machine. This clock cannot be set, and it also runs
     while the machine or a process is suspended.
     """
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

@@ -48,7 +48,7 @@ class SqliteCopySource:
             mode = "immutable" if is_backup else "ro"
             file = held.enter_context(bring_up_to_date(path))
             connection = held.enter_context(open_snapshot(file, mode, self._accepted))
-            # Nobody can open the store until the lock is released.
+            # No service can start on the store until the lock is released.
             yield Snapshot(CopyReads(executor_of(connection)), lambda: None)
 
 

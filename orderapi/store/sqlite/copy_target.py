@@ -186,7 +186,7 @@ class SqliteCopyWriter:
             raise store_unavailable(error) from error
 
     def _shorten_wal(self) -> None:
-        """Move the WAL into the database when it is long, because nobody else writes."""
+        """Move the WAL into the database when it is long, because no other process does."""
         if size_of(side_file(self._path, "-wal")) > WAL_MAX_BYTES:
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -20,8 +20,8 @@ _FOR_WRITING = "PRAGMA temp_store = MEMORY"
 class Database:
     """The database in the file `path`, which must exist when a connection is opened.
 
-    `mode` is the mode of `connection.file_uri`: `rw`, `ro`, or `immutable` for a file that nobody
-    writes. `accepted` are the marks of the files that can be opened.
+    `mode` is the mode of `connection.file_uri`: `rw`, `ro`, or `immutable` for a file to which no
+    process writes. `accepted` are the marks of the files that can be opened.
     """
 
     def __init__(

@@ -135,8 +135,8 @@ def _take_away(path: Path, kept_as: Path, *, is_linked: bool) -> None:
     elif path.exists():
         exclusive_name.move(path, kept_as)
     sync_directory(path.parent)
-    # The void WAL stays. The first process that opens the new database uses it, so nobody may
-    # delete it afterwards.
+    # The void WAL stays. The first process that opens the new database uses it, so it must not
+    # be deleted afterwards.
     _put_void_wal(path, kept_as)
     side_file(path, "-shm").unlink(missing_ok=True)
     side_file(path, "-journal").unlink(missing_ok=True)

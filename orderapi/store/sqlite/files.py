@@ -90,7 +90,7 @@ class DatabaseFiles:
             return (
                 "the WAL is gone, but its index is there; stop every process that uses"
                 f" {self.path}, then put {self._wal_path.name} back, or delete"
-                f" {self._index_path.name} to go on without the transactions that were in the WAL"
+                f" {self._index_path.name} to continue without the transactions of the WAL"
             )
         return why_misplaced(self.path)
 

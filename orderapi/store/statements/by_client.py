@@ -6,7 +6,7 @@ from orderapi.records import PUBLIC_CLIENT
 def of_client(client_id: str) -> str:
     """Return the condition that selects the rows of a client, whose id is the value `:client_id`.
 
-    The indexes are partial, because PUBLIC_CLIENT has no entry in them. Where nobody has a token,
+    The indexes are partial, because PUBLIC_CLIENT has no entry in them. If no client has a token,
     all orders are of this client, and a list of them needs no index. An engine uses a partial index
     only for a statement that repeats its condition.
     """

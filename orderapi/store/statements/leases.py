@@ -22,7 +22,7 @@ class LeaseReads:
         self._execute = execute
 
     def find(self, name: str) -> LeaseRow:
-        """Find the row of a lease. A lease that nobody has ever had has the fence 0."""
+        """Find the row of a lease. A lease that has never had a holder has the fence 0."""
         row = one_row(
             self._execute(
                 "SELECT holder, fence, expires_ms, lease_clock_ms() FROM leases WHERE name = :name",
@@ -62,7 +62,7 @@ class LeaseWrites(LeaseReads):
     def renew(self, lease: Lease) -> bool:
         """Let a lease expire TERM_S from now, and tell whether its holder still has it.
 
-        Nobody else can take the lease before this transaction has ended.
+        No other store can take the lease before this transaction has ended.
         """
         rows = self._execute(
             "UPDATE leases SET expires_ms = lease_clock_ms() + :term_ms"

@@ -203,7 +203,7 @@ def _removed(box: Box) -> None:
     box.run(f"mount --bind {data} {data}")
     box.install("1.0", "--uninstall --purge-data")
     box.run(f"umount {data}; rmdir {data}; ! id orderapi")
-    # Nothing is left to remove, and the site of somebody else is broken.
+    # Nothing is left to remove, and another site of nginx is broken.
     box.run("echo broken > /etc/nginx/sites-enabled/broken")
     box.install("1.0", "--uninstall --purge-data")
     box.run("rm /etc/nginx/sites-enabled/broken")

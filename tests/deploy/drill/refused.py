@@ -69,7 +69,7 @@ def _taken_port(box: Box) -> None:
 
 
 def _taken_socket(box: Box) -> None:
-    """Leave a service alone that somebody has started by hand at the same socket."""
+    """Refuse to install beside a service that was started by hand at the same socket."""
     box.run("systemctl stop orderapi.socket orderapi.service")
     path = "/run/orderapi.sock"
     listen = f"import socket; s = socket.socket(1); s.bind('{path}'); s.listen(); s.accept()"

@@ -68,7 +68,7 @@ def test_without_the_standby_no_order_is_acknowledged_and_reads_and_replays_go_o
     assert (replay.body, replay.replayed) == (before.body, True)
     assert store.read(lambda tx: tx.lookup.find_order(before.order_id)) is not None
     pair.standby.resume()
-    # The COMMIT that was given up has succeeded now, so the retry is a replay.
+    # The COMMIT of the failed request has succeeded now, so the retry is a replay.
     assert place(store, "key").replayed
     assert orders_on(pair) == 2
 
@@ -112,7 +112,7 @@ def test_another_process_replays_no_order_that_it_only_sees(
     assert place(other_store, "before", deadline=in_time()).body == before.body
     with pytest.raises(StoreUnavailable):
         placed.result()
-    # The order that was only on the primary is lost with it, and nobody was told that it was made.
+    # The order that was only on the primary is lost with it. No client has got a success for it.
     pair.primary.kill()
     pair.standby.start()
     pair.promote()

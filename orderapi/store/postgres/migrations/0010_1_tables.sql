@@ -94,8 +94,8 @@ CREATE TABLE readiness_probe (
 
 INSERT INTO readiness_probe (probe_id, checked_at) VALUES (1, '1970-01-01T00:00:00.000Z');
 
--- How far the relay has come: the last event that its receiver has taken. The other columns say
--- since when the next event is not taken, why, and after how many attempts.
+-- The position of the relay: the last event that its receiver has accepted. The other columns say
+-- since when the next event is not accepted, why, and after how many attempts.
 CREATE TABLE relay_position (
     relay_id       integer NOT NULL PRIMARY KEY CHECK (relay_id = 1),
     sequence       bigint NOT NULL CHECK (sequence >= 0),
@@ -136,8 +136,8 @@ CREATE TABLE tokens (
 
 CREATE INDEX tokens_by_client ON tokens (client_id);
 
--- One number that changes with every change that decides who is let in. Each process polls it
--- instead of the whole table. The time of the last use decides nothing and does not change it.
+-- This number changes whenever the set of accepted tokens changes. Each process polls it instead of
+-- the whole table. The time of the last use does not change it.
 CREATE TABLE tokens_version (
     version_id integer NOT NULL PRIMARY KEY CHECK (version_id = 1),
     version    bigint NOT NULL

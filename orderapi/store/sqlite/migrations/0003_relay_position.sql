@@ -1,5 +1,5 @@
 -- works-with: 1
--- How far the relay has come: the last event that its receiver has taken.
+-- The position of the relay: the last event that its receiver has accepted.
 
 CREATE TABLE relay_position (
     relay_id   INTEGER NOT NULL PRIMARY KEY CHECK (relay_id = 1),

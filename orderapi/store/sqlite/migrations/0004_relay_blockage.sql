@@ -1,5 +1,5 @@
 -- works-with: 1
--- Since when the relay's next event is not taken, why, and after how many attempts.
+-- Since when the relay's next event is not accepted, why, and after how many attempts.
 
 ALTER TABLE relay_position ADD COLUMN blocked_since TEXT;
 ALTER TABLE relay_position ADD COLUMN blocked_reason TEXT;

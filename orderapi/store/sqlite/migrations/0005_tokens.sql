@@ -14,8 +14,8 @@ CREATE TABLE tokens (
     revoked_at   TEXT
 ) STRICT;
 
--- One number that changes with every change that decides who is let in. Each process polls it
--- instead of the whole table. The time of the last use decides nothing and does not change it.
+-- This number changes whenever the set of accepted tokens changes. Each process polls it instead of
+-- the whole table. The time of the last use does not change it.
 CREATE TABLE tokens_version (
     version_id INTEGER NOT NULL PRIMARY KEY CHECK (version_id = 1),
     version    INTEGER NOT NULL
