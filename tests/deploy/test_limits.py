@@ -69,9 +69,8 @@ def test_a_request_survives_the_death_of_each_worker_in_turn(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """nginx makes one attempt more than there are workers by default. One reaches a live worker."""
-    monkeypatch.setattr(
-        os, "sched_getaffinity", lambda _: range(64)
-    )  # The default on a machine with many cores.
+    # With many cores, the default number of workers is the greatest one.
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))
     text = (REPOSITORY / path).read_text()
     (upstream,) = re.findall(r"^upstream orderapi_again \{(.*?)^\}", text, re.MULTILINE | re.DOTALL)
     attempts = Counter(re.findall(r"^    server (\S+) max_fails=0;$", upstream, re.MULTILINE))

@@ -56,8 +56,7 @@ def test_the_lock_file_has_every_package_that_is_needed_and_no_other() -> None:
         needed.add(name)
         (version,) = LOCKED[name][0].specifier
         assert requirement.specifier.contains(Version(version.version)), str(requirement)
-        if (
-            name != "setuptools"
-        ):  # This package is needed only to build a release, so it is not installed here.
+        # setuptools is needed only to build a release, so it is not installed here.
+        if name != "setuptools":
             due += [Requirement(line) for line in requires(name) or ()]
     assert needed == set(LOCKED)

@@ -66,6 +66,5 @@ def complaints_of_patroni(patroni: str, directory: Path, text: str) -> set[str]:
         [patroni, "--validate-config", str(config)], capture_output=True, text=True, timeout=60
     )
     lines = f"{done.stdout}{done.stderr}".splitlines()
-    return {
-        line for line in lines if "is not reachable" not in line
-    }  # No etcd runs at this address.
+    # No etcd runs at the address of the configuration.
+    return {line for line in lines if "is not reachable" not in line}

@@ -23,9 +23,8 @@ def sqlite(tmp_path: Path, filled: Path) -> SqliteEngine:
     """A database of SQLite with data."""
     engine = SqliteEngine(tmp_path)
     shutil.copy(filled, engine.path)
-    engine.path.with_name(
-        "orders.db-lock"
-    ).touch()  # The lock file marks a store in use, and not a backup.
+    # The lock file marks a store in use, and not a backup.
+    engine.path.with_name("orders.db-lock").touch()
     return engine
 
 
