@@ -67,7 +67,7 @@ class Exchange:
         try:
             httpx2.URL(self._base_url)
         except httpx2.InvalidURL as error:
-            raise ValueError(f"base_url: {error}") from None
+            raise ValueError(f"base_url: expected a valid URL, but: {error}") from None
         # A compressed answer could grow while it is read. Answers are short without compression.
         headers = {"Accept-Encoding": "identity", "User-Agent": "orderapi-client"}
         if check_token(token) is not None:
