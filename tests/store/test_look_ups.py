@@ -6,27 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from orderapi.errors import KeyReused
-from orderapi.records import Reply
 from orderapi.store.contract import Store
 from orderapi.store.group_commit import PATIENCE_S
 from orderapi.store.jobs import Job
 from orderapi.store.sqlite.placements import LOOK_UPS
 from orderapi.store.thread_drain import ThreadDrain
 from tests.support.engines import Engine
-from tests.support.placing import place
+from tests.support.placing import first_of_many, place
 from tests.support.promises import promise
 from tests.support.waiting import awake_s, wait_until
 
 # Long after the look-up, and long before the deadline of a request, which is 8 s.
 SHORT_S = 5.0
-
-
-def first_of_many(store: Store) -> Reply:
-    """Place so many orders that the process does not look up the key of the next one."""
-    first = place(store, "first")
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda number: place(store, f"key-{number}"), range(LOOK_UPS)))
-    return first
 
 
 def test_a_batch_finds_the_replay_and_the_conflict_of_a_known_key(store: Store) -> None:
@@ -70,10 +61,10 @@ def test_an_order_that_waits_longer_than_for_its_look_up_is_made_once(
     assert engine.counts() == [LOOK_UPS + 2] * 4
 
 
-def test_a_request_that_looks_up_its_own_order_does_not_take_it_for_a_replay(
+def test_a_request_that_finds_its_own_order_waits_for_its_batch(
     store: Store, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order is committed, but the request learns of it by its look-up first."""
+    """The order is committed, and it is no replay."""
     first_of_many(store)
     hand_out = ThreadDrain.hand_out
 

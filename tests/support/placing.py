@@ -1,6 +1,7 @@
 """Places orders as the view does, without HTTP, and holds or spoils the lock of the database."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from orderapi.orders import EVENT_TYPE, ORDER_STATUS, place_order
 from orderapi.records import PUBLIC_CLIENT, Claim, NewOrder, Reply
 from orderapi.store.contract import Store, WriteTx
 from orderapi.store.sqlite.files import DatabaseFiles
+from orderapi.store.sqlite.placements import LOOK_UPS
 
 Fn = Callable[[WriteTx], Any]
 
@@ -23,6 +25,14 @@ def place(
 ) -> Reply:
     claim, new_order = request_for(key, quantity, customer_id)
     return store.place(claim, new_order, deadline=deadline)
+
+
+def first_of_many(store: Store) -> Reply:
+    """Place so many orders that the process does not look up the key of the next one."""
+    first = place(store, "first")
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: place(store, f"key-{number}"), range(LOOK_UPS)))
+    return first
 
 
 def placing(key: str, quantity: int = 1, customer_id: str = "cust1") -> Fn:

@@ -49,10 +49,11 @@ class Placements:
             self._look_ups_left = LOOK_UPS
             with suppress(StoreUnavailable):
                 found = self._find(claim, deadline)
-                if found and answered and answered[-1].order_id == found.order_id:
-                    # The batch was committed a moment ago, and only it knows who made the order.
-                    return answered[-1]
-                return found
+                # An order of this request is no replay, and only its batch knows that it is safe.
+                is_own = found and any(
+                    each.order_id == found.order_id and not each.replayed for each in answered
+                )
+                return None if is_own else found
             return None
 
         reply: Reply = self._writer.run(place_in_batch, deadline, find_committed)

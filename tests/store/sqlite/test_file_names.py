@@ -4,16 +4,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orderapi.errors import StoreRefused, StoreUnavailable
 from orderapi.orders import place_order
-from orderapi.store.contract import WriteTx
-from orderapi.store.sqlite import files
+from orderapi.records import Reply
+from orderapi.store.sqlite import files, placements
 from orderapi.store.sqlite.store import SqliteStore
 from tests.support.disks import mounted
-from tests.support.placing import place, request_for
+from tests.support.placing import first_of_many, place
 from tests.support.promises import promise
 from tests.support.rows import counts
 
@@ -183,18 +184,21 @@ def test_no_write_is_acknowledged_once_its_wal_is_deleted(
     again.close()
 
 
-def test_a_write_is_not_acknowledged_if_its_wal_is_deleted_meanwhile(
-    store: SqliteStore, database: Path
+def test_an_order_is_not_acknowledged_if_its_wal_is_deleted_meanwhile(
+    store: SqliteStore, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place(store, "before")
-    claim, new_order = request_for("during")
+    """The order is committed in a file without a name, where the request could find it."""
+    first_of_many(store)
 
-    def delete_in_the_middle(tx: WriteTx) -> None:
-        place_order(tx, claim, new_order)
+    def place_and_delete(*arguments: Any) -> Reply:
+        reply = place_order(*arguments)
         database.with_name("orders.db-wal").unlink()
+        return reply
 
+    monkeypatch.setattr(placements, "place_order", place_and_delete)
     with pytest.raises(StoreUnavailable):
-        store.write(delete_in_the_middle)
+        place(store, "during")
+    assert is_read(store, "during")
 
 
 def test_a_process_that_finds_an_index_without_its_wal_does_not_open_the_database(
