@@ -15,14 +15,15 @@ run: $(VENV)/.run
 # Installs what the service and its commands need, and starts nothing.
 install: $(VENV)/.run
 
-# Many tests only wait. On two cores, five processes take much less time than two.
+# Many tests only wait. On two cores, five processes take much less time than two. A process that has
+# finished takes tests from one that has many left, because the slow tests of one file follow each other.
 test: $(VENV)/.test
-	$(BIN)/pytest -n 5
+	$(BIN)/pytest -n 5 --dist worksteal
 
 # Runs the tests on every database engine, and what is specific to PostgreSQL. The servers of PostgreSQL
 # need a part of the processor time.
 test-all: $(VENV)/.test
-	$(BIN)/pytest -n 4 --engine all
+	$(BIN)/pytest -n 4 --dist worksteal --engine all
 
 # Boots a new Debian or Ubuntu, installs the service in it, and tries every operation under load. This
 # needs root, and takes about ten minutes. `make test-deploy DEPLOY="--help"` lists all options.

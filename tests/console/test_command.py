@@ -114,7 +114,7 @@ def test_a_port_that_is_in_use_is_refused_with_one_line(store: SqliteStore, data
 def test_a_database_that_is_missing_is_refused_with_one_line(tmp_path: Path) -> None:
     done = orderapi("console", "--port", "0", database=tmp_path / "missing.db")
     assert done.returncode == 2
-    assert "there is no file" in done.stderr
+    assert "No such file or directory" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
