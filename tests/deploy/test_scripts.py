@@ -68,8 +68,11 @@ def test_a_command_that_a_signal_ended_did_not_succeed(
     script = (REPOSITORY / "deploy/orderapi.sh").read_text()
     installed = "/opt/orderapi/current/.venv/bin/orderapi"
     assert script.count(installed) == 1
+    code = script.replace(installed, str(tmp_path / "orderapi"))
+    # A shell cannot handle a signal that was ignored when it began, as SIGHUP is under nohup.
+    defaults = ["env", "--default-signal=HUP,INT,TERM"]
     done = subprocess.run(
-        ["/bin/sh", "-c", script.replace(installed, str(tmp_path / "orderapi")), "orderapi"],
+        [*defaults, "/bin/sh", "-c", code, "orderapi"],
         env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
         timeout=10,
