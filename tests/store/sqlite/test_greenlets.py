@@ -4,18 +4,20 @@ Each scenario runs in a process of its own, where gevent has patched what the st
 """
 
 import gc
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 
 from orderapi.errors import StoreUnavailable
 from orderapi.orders import place_order
 from orderapi.store import native
-from orderapi.store.contract import WriteTx
+from orderapi.store.contract import REQUEST_TIME_S, WriteTx
 from tests.support.greenlets import disk_slowed, prepared, run_in_greenlets
 from tests.support.placing import held, place, request_for, spoil_lock_file
 from tests.support.rows import counts, query
@@ -81,6 +83,45 @@ def kill_in_the_batch(path: Path) -> None:
     assert keys(path) == {"a", "b", "c"}
     assert place(store, "a").replayed
     assert not place(store, "next").replayed
+    store.close()
+
+
+def test_a_batch_that_ends_during_a_look_up_interrupts_nothing_and_loses_no_outcome(
+    tmp_path: Path,
+) -> None:
+    run_in_greenlets(end_during_look_ups, tmp_path / "orders.db")
+
+
+def end_during_look_ups(path: Path) -> None:
+    """The look-up of another engine waits for its server, between the two waits for the job."""
+    store = prepared(path)
+    writer = store._writer
+    looking_up: list[str] = []
+    may_continue = gevent.event.Event()
+
+    def spawn(key: str) -> gevent.Greenlet:
+        def look_up() -> None:
+            looking_up.append(key)
+            may_continue.wait()
+
+        deadline = time.monotonic() + REQUEST_TIME_S
+        return gevent.spawn(writer.run, noting(key, []), deadline, look_up)
+
+    with held(path):
+        waiting, killed = spawn("waiting"), spawn("killed")
+        while len(looking_up) < 2:
+            gevent.sleep(0.01)
+        killed.kill()
+    while not counts(path)[0]:
+        gevent.sleep(0.01)
+    # The outcome is handed out in this time.
+    gevent.sleep(0.2)
+    assert not waiting.ready()
+    may_continue.set()
+    assert not waiting.get(timeout=10).replayed
+    assert isinstance(killed.value, gevent.GreenletExit)
+    assert keys(path) == {"waiting"}
+    assert writer.in_hand() == 0
     store.close()
 
 
