@@ -18,7 +18,7 @@ from orderapi.store.jobs import NO_OUTCOME, Batch, Drain, Job, RunNatively, find
 from orderapi.store.native import has_event_loop, native_lock
 from orderapi.store.thread_drain import ThreadDrain
 
-# A job that takes longer is a sign that nothing can be committed now.
+# If a job waits and no batch succeeds for this time, probably nothing can be committed now.
 PATIENCE_S = 0.5
 # A store that closes waits this long for its last jobs. They must have ended by their deadlines.
 _CLOSING_MAX_S = 8.5
@@ -61,15 +61,17 @@ class GroupCommit:
         self._queue: deque[Job] = deque()
         # How many requests wait for their jobs.
         self._waiting = 0
+        # When a batch last ended in which the store was available.
+        self._succeeded_at = float("-inf")
         self._mutex = native_lock()
         self._is_closing = False
 
     def submit(self, work: Any, deadline: float, look_up: Callable[[], Any] = find_nothing) -> Any:
         """Queue a job, wait until it has ended, and return its result. Raises what the job raised.
 
-        `look_up` is called once if the job takes longer than PATIENCE_S, or if the store was not
-        available for it. If it finds a result, this result is returned, and nobody waits for the
-        job any more.
+        `look_up` is called at most once: if the job waits and no batch succeeds for PATIENCE_S, if
+        the deadline comes, or if the store was not available for the job. If it finds a result,
+        this result is returned, and the request waits for the job no longer.
 
         Raises StoreUnavailable when the deadline has come, or when the store is closing.
         """
@@ -78,7 +80,7 @@ class GroupCommit:
             drain = self._enter(job)
         try:
             drain.announce()
-            return _outcome(job, drain, look_up)
+            return self._outcome(job, drain, look_up)
         finally:
             # This is also reached when the request is killed. Its batch continues without it.
             job.is_gone = True
@@ -115,6 +117,29 @@ class GroupCommit:
         self._queue.append(job)
         return self._drain
 
+    def _outcome(self, job: Job, drain: Drain, look_up: Callable[[], Any]) -> Any:
+        """Wait for a job, and return its result or what `look_up` finds. See `submit`."""
+        if not self._wait_while_batches_succeed(job, drain) or job.is_refused():
+            found = look_up()
+            if found is not None:
+                return found
+            if not drain.wait(job, job.deadline):
+                raise StoreUnavailable(NO_OUTCOME)
+        return job.outcome()
+
+    def _wait_while_batches_succeed(self, job: Job, drain: Drain) -> bool:
+        """Wait for a job, and tell whether it was handed out.
+
+        In a long queue, a job may wait long while the batches before it are committed. All look-ups
+        of such a queue would only delay it.
+        """
+        until = time.monotonic() + PATIENCE_S
+        while not drain.wait(job, min(until, job.deadline)):
+            if until >= job.deadline or until >= self._succeeded_at + PATIENCE_S:
+                return False
+            until = self._succeeded_at + PATIENCE_S
+        return True
+
     def _run_batches(self, run_natively: RunNatively) -> None:
         while self._queue:
             self._let_arrive()
@@ -139,6 +164,8 @@ class GroupCommit:
             batch.take()
             for job in batch.taken:
                 job.end(error=error)
+        if not all(job.is_refused() for job in batch.taken):
+            self._succeeded_at = time.monotonic()
         assert self._drain is not None
         for job in batch.taken:
             self._drain.hand_out(job)
@@ -150,15 +177,3 @@ class GroupCommit:
                     "the work after a batch of writes (a checkpoint) failed; no write is affected",
                     exc_info=error,
                 )
-
-
-def _outcome(job: Job, drain: Drain, look_up: Callable[[], Any]) -> Any:
-    """Wait for a job, and return its result or what `look_up` finds. See `GroupCommit.submit`."""
-    patient_until = min(job.deadline, time.monotonic() + PATIENCE_S)
-    if not drain.wait(job, patient_until) or job.is_refused():
-        found = look_up()
-        if found is not None:
-            return found
-        if not drain.wait(job, job.deadline):
-            raise StoreUnavailable(NO_OUTCOME)
-    return job.outcome()

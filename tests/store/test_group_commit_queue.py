@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from orderapi.errors import StoreUnavailable
+from orderapi.store import group_commit, jobs
 from orderapi.store.group_commit import GroupCommit
-from orderapi.store.jobs import JOBS_MAX, Batch, RunNatively
+from orderapi.store.jobs import JOBS_MAX, Batch, RunNatively, find_nothing
 from tests.support.store_crowd import Crowd
 from tests.support.waiting import wait_until
 
@@ -35,11 +36,11 @@ class Bench:
         if self.error is not None:
             raise self.error
         with self.lock:
-            jobs = batch.take()
-            for job in jobs:
+            taken = batch.take()
+            for job in taken:
                 job.end(job.work(None))
             time.sleep(self.seconds_per_batch)
-            results = [job.outcome() for job in jobs]
+            results = [job.outcome() for job in taken]
             self.before_end(results)
             self.batches.append(results)
         return True
@@ -48,8 +49,13 @@ class Bench:
         if self.error_afterwards is not None:
             raise self.error_afterwards
 
-    def submit(self, result: Any = None, within_s: float = DEADLINE_S) -> Any:
-        return self.commits.submit(lambda _: result, time.monotonic() + within_s)
+    def submit(
+        self,
+        result: Any = None,
+        within_s: float = DEADLINE_S,
+        look_up: Callable[[], Any] = find_nothing,
+    ) -> Any:
+        return self.commits.submit(lambda _: result, time.monotonic() + within_s, look_up)
 
     @property
     def ran(self) -> list[Any]:
@@ -174,6 +180,39 @@ def test_every_request_waits_for_a_store_that_is_stuck() -> None:
     crowd.join()
     bench.commits.close()
     assert crowd.outcomes == {number: number for number in range(40)}
+
+
+def test_a_job_in_a_long_queue_is_not_looked_up_while_batches_succeed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look-ups of all jobs of the queue would only delay it."""
+    monkeypatch.setattr(group_commit, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(jobs, "JOBS_MAX", 1)
+    bench.seconds_per_batch = 0.3
+    looked_up: list[int] = []
+
+    def submit(number: int) -> Any:
+        return bench.submit(number, look_up=lambda: looked_up.append(number))
+
+    with bench.lock:
+        crowd = Crowd(submit, 10, bench.commits.in_hand)
+    crowd.join()
+    assert len(bench.batches) == 10
+    assert looked_up == []
+
+
+def test_a_job_is_looked_up_once_if_it_is_late_or_refused(bench: Bench) -> None:
+    looked_up: list[str] = []
+    with bench.lock:
+        assert bench.submit("slow", look_up=lambda: "found") == "found"
+        with pytest.raises(StoreUnavailable):
+            bench.submit("late", within_s=1.0, look_up=lambda: looked_up.append("late"))
+    assert bench.submit("next") == "next"
+    bench.error = StoreUnavailable("no lock")
+    with pytest.raises(StoreUnavailable):
+        bench.submit("refused", look_up=lambda: looked_up.append("refused"))
+    assert looked_up == ["late", "refused"]
+    assert bench.ran == ["next"]
 
 
 ERRORS = [StoreUnavailable("no lock"), OSError("bad"), SystemExit(1)]
