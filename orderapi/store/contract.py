@@ -98,8 +98,7 @@ class Store(Protocol):
 
         This has the effects of `orders.place_order` in one transaction. It returns once they are on
         stable storage. Orders that wait at the same time share a transaction. A replay may be
-        answered from a read. `traceparent` names the trace of the
-        request.
+        answered from a read. `traceparent` names the trace of the request.
 
         Raises KeyReused if the key belongs to another payload, and StoreUnavailable as `write`
         does.

@@ -21,7 +21,7 @@ RunNatively = Callable[[Callable[[], Any]], Any]
 
 
 def find_nothing() -> None:
-    """Be the look-up of a job whose result is nowhere else."""
+    """Return None, as the look-up of a job whose result cannot be found anywhere else."""
 
 
 class Job:

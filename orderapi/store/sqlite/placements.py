@@ -1,7 +1,5 @@
 """Placing orders: in a batch, and from a snapshot where the answer exists already."""
 
-from contextlib import suppress
-
 from orderapi.errors import StoreUnavailable
 from orderapi.orders import find_reply, place_order
 from orderapi.records import Claim, NewOrder, Reply
@@ -9,17 +7,18 @@ from orderapi.store.sqlite.readers import Readers
 from orderapi.store.sqlite.writer import Writer
 from orderapi.store.statements.transaction import WriteTx
 
-# After a replay, this many orders of the process are looked up before they are queued.
+# After a start, a replay or a batch that does not succeed, the process looks up this many orders
+# before it queues them.
 LOOK_UPS = 100
 
 
 class Placements:
     """The orders that one process places.
 
-    A batch finds a key that is known, so it need not be looked up before. The look-up takes a tenth
-    of the processor time of an order. But it finds a replay at once, without a batch. So it is made
-    where replays are likely: after the start of the process, and after each replay. It is also made
-    where a batch does not commit. Therefore replays and conflicts continue while nothing can be
+    The batch finds out whether a key is known. A look-up before the batch takes a tenth of the
+    processor time of an order, but it answers a replay without a batch. Therefore the look-up is
+    made where replays are likely: after the start of the process, and after each replay. It is also
+    made where no batch succeeds, so that replays and conflicts continue while nothing can be
     written.
     """
 
@@ -38,23 +37,23 @@ class Placements:
             if first_reply is not None:
                 self._look_ups_left = LOOK_UPS
                 return first_reply
-        # What the batch has answered, which may not be committed yet.
-        answered: list[Reply] = []
+        # The id of the order that the batch has made for this request. It may not be committed yet.
+        made: list[str] = []
 
         def place_in_batch(tx: WriteTx) -> Reply:
-            answered.append(place_order(tx, claim, new_order, traceparent))
-            return answered[-1]
+            reply = place_order(tx, claim, new_order, traceparent)
+            if not reply.replayed:
+                made.append(reply.order_id)
+            return reply
 
         def find_committed() -> Reply | None:
             self._look_ups_left = LOOK_UPS
-            with suppress(StoreUnavailable):
+            try:
                 found = self._find(claim, deadline)
-                # An order of this request is no replay, and only its batch knows that it is safe.
-                is_own = found and any(
-                    each.order_id == found.order_id and not each.replayed for each in answered
-                )
-                return None if is_own else found
-            return None
+            except StoreUnavailable:
+                return None
+            # An order of this request is no replay, and only its batch knows that it is safe.
+            return None if found and found.order_id in made else found
 
         reply: Reply = self._writer.run(place_in_batch, deadline, find_committed)
         if reply.replayed:

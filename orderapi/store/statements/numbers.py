@@ -14,9 +14,9 @@ _GREATEST = (
 class Numbers:
     """The greatest order id and the greatest event number, within one transaction.
 
-    They are read once, because writers are serialised: nobody else can take a number meanwhile.
+    They are read once, because writers are serialised: no other writer can take a number meanwhile.
     They must be forgotten when a part of the transaction is rolled back. `wait_for_turn` is called
-    before they are read: in an engine where transactions write at the same time, it waits until no
+    before they are read. In an engine where transactions write at the same time, it waits until no
     other transaction takes numbers.
     """
 
