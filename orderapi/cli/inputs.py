@@ -46,7 +46,10 @@ def database_option(
 
 
 class IntegerInRange(click.IntRange):
-    """An integer from a minimum to a maximum. `name` is the word for it in help and in messages."""
+    """An integer from a minimum to a maximum.
+
+    click shows `name` in the help texts and in the messages about a wrong value.
+    """
 
     name = "integer"
 

@@ -121,8 +121,8 @@ class Exchange:
     def close(self) -> None:
         """Close the connections. In a forked process, they stay open for the parent process."""
         self._is_closed = True
-        # Another thread may have held a lock of the connections during the fork. In the forked
-        # process, this lock is never released, so a call that waits for it would never return.
+        # Another thread may have held a lock of the connections during the fork. That thread does
+        # not exist in the forked process, so no thread there releases the lock.
         if self._process_id == os.getpid():
             self._http.close()
 

@@ -203,7 +203,7 @@ class _EncodedPage:
 class _SharedPage:
     """One page of events that several readers have requested at the same time.
 
-    The first reader reads the store, and the other readers wait for its result.
+    The first reader asks the store for the page. The other readers wait, and get the same page.
 
     Without this, a thousand readers would read the same page at the same time. On PostgreSQL, where
     a read lets other readers run, they would wait for the few connections.

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from orderapi.errors import SettingsInvalid
 
-# After the master was killed, its workers still have the address until they end. A worker that
-# waits for its disk ends later than the others. A start waits at most this time for the address.
+# When the master has been killed, its workers keep the address until they end. A worker cannot end
+# while it waits for an fsync. A start waits at most this time for the address.
 _LEAVING_MAX_S = 5.0
 _PAUSE_S = 0.05
 _NAME = "ORDERAPI_BIND"

@@ -18,7 +18,7 @@ class WholeResponse:
 
     `body` is bytes, or a text that is sent in UTF-8. Without a `media_type` there is no body.
     `cache` is the header that says whether caches may store the response. A response of Flask
-    would take more time, because it makes an object for its headers, and this service needs none.
+    would take more processor time, because Flask makes an object of its own for the headers.
     """
 
     __slots__ = ("_body", "headers", "status")

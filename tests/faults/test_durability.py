@@ -93,7 +93,7 @@ class ImpatientClients:
             thread.start()
 
     def stop(self) -> None:
-        """Wait until each client has an answer, or a failure, for its last order."""
+        """Send no more orders, and wait until the last request of each client has ended."""
         self._is_over.set()
         for thread in self._threads:
             thread.join(60)

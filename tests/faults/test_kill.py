@@ -112,7 +112,7 @@ def test_the_workers_of_a_killed_master_end_and_its_port_is_free(server: Server)
 def test_a_start_waits_for_a_port_that_a_dying_process_still_has(
     tmp_path: Path, engine: Engine
 ) -> None:
-    """A worker that waits for its disk dies only when the disk has answered."""
+    """A killed worker keeps its port while it waits for an fsync. A socket stands for it here."""
     server = Server(tmp_path, engine)
     with socket.socket() as dying:
         dying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

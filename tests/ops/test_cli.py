@@ -213,16 +213,16 @@ def test_a_file_that_is_no_database_of_ours_is_refused_and_not_changed(
     assert {file: file.is_file() and file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+def run_in(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with the default settings in a directory."""
+    return subprocess.run(
+        command, cwd=directory, env=environ_with(), capture_output=True, text=True, check=False
+    )
+
+
 def test_a_file_that_is_not_there_is_named_with_its_directory(tmp_path: Path) -> None:
     """The default is relative, so its reader must see in which directory the command ran."""
-    done = subprocess.run(
-        [ORDERAPI, "audit"],
-        cwd=tmp_path,
-        env=environ_with(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_in(tmp_path, ORDERAPI, "audit")
     assert done.returncode == 2
     assert done.stderr == (
         f"Error: cannot read sqlite:///orders.db: {tmp_path}/orders.db: No such file or directory;"
@@ -237,14 +237,7 @@ def test_a_file_that_is_not_there_is_named_with_its_directory(tmp_path: Path) ->
 def test_a_directory_that_was_deleted_is_named(tmp_path: Path, arguments: list[str]) -> None:
     directory = tmp_path / "deleted"
     directory.mkdir()
-    done = subprocess.run(
-        ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", ORDERAPI, *arguments],
-        cwd=directory,
-        env=environ_with(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_in(directory, "sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", ORDERAPI, *arguments)
     assert done.returncode == 2
     assert done.stderr == (
         "Error: the directory in which this command runs was deleted; change to another directory\n"
